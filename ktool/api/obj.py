@@ -1,0 +1,215 @@
+"""Helpers on Kubernetes objects, which stay plain dicts in their JSON shape.
+
+An object that came from the store, the cache or a World is never changed in place: `put` and friends copy along
+the path they change and share the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+Obj = dict[str, Any]
+
+DOMAIN = "ktool.dev"
+"""Prefix of every label and annotation of ours."""
+
+HASH_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+"""Kubernetes' own choice for generated names: no vowels, so no words; no digit that looks like a letter."""
+
+
+def meta(obj: Mapping[str, Any]) -> Obj:
+    found = obj.get("metadata")
+    return found if isinstance(found, dict) else {}
+
+
+def name(obj: Mapping[str, Any]) -> str:
+    return str(meta(obj).get("name", ""))
+
+
+def namespace(obj: Mapping[str, Any]) -> str:
+    """The namespace, or "" for an object of the cluster."""
+    return str(meta(obj).get("namespace") or "")
+
+
+def uid(obj: Mapping[str, Any]) -> str:
+    return str(meta(obj).get("uid", ""))
+
+
+def labels(obj: Mapping[str, Any]) -> dict[str, str]:
+    return meta(obj).get("labels") or {}
+
+
+def annotations(obj: Mapping[str, Any]) -> dict[str, str]:
+    return meta(obj).get("annotations") or {}
+
+
+def generation(obj: Mapping[str, Any]) -> int:
+    return int(meta(obj).get("generation") or 0)
+
+
+def deleting(obj: Mapping[str, Any]) -> bool:
+    """Whether deletion was asked for and has not finished (metadata.deletionTimestamp)."""
+    return bool(meta(obj).get("deletionTimestamp"))
+
+
+def get(obj: Mapping[str, Any] | None, *path: str, default: Any = None) -> Any:
+    """The value at `path`, or `default` where any step of it is absent or null."""
+    here: Any = obj
+    for step in path:
+        if not isinstance(here, Mapping):
+            return default
+        here = here.get(step)
+        if here is None:
+            return default
+    return default if here is None else here
+
+
+def put(obj: Mapping[str, Any], *path_and_value: Any) -> Obj:
+    """A copy of `obj` with the last argument at the path given by the others; everything beside the path is shared."""
+    *path, value = path_and_value
+    step, rest = path[0], path[1:]
+    copy = dict(obj)
+    if rest:
+        child = obj.get(step)
+        copy[step] = put(child if isinstance(child, Mapping) else {}, *rest, value)
+    else:
+        copy[step] = value
+    return copy
+
+
+def drop(obj: Mapping[str, Any], *path: str) -> Obj:
+    """A copy of `obj` without what stands at `path`; `obj` itself where nothing stands there."""
+    step, rest = path[0], path[1:]
+    if step not in obj:
+        return dict(obj)
+    copy = dict(obj)
+    if rest:
+        if isinstance(obj[step], Mapping):
+            copy[step] = drop(obj[step], *rest)
+    else:
+        del copy[step]
+    return copy
+
+
+# --- ownership ---------------------------------------------------------------------------------------------------
+
+
+def owner_reference(owner: Mapping[str, Any]) -> Obj:
+    """The ownerReference of a controller, as the garbage collector reads it (meta/v1 OwnerReference)."""
+    return {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": name(owner),
+        "uid": uid(owner),
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def controller_of(obj: Mapping[str, Any]) -> Obj | None:
+    """The ownerReference whose `controller` is true, if any: an object has at most one."""
+    for reference in meta(obj).get("ownerReferences") or ():
+        if reference.get("controller"):
+            return dict(reference)
+    return None
+
+
+def controlled_by(obj: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
+    reference = controller_of(obj)
+    return reference is not None and reference.get("uid") == uid(owner)
+
+
+# --- time --------------------------------------------------------------------------------------------------------
+
+
+def timestamp(now: float) -> str:
+    """RFC 3339 in UTC with whole seconds, as Kubernetes writes meta/v1 Time."""
+    return datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def micro_timestamp(now: float) -> str:
+    """RFC 3339 in UTC with microseconds, as Kubernetes writes meta/v1 MicroTime."""
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def epoch(text: str | None) -> float:
+    """Seconds since 1970 of an RFC 3339 time; 0.0 where there is none."""
+    if not text:
+        return 0.0
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+# --- conditions --------------------------------------------------------------------------------------------------
+
+
+def condition(obj: Mapping[str, Any], kind: str) -> Obj | None:
+    """The entry of status.conditions whose type is `kind`."""
+    for entry in get(obj, "status", "conditions", default=()):
+        if entry.get("type") == kind:
+            return dict(entry)
+    return None
+
+
+def is_true(obj: Mapping[str, Any], kind: str) -> bool:
+    found = condition(obj, kind)
+    return found is not None and found.get("status") == "True"
+
+
+def with_condition(
+    conditions: Iterable[Obj], kind: str, status: str, now: float, reason: str = "", message: str = ""
+) -> list[Obj]:
+    """The conditions with `kind` set; lastTransitionTime moves only where the status does, and an entry that says
+    the same as before is kept as it is, so that an unchanged world yields an unchanged object."""
+    result, found = [], False
+    for entry in conditions:
+        if entry.get("type") != kind:
+            result.append(entry)
+            continue
+        found = True
+        result.append(_condition(kind, status, now, reason, message, entry))
+    if not found:
+        result.append(_condition(kind, status, now, reason, message, {}))
+    return result
+
+
+def _condition(kind: str, status: str, now: float, reason: str, message: str, before: Obj) -> Obj:
+    moved = before.get("status") != status
+    entry = {
+        "type": kind,
+        "status": status,
+        "lastTransitionTime": timestamp(now) if moved else before.get("lastTransitionTime", timestamp(now)),
+    }
+    if reason:
+        entry["reason"] = reason
+    if message:
+        entry["message"] = message
+    if "lastUpdateTime" in before and {**before, **entry} == before:
+        return before
+    return entry
+
+
+# --- content hashes ----------------------------------------------------------------------------------------------
+
+
+def canonical(value: Any) -> str:
+    """One text for equal JSON values: sorted keys, no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def content_hash(value: Any, length: int = 10) -> str:
+    """A short name for a JSON value, safe inside object names and labels."""
+    number = int.from_bytes(hashlib.sha256(canonical(value).encode()).digest()[:16], "big")
+    digits = []
+    for _ in range(length):
+        number, digit = divmod(number, len(HASH_ALPHABET))
+        digits.append(HASH_ALPHABET[digit])
+    return "".join(digits)
+
+
+def joined_name(base: str, suffix: str, limit: int = 63) -> str:
+    """`base-suffix`, with the base cut so that the whole is a valid DNS label (RFC 1123)."""
+    return f"{base[: limit - len(suffix) - 1].rstrip('-.')}-{suffix}"

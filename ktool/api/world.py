@@ -1,0 +1,89 @@
+"""World: the indexed view of all objects that planners see.
+
+The engine's cache feeds it from the watch; tests build it from a list. Planners only read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from ktool.api.obj import Obj, get, meta
+from ktool.api.ref import Ref
+
+
+class World:
+    """Objects by Ref, with indexes by kind and namespace, by owner and (for Pods) by node."""
+
+    def __init__(self, objects: Iterable[Obj] = ()) -> None:
+        self._kinds: dict[str, dict[Ref, Obj]] = {}
+        self._namespaces: dict[tuple[str, str], dict[Ref, Obj]] = {}
+        self._owned: dict[str, dict[Ref, Obj]] = {}
+        self._on_node: dict[str, dict[Ref, Obj]] = {}
+        for obj in objects:
+            self.set(obj)
+
+    # --- reading
+
+    def get(self, ref: Ref) -> Obj | None:
+        return self._kinds.get(ref.kind, {}).get(ref)
+
+    def list(
+        self, kind: str, namespace: str | None = None, where: Callable[[Mapping[str, str]], bool] | None = None
+    ) -> list[Obj]:
+        """The objects of a kind, in one namespace or in all; `where` judges their labels (see api/selector)."""
+        found = self._kinds.get(kind, {}) if namespace is None else self._namespaces.get((kind, namespace), {})
+        if where is None:
+            return list(found.values())
+        return [obj for obj in found.values() if where(meta(obj).get("labels") or {})]
+
+    def owned(self, uid: str, kind: str | None = None) -> list[Obj]:
+        """The objects with an ownerReference to `uid`, of one kind or of all."""
+        return [obj for ref, obj in self._owned.get(uid, {}).items() if kind is None or ref.kind == kind]
+
+    def on_node(self, node: str) -> list[Obj]:
+        """The Pods bound to a node (spec.nodeName)."""
+        return list(self._on_node.get(node, {}).values())
+
+    def count(self, kind: str) -> int:
+        return len(self._kinds.get(kind, {}))
+
+    def kinds(self) -> Iterator[str]:
+        return iter([kind for kind, objects in self._kinds.items() if objects])
+
+    # --- feeding: for the cache and for tests
+
+    def set(self, obj: Obj) -> Obj | None:
+        """Put an object in the place of its predecessor, which is returned."""
+        ref = Ref.of(obj)
+        before = self._kinds.setdefault(ref.kind, {}).get(ref)
+        if before is not None:
+            self._unindex(ref, before)
+        self._kinds[ref.kind][ref] = obj
+        self._namespaces.setdefault((ref.kind, ref.namespace), {})[ref] = obj
+        for reference in meta(obj).get("ownerReferences") or ():
+            self._owned.setdefault(reference["uid"], {})[ref] = obj
+        if ref.kind == "Pod" and (node := get(obj, "spec", "nodeName")):
+            self._on_node.setdefault(node, {})[ref] = obj
+        return before
+
+    def remove(self, ref: Ref) -> Obj | None:
+        """Forget an object and return it."""
+        before = self._kinds.get(ref.kind, {}).pop(ref, None)
+        if before is not None:
+            self._namespaces.get((ref.kind, ref.namespace), {}).pop(ref, None)
+            self._unindex(ref, before)
+        return before
+
+    def _unindex(self, ref: Ref, before: Obj) -> None:
+        for reference in meta(before).get("ownerReferences") or ():
+            self._drop(self._owned, reference["uid"], ref)
+        if ref.kind == "Pod" and (node := get(before, "spec", "nodeName")):
+            self._drop(self._on_node, node, ref)
+
+    @staticmethod
+    def _drop(index: dict[str, dict[Ref, Obj]], key: str, ref: Ref) -> None:
+        entries = index.get(key)
+        if entries is not None:
+            entries.pop(ref, None)
+            if not entries:
+                del index[key]

@@ -1,0 +1,248 @@
+"""What can be done on a node, and what can be seen there: frozen values without behaviour.
+
+`logic.nodeplan` turns wanted pods and NodeFacts into NodeActions; a Runtime (node/podman, node/simulated) performs
+them one by one and reports an Outcome. No value here knows SSH or HTTP; a payload is the JSON body of a Podman call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# --- what is seen ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ContainerFact:
+    """One container of a pod of ours. `name` is the container's name in the Pod; times are epoch seconds, 0 if never.
+    `state` is Podman's: created, running, paused, exited, stopping, removing. `restarts` counts Podman's own restarts
+    since the container was last started by us."""
+
+    name: str
+    id: str
+    state: str
+    image: str = ""
+    image_id: str = ""
+    exit_code: int = 0
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    restarts: int = 0
+    oom_killed: bool = False
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class PodFact:
+    """One Podman pod that carries our labels. `ip` is the address we gave it ("" for host network); `hash` the spec
+    hash it was made from; `infra` the state of its infra container."""
+
+    uid: str
+    namespace: str
+    name: str
+    id: str
+    hash: str
+    ip: str
+    infra: str
+    containers: tuple[ContainerFact, ...] = ()
+    created_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """Everything a plan may know about a node. `boot_id` changes with each boot. `volumes` maps the uid of each pod
+    with a volume directory to a mapping of volume name to the content hash written there."""
+
+    pods: tuple[PodFact, ...] = ()
+    boot_id: str = ""
+    volumes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    routes: tuple[tuple[str, str], ...] = ()
+    network: str = ""
+
+
+@dataclass(frozen=True)
+class NodeInfo:
+    """What a node is: read when it is added and at each connect. cpu in cores, memory in bytes."""
+
+    hostname: str
+    machine_id: str
+    boot_id: str
+    cpu: int
+    memory: int
+    kernel: str
+    os_image: str
+    architecture: str
+    runtime_version: str
+    addresses: tuple[str, ...] = ()
+    clock: float = 0.0
+
+
+# --- what is done ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EnsureNetwork:
+    """Make sure that the pod network of this cluster exists on the node with this subnet, and forwarding is on."""
+
+    subnet: str
+
+
+@dataclass(frozen=True)
+class SetRoutes:
+    """Make the routes of ours exactly these (pod subnet -> address of the node that owns it)."""
+
+    routes: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class EnsureImage:
+    """Have an image on the node. `policy` is Always, IfNotPresent or Never."""
+
+    image: str
+    policy: str
+
+
+@dataclass(frozen=True)
+class VolumeFile:
+    """One file of a volume: a path inside it, its bytes and its mode."""
+
+    path: str
+    data: bytes
+    mode: int
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume directory of a pod. `medium` "" is the disk, "Memory" a tmpfs of `size` bytes (0: no limit).
+    `files` are written in one step, so that a reader sees the old set or the new one. `gid`: fsGroup, or -1."""
+
+    name: str
+    medium: str = ""
+    size: int = 0
+    files: tuple[VolumeFile, ...] = ()
+    hash: str = ""
+    mode: int = 0o777
+    gid: int = -1
+
+
+@dataclass(frozen=True)
+class WriteVolumes:
+    """Make or bring up to date the volume directories of a pod."""
+
+    uid: str
+    volumes: tuple[Volume, ...]
+
+
+@dataclass(frozen=True)
+class PreparePath:
+    """A hostPath that must exist or be made before its pod starts (its `type` in core/v1 HostPathVolumeSource)."""
+
+    path: str
+    type: str
+
+
+@dataclass(frozen=True)
+class CreatePod:
+    """POST pods/create with this payload (a Podman PodSpecGenerator)."""
+
+    uid: str
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class CreateContainer:
+    """POST containers/create with this payload (a Podman SpecGenerator); its `pod` member names the pod."""
+
+    uid: str
+    container: str
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class StartPod:
+    """Start the pod: its infra container and every container created in it."""
+
+    uid: str
+    pod: str
+
+
+@dataclass(frozen=True)
+class StartContainer:
+    uid: str
+    container: str
+    id: str
+
+
+@dataclass(frozen=True)
+class StopContainer:
+    """SIGTERM, then SIGKILL after `grace` seconds. Podman will not restart it by itself."""
+
+    uid: str
+    container: str
+    id: str
+    grace: int
+
+
+@dataclass(frozen=True)
+class RemoveContainer:
+    uid: str
+    container: str
+    id: str
+
+
+@dataclass(frozen=True)
+class RemovePod:
+    """Kill what still runs in the pod, remove it with its containers, then its volume directories."""
+
+    uid: str
+    pod: str
+
+
+@dataclass(frozen=True)
+class RemoveVolumes:
+    """Remove the volume directories of a pod that is gone."""
+
+    uid: str
+
+
+NodeAction = (
+    EnsureNetwork
+    | SetRoutes
+    | EnsureImage
+    | WriteVolumes
+    | PreparePath
+    | CreatePod
+    | CreateContainer
+    | StartPod
+    | StartContainer
+    | StopContainer
+    | RemoveContainer
+    | RemovePod
+    | RemoveVolumes
+)
+
+
+# --- what came of it ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an action failed, as data: `reason` is the word users of Kubernetes know (ErrImagePull,
+    CreateContainerError, RunContainerError, FailedMount, NodeNotReady ...), `message` what the node said, `step`
+    the action's name. `at` is when (epoch seconds) and `count` how often in a row."""
+
+    reason: str
+    message: str
+    step: str
+    image: str = ""
+    at: float = 0.0
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one action: `failure` is None where it was done. `id` is the id Podman gave to what was made."""
+
+    action: NodeAction
+    failure: Failure | None = None
+    id: str = ""
