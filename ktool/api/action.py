@@ -61,7 +61,17 @@ class Emit:
     uid: str = ""
 
 
-Action = Create | Update | Patch | Status | Delete | Emit
+@dataclass(frozen=True)
+class Bind:
+    """Put a Pod on a node: spec.nodeName and the condition PodScheduled in one write (core/v1 Binding). Refused where
+    the Pod is bound already."""
+
+    ref: Ref
+    node: str
+    uid: str = ""
+
+
+Action = Create | Update | Patch | Status | Delete | Emit | Bind
 
 
 @dataclass(frozen=True)

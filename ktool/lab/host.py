@@ -1,0 +1,169 @@
+"""What the host offers a lab: packages, cgroup trees, a free subnet, limits, and a lock."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import ipaddress
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .model import LabError
+
+# Debian's name of the package, and one program that only it brings.
+_PACKAGES = {
+    "podman": "podman",
+    "crun": "crun",
+    "conmon": "conmon",
+    "netavark": "/usr/lib/podman/netavark",
+    "aardvark-dns": "/usr/lib/podman/aardvark-dns",
+    "catatonit": "catatonit",
+    "openssh-server": "sshd",
+    "openssh-client": "ssh-keygen",
+    "iptables": "iptables",
+    "nftables": "nft",
+    "iproute2": "ip",
+    "busybox-static": "busybox",
+    "docker-registry": "docker-registry",
+}
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def missing_packages() -> list[str]:
+    """Debian packages a lab needs and this machine does not have."""
+    return [package for package, program in _PACKAGES.items() if not shutil.which(program, path=SYSTEM_PATH)]
+
+
+def require(install: bool, say: Callable[[str], None]) -> None:
+    """LabError unless this machine can hold a lab. With `install`, missing packages are installed first."""
+    if sys.platform != "linux":
+        raise LabError("A lab needs Linux: its nodes are Linux namespaces.")
+    if os.geteuid() != 0:
+        raise LabError("A lab needs root: run the command again with sudo.")
+    missing = missing_packages()
+    if not missing:
+        return
+    # netavark and aardvark-dns are named on purpose: Podman only recommends them.
+    command = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
+    if not install:
+        raise LabError(f"A lab needs packages that are missing here: {' '.join(command)}")
+    if not shutil.which("apt-get", path=SYSTEM_PATH):
+        raise LabError(f"There is no apt-get here; install these programs another way: {' '.join(missing)}.")
+    say(f"installing {' '.join(missing)}")
+    done = subprocess.run(command, env=clean_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode != 0:
+        last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+        raise LabError(f"`{' '.join(command)}` failed: {' '.join(last)}. Try `apt-get update` first.")
+
+
+def clean_environment() -> dict[str, str]:
+    """An environment without the caller's CONTAINERS_*, proxies or secrets."""
+    return {"PATH": SYSTEM_PATH, "HOME": "/root", "LANG": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+
+
+def run(*argv: str, text: str | None = None) -> str:
+    """Run a local program to its end within a minute and return its output. LabError when it fails."""
+    try:
+        done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=60, env=clean_environment())
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise LabError(f"`{' '.join(argv)}` failed: {error}.") from error
+    if done.returncode != 0:
+        raise LabError(f"`{' '.join(argv)}` failed: {done.stderr.strip() or done.stdout.strip()}.")
+    return done.stdout
+
+
+# --- cgroups ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cgroups:
+    """Where the host mounts cgroups: `unified` on a pure v2 host, else `controllers` (mount name -> directory)."""
+
+    unified: Path | None
+    controllers: dict[str, Path]
+
+    @property
+    def trees(self) -> tuple[Path, ...]:
+        return (self.unified,) if self.unified else tuple(self.controllers.values())
+
+
+def cgroups() -> Cgroups:
+    """Read the cgroup mounts of this machine. LabError when there are none."""
+    controllers: dict[str, Path] = {}
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        point, kind = before.split()[4], after.split()[0]
+        if kind == "cgroup2" and point == "/sys/fs/cgroup":
+            return Cgroups(Path(point), {})
+        if kind == "cgroup":
+            controllers[Path(point).name] = Path(point)
+    if not controllers:
+        raise LabError("No cgroups are mounted below /sys/fs/cgroup, and containers need them.")
+    return Cgroups(None, controllers)
+
+
+def make_cgroup(trees: Cgroups, lab: str, machine: str) -> tuple[Path, ...]:
+    """Make LAB/MACHINE in every tree, with the controllers switched on, and return these directories."""
+    made = []
+    for tree in trees.trees:
+        group = tree / lab / machine
+        group.mkdir(parents=True, exist_ok=True)
+        if trees.unified:
+            wanted = " ".join(f"+{name}" for name in (tree / "cgroup.controllers").read_text().split())
+            for parent in (tree, tree / lab):
+                (parent / "cgroup.subtree_control").write_text(wanted)
+        for parent, child in ((tree, tree / lab), (tree / lab, group)):
+            # A cpuset (v1) takes no process before it has CPUs and memory nodes.
+            for name in ("cpuset.cpus", "cpuset.mems"):
+                if not trees.unified and (child / name).exists() and not (child / name).read_text().strip():
+                    (child / name).write_text((parent / name).read_text())
+        made.append(group)
+    return tuple(made)
+
+
+def remove_cgroup(trees: Cgroups, lab: str) -> None:
+    """Remove the lab's directories from every tree; its processes are gone by now. OSError when one is still busy."""
+    for tree in trees.trees:
+        for directory, _, _ in os.walk(tree / lab, topdown=False):
+            with contextlib.suppress(FileNotFoundError):
+                os.rmdir(directory)
+
+
+# --- network and limits ----------------------------------------------------------------------------------------------
+
+
+def free_octet(taken: set[int]) -> int:
+    """n of a 10.89.n.0/24 that no address or route of the host touches and no lab in `taken` has. LabError when full."""
+    used = []
+    for route in json.loads(run("ip", "-json", "-4", "route", "show", "table", "all")):
+        if route.get("dst", "default") != "default":
+            used.append(ipaddress.ip_network(route["dst"], strict=False))
+    # From 100 upwards: Podman's own choice for networks on the host begins at 10.89.0.0.
+    for octet in (*range(100, 256), *range(1, 100)):
+        if octet not in taken and not any(ipaddress.ip_network(f"10.89.{octet}.0/24").overlaps(net) for net in used):
+            return octet
+    raise LabError("No 10.89.n.0/24 is free on this machine; take a lab down first.")
+
+
+def hard_limit(which: int, most: int) -> int:
+    """The caller's hard limit, at most `most`: the highest value that a container here can be given."""
+    hard = resource.getrlimit(which)[1]
+    return most if hard == resource.RLIM_INFINITY else min(hard, most)
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold the lock on a directory, waiting for it. The directory may have been removed by the one before us."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,185 @@
+"""What a lab is: its values, its files on disk and its one kind of error."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+SSH_PORT = 22
+REGISTRY_PORT = 5000
+REGISTRY_NAME = "registry.lab"
+MAX_NODES = 200
+_FIRST_NODE = 11  # 10.89.n.1 is the bridge, .2 the host, .11 node 1
+
+
+class LabError(Exception):
+    """One plain sentence for the user, with the likely fix."""
+
+
+@dataclass(frozen=True)
+class LabNode:
+    """One node. `host_key` is the type and key of its sshd as known_hosts has them; `pid` is its PID 1 seen from
+    the host, 0 while the node is stopped."""
+
+    name: str
+    address: str
+    port: int
+    user: str
+    identity: str
+    host_key: str
+    pid: int
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A lab. `registry` is address:port, `images` the names as manifests write them, `subnet` a CIDR."""
+
+    name: str
+    nodes: tuple[LabNode, ...]
+    registry: str
+    images: tuple[str, ...]
+    subnet: str
+
+
+@dataclass(frozen=True)
+class MachineStatus:
+    """One machine of a lab as found just now. `sshd` and `podman` are None for the registry, `registry` for nodes."""
+
+    name: str
+    running: bool
+    pid: int
+    address: str
+    sshd: bool | None = None
+    podman: bool | None = None
+    registry: bool | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self.running and False not in (self.sshd, self.podman, self.registry)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is written down about a lab before anything of it exists, so that `down` finds all of it."""
+
+    name: str
+    directory: Path
+    octet: int
+    nodes: int
+
+    @property
+    def subnet(self) -> str:
+        return f"10.89.{self.octet}.0/24"
+
+    @property
+    def gateway(self) -> str:
+        return f"10.89.{self.octet}.1"
+
+    @property
+    def host_address(self) -> str:
+        return f"10.89.{self.octet}.2"
+
+    @property
+    def registry(self) -> str:
+        return f"{self.gateway}:{REGISTRY_PORT}"
+
+    @property
+    def host_link(self) -> str:
+        """The one network link on the host. Unlike in two labs of one name below different roots."""
+        return f"lab-{_short_hash(self.directory)}"
+
+    @property
+    def cgroup(self) -> str:
+        return f"ktool-lab-{self.name}-{_short_hash(self.directory)}"
+
+    @property
+    def identity(self) -> Path:
+        return self.directory / "id_ed25519"
+
+    @property
+    def machines(self) -> tuple[Machine, ...]:
+        return tuple(Machine(self, n) for n in range(self.nodes + 1))
+
+    def save(self) -> None:
+        text = json.dumps({"name": self.name, "octet": self.octet, "nodes": self.nodes}, indent=2) + "\n"
+        write_file(self.directory / "lab.json", text)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Machine 0 is the switch: the bridge and the registry. Machine n is node n."""
+
+    lab: Plan
+    number: int
+
+    @property
+    def is_switch(self) -> bool:
+        return self.number == 0
+
+    @property
+    def directory_name(self) -> str:
+        return "registry" if self.is_switch else f"node{self.number}"
+
+    @property
+    def name(self) -> str:
+        """node1 in the lab named "lab", NAME-node1 elsewhere: two labs may serve one cluster."""
+        return self.directory_name if self.lab.name == "lab" else f"{self.lab.name}-{self.directory_name}"
+
+    @property
+    def directory(self) -> Path:
+        return self.lab.directory / self.directory_name
+
+    @property
+    def address(self) -> str:
+        if self.is_switch:
+            return self.lab.gateway
+        return f"10.89.{self.lab.octet}.{_FIRST_NODE + self.number - 1}"
+
+    @property
+    def hardware_address(self) -> str:
+        """The same after every boot, or else neighbours would talk to the old one until their ARP entry expires."""
+        return f"02:6b:74:{self.lab.octet:02x}:00:{self.number:02x}"
+
+    @property
+    def link(self) -> str:
+        """Name of the node's end of the cable that is plugged into the bridge."""
+        return f"node{self.number}"
+
+
+def plan_path(name: str, root: Path) -> Path:
+    """The directory of the lab. LabError when `name` cannot name one."""
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?", name):
+        raise LabError(
+            f"{name!r} cannot name a lab: use at most 20 lower case letters, digits and dashes, "
+            "beginning and ending with a letter or digit."
+        )
+    return root.absolute() / name
+
+
+def load_plan(name: str, root: Path) -> Plan | None:
+    """What was written down about the lab, None when there is no such lab. LabError when the file is not ours."""
+    directory = plan_path(name, root)
+    path = directory / "lab.json"
+    try:
+        state = json.loads(path.read_text())
+        return Plan(name, directory, int(state["octet"]), int(state["nodes"]))
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise LabError(f"{path} cannot be read as the record of a lab ({error}).") from error
+
+
+def write_file(path: Path, text: str, mode: int = 0o644) -> None:
+    """Write the whole file or nothing."""
+    new = path.with_name(path.name + ".new")
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
+        file.write(text)
+    new.rename(path)
+
+
+def _short_hash(path: Path) -> str:
+    return hashlib.sha256(str(path).encode()).hexdigest()[:8]

@@ -1,0 +1,57 @@
+"""Processes of a lab: known by (pid, start time, boot id), so that a reused pid is never taken for ours (proc(5))."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from pathlib import Path
+
+from .model import LabError
+
+
+def running_pid(record: Path) -> int:
+    """The pid written in `record` if that very process still runs, else 0."""
+    try:
+        pid, start, boot = record.read_text().split()
+    except (FileNotFoundError, ValueError):
+        return 0
+    if boot != Path("/proc/sys/kernel/random/boot_id").read_text().strip():
+        return 0
+    return int(pid) if _start_time(int(pid)) == start else 0
+
+
+def end(record: Path, timeout: float = 20.0) -> None:
+    """Kill the recorded process and wait until it is gone, then remove the record. Nothing to do is fine."""
+    pid = running_pid(record)
+    if pid:
+        try:
+            handle = os.pidfd_open(pid)
+        except ProcessLookupError:
+            pid = 0
+        else:
+            try:
+                if running_pid(record):  # the handle is of our process and not of a successor with its number
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+                    if not select.select([handle], [], [], timeout)[0]:
+                        raise LabError(f"Process {pid} does not end; it may hang in the kernel. Try again later.")
+            finally:
+                os.close(handle)
+    record.unlink(missing_ok=True)
+
+
+def wait_until_recorded(record: Path, timeout: float = 10.0) -> int:
+    """Wait for a starting process to write itself down. Returns its pid, 0 when it has not by then."""
+    deadline = time.monotonic() + timeout
+    while not (pid := running_pid(record)) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return pid
+
+
+def _start_time(pid: int) -> str | None:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in "ZX" else fields[19]
