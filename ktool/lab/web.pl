@@ -114,7 +114,7 @@ sub read_some {
         $c->{close} = 1;
         return;
     }
-    $c->{in} = '' and return if $c->{gone};
+    if ($c->{gone}) { $c->{in} = ''; return }
     return drop($c) if length $c->{in} > 1_048_576;
     $c->{seen} = now() if $draining;
     serve($c);

@@ -1,0 +1,218 @@
+"""A lab's life: up, down, and what happens to single nodes in between."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from . import image, machine
+from .config import host_key, make_key, script
+from .host import cgroups, free_octet, locked, remove_cgroup, require
+from .model import (
+    MAX_NODES,
+    SSH_PORT,
+    Lab,
+    LabError,
+    LabNode,
+    Machine,
+    MachineStatus,
+    Plan,
+    load_plan,
+    plan_path,
+)
+
+Say = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    """For callers with nobody to talk to."""
+
+
+def up(name: str = "lab", nodes: int | None = None, *, root: Path, install: bool = False, say: Say = _silent) -> Lab:
+    """Bring up a lab of `nodes` nodes (3 unless it exists already), or repair it, or add the nodes it lacks.
+
+    Harmless on a lab that is up. A lab never shrinks: it keeps the nodes it has. LabError says what is in the way.
+    """
+    if nodes is not None and not 1 <= nodes <= MAX_NODES:
+        raise LabError(f"A lab has 1 to {MAX_NODES} nodes, not {nodes}.")
+    require(install, say)
+    directory = plan_path(name, root)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with locked(directory.parent):
+        plan = _switch_up(name, nodes, root, say)
+        wanted = plan.machines[1:]
+        with ThreadPoolExecutor(8) as pool:
+            # The images are read while the namespaces are made; both are needed before the first pull.
+            images = pool.submit(image.build, script("web.pl"))
+            broken = [node for node, found in zip(wanted, pool.map(machine.look, wanted)) if not found.ready]
+            if broken:
+                say(f"starting {', '.join(node.name for node in broken)}")
+            _start(broken, plan, pool)
+            if image.push(plan.registry, images.result()):
+                say("put the images into the registry")
+            list(pool.map(machine.wait_until_ready, broken))
+            list(pool.map(machine.pull_pause_image, wanted))
+        return _lab(plan)
+
+
+def down(name: str, root: Path, say: Say = _silent) -> None:
+    """End the lab and remove everything of it. No lab, or half of one, is fine."""
+    directory = plan_path(name, root)
+    if not directory.exists():
+        return
+    require(False, say)
+    with locked(directory.parent):
+        plan = load_plan(name, root)
+        if plan is None:
+            if directory.exists():
+                try:
+                    directory.rmdir()  # `up` was interrupted before it wrote a word
+                except OSError:
+                    raise LabError(f"{directory} is not a lab; it is left alone.") from None
+            return
+        say(f"ending {name}")
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(machine.stop, reversed(plan.machines)))
+        machine.disconnect_host(plan)
+        _remove_cgroups(plan)
+        # The record goes last: an interrupted removal is taken up again by the next `down`.
+        for entry in directory.iterdir():
+            if entry.name != "lab.json":
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        shutil.rmtree(directory)
+
+
+def load(name: str, root: Path) -> Lab | None:
+    """The lab as it is now, None when there is none."""
+    plan = load_plan(name, root)
+    return None if plan is None or not _complete(plan) else _lab(plan)
+
+
+def status(name: str, root: Path) -> tuple[MachineStatus, ...]:
+    """The registry and every node as found just now; empty when there is no such lab."""
+    plan = load_plan(name, root)
+    if plan is None:
+        return ()
+    with ThreadPoolExecutor(16) as pool:
+        return tuple(pool.map(machine.look, plan.machines))
+
+
+def images(name: str, root: Path) -> list[str]:
+    """Names of the images that manifests can use in this lab. LabError when there is no such lab."""
+    _plan_of(name, root)
+    return list(image.WEB_IMAGES)
+
+
+def stop_node(name: str, node: str, root: Path) -> None:
+    """Cut the node's power: every process of it dies at once; its storage stays."""
+    found = _node_of(name, node, root)
+    with locked(found.lab.directory.parent):
+        machine.stop(found)
+
+
+def start_node(name: str, node: str, root: Path) -> LabNode:
+    """Start a stopped node again and wait until it answers. Harmless on one that runs."""
+    found = _node_of(name, node, root)
+    with locked(found.lab.directory.parent), ThreadPoolExecutor(1) as pool:
+        if not machine.look(found).ready:
+            _start([found], found.lab, pool)
+            machine.wait_until_ready(found)
+    return _lab_node(found)
+
+
+def reboot(name: str, node: str, root: Path) -> LabNode:
+    """Cut the node's power and start it again. /run and the boot id are new, its storage is kept."""
+    stop_node(name, node, root)
+    return start_node(name, node, root)
+
+
+# --- the steps -------------------------------------------------------------------------------------------------------
+
+
+def _switch_up(name: str, nodes: int | None, root: Path, say: Say) -> Plan:
+    """Write the lab down, choose its subnet and have its switch running."""
+    directory = plan_path(name, root)
+    # The subnet is free until our link has it, so labs choose one at a time on this machine, whatever their root.
+    with locked(Path("/run")):
+        plan = load_plan(name, root)
+        if plan is None:
+            directory.mkdir(mode=0o700, exist_ok=True)
+            plan = Plan(name, directory, free_octet(_taken(root)), nodes or 3)
+            say(f"{name}: {plan.nodes} nodes in {plan.subnet}")
+        elif nodes is not None and nodes > plan.nodes:
+            plan = Plan(name, directory, plan.octet, nodes)
+        plan.save()
+        make_key(plan.identity, f"ktool-lab-{name}")
+        switch = plan.machines[0]
+        if not machine.look(switch).ready:
+            starting = machine.prepare(switch, cgroups())
+            machine.connect_switch(plan, machine.host_pid())
+            starting.go()
+            # Nodes that outlived their switch have lost their cable with it.
+            for node in plan.machines[1:]:
+                machine.stop(node)
+    machine.wait_until_ready(switch)
+    return plan
+
+
+def _start(nodes: list[Machine], plan: Plan, pool: ThreadPoolExecutor) -> None:
+    if not nodes:
+        return
+    trees = cgroups()
+    if not machine.pid_of(plan.machines[0]):
+        raise LabError(f"The switch of lab {plan.name} is not running: run `ktool lab up --name {plan.name}` first.")
+    starting = list(pool.map(lambda node: machine.prepare(node, trees), nodes))
+    machine.connect_nodes(plan, nodes)
+    for one in starting:
+        one.go()
+
+
+def _remove_cgroups(plan: Plan) -> None:
+    """A cgroup stays busy for a moment after its last process is gone."""
+    trees, deadline = cgroups(), time.monotonic() + 10
+    while True:
+        try:
+            return remove_cgroup(trees, plan.cgroup)
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise LabError(f"The cgroup {error.filename} cannot be removed: {error.strerror}.") from error
+            time.sleep(0.02)
+
+
+def _taken(root: Path) -> set[int]:
+    """Subnets of other labs below the same root, running or not."""
+    plans = (load_plan(path.parent.name, root) for path in root.glob("*/lab.json"))
+    return {plan.octet for plan in plans if plan is not None}
+
+
+def _complete(plan: Plan) -> bool:
+    return all((m.directory / "etc/ssh/ssh_host_ed25519_key.pub").exists() for m in plan.machines if not m.is_switch)
+
+
+def _lab(plan: Plan) -> Lab:
+    nodes = tuple(_lab_node(node) for node in plan.machines if not node.is_switch)
+    return Lab(plan.name, nodes, plan.registry, image.WEB_IMAGES, plan.subnet)
+
+
+def _lab_node(node: Machine) -> LabNode:
+    pid = machine.pid_of(node)
+    return LabNode(node.name, node.address, SSH_PORT, "root", str(node.lab.identity), host_key(node), pid)
+
+
+def _plan_of(name: str, root: Path) -> Plan:
+    plan = load_plan(name, root)
+    if plan is None:
+        raise LabError(f"There is no lab named {name}: run `ktool lab up --name {name}` first.")
+    return plan
+
+
+def _node_of(name: str, node: str, root: Path) -> Machine:
+    plan = _plan_of(name, root)
+    for one in plan.machines[1:]:
+        if one.name == node:
+            return one
+    names = ", ".join(one.name for one in plan.machines[1:])
+    raise LabError(f"The lab {name} has no node {node}; it has {names}.")

@@ -1,0 +1,253 @@
+"""Machines of a lab: starting them, their cables, asking whether they answer, ending them."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import socket
+import subprocess
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+from . import proc
+from .config import write_node, write_switch
+from .host import Cgroups, clean_environment, make_cgroup, run
+from .image import PAUSE
+from .model import REGISTRY_PORT, SSH_PORT, LabError, Machine, MachineStatus, Plan
+
+_BRIDGE = "lab"
+
+
+class Starting:
+    """A machine whose namespaces exist and whose first process waits for its cable."""
+
+    def __init__(self, machine: Machine, process: subprocess.Popen[bytes]) -> None:
+        self.machine = machine
+        self._process = process
+
+    def go(self) -> None:
+        """Let the machine boot."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(b"go\n")
+            self._process.stdin.close()
+
+
+def pid_of(machine: Machine) -> int:
+    """The machine's PID 1 seen from the host, 0 when it does not run."""
+    return proc.running_pid(machine.directory / "init")
+
+
+def prepare(machine: Machine, trees: Cgroups) -> Starting:
+    """Write the machine's files and create its namespaces. What a dead predecessor left is cleared away."""
+    stop(machine)
+    machine.directory.mkdir(mode=0o700, exist_ok=True)
+    (write_switch if machine.is_switch else write_node)(machine)
+    groups = make_cgroup(trees, machine.lab.cgroup, machine.directory_name)
+    places = "unified" if trees.unified else " ".join(f"{g.parent.parent.name}={g}" for g in groups)
+    argv = ["sh", f"{machine.directory}/enter.sh", str(machine.directory), " ".join(map(str, groups))]
+    argv += [f"{machine.directory}/switch.sh"] if machine.is_switch else [f"{machine.directory}/node.sh", places]
+    with open(machine.directory / "log", "ab") as log:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env=clean_environment(),
+            start_new_session=True,
+        )
+    init = proc.wait_until_recorded(machine.directory / "init")
+    if not init:
+        raise LabError(f"{machine.name} does not start: {last_words(machine)}")
+    if trees.unified:
+        # v2 lets no process live beside child groups that have controllers: both step down into one of their own.
+        inner = groups[0] / "init"
+        inner.mkdir(exist_ok=True)
+        for pid in (process.pid, init):
+            (inner / "cgroup.procs").write_text(str(pid))
+    return Starting(machine, process)
+
+
+def stop(machine: Machine) -> None:
+    """End the machine as a power cut would. Its storage stays. Nothing to do is fine."""
+    proc.end(machine.directory / "init")
+    proc.end(machine.directory / "holder")
+
+
+# --- cables ----------------------------------------------------------------------------------------------------------
+
+
+def connect_switch(plan: Plan, host_pid: int) -> None:
+    """The bridge, and the link between it and the host. A link left by a switch that died is replaced."""
+    switch = pid_of(plan.machines[0])
+    disconnect_host(plan)
+    # The bridge lives in a network namespace of its own, so no firewall of the host can drop what nodes say to each
+    # other. What leaves the lab is refused at once instead of waiting for a timeout: nodes have no internet.
+    _ip_inside(
+        switch,
+        f"""link set lo up
+link add {_BRIDGE} type bridge
+address add {plan.gateway}/24 dev {_BRIDGE}
+link set {_BRIDGE} up
+route add unreachable default
+link add host type veth peer name {plan.host_link} netns {host_pid}
+link set host master {_BRIDGE} up
+""",
+    )
+    run(
+        "ip",
+        "-batch",
+        "-",
+        text=f"address add {plan.host_address}/24 dev {plan.host_link}\nlink set {plan.host_link} up\n",
+    )
+
+
+def disconnect_host(plan: Plan) -> None:
+    """Remove the lab's link from the host, if it is there."""
+    if Path("/sys/class/net", plan.host_link).exists():
+        with contextlib.suppress(LabError):  # its other end may have died just now and taken it along
+            run("ip", "link", "delete", plan.host_link)
+        if Path("/sys/class/net", plan.host_link).exists():
+            raise LabError(f"The network link {plan.host_link} cannot be removed.")
+
+
+def connect_nodes(plan: Plan, nodes: list[Machine]) -> None:
+    """A cable from the bridge to each of these nodes."""
+    switch = pid_of(plan.machines[0])
+    present = _ip_inside(switch, "link show\n")
+    lines = []
+    for node in nodes:
+        if f" {node.link}@" in present:  # the cable of the machine that ended just now; the kernel is not done with it
+            lines.append(f"link delete {node.link}")
+        lines += [
+            f"link add {node.link} type veth peer name eth0 address {node.hardware_address} netns {pid_of(node)}",
+            f"link set {node.link} master {_BRIDGE} up",
+        ]
+    try:
+        _ip_inside(switch, "\n".join(lines) + "\n")
+    except LabError:
+        # The kernel removed an old cable between our look and our delete: the second look sees it gone.
+        if not any(line.startswith("link delete") for line in lines):
+            raise
+        _ip_inside(switch, "\n".join(line for line in lines if not line.startswith("link delete")) + "\n")
+
+
+def _ip_inside(pid: int, batch: str) -> str:
+    return run("nsenter", f"--net=/proc/{pid}/ns/net", "ip", "-batch", "-", text=batch)
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+
+def look(machine: Machine) -> MachineStatus:
+    """How the machine is right now; takes 2 seconds at most when nothing answers."""
+    pid = pid_of(machine)
+    if machine.is_switch:
+        return MachineStatus(
+            REGISTRY_STATUS_NAME, pid != 0, pid, machine.address, registry=pid != 0 and registry_answers(machine)
+        )
+    return MachineStatus(
+        machine.name,
+        pid != 0,
+        pid,
+        machine.address,
+        sshd=pid != 0 and sshd_answers(machine),
+        podman=pid != 0 and podman_answers(machine),
+    )
+
+
+REGISTRY_STATUS_NAME = "registry"
+
+
+def sshd_answers(machine: Machine) -> bool:
+    """Whether an SSH server greets us at the node's address."""
+    try:
+        with socket.create_connection((machine.address, SSH_PORT), timeout=2) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+def registry_answers(machine: Machine) -> bool:
+    """Whether the registry serves its API."""
+    connection = http.client.HTTPConnection(machine.address, REGISTRY_PORT, timeout=2)
+    try:
+        connection.request("GET", "/v2/")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def podman_answers(machine: Machine) -> bool:
+    """Whether the node's Podman answers on its API socket."""
+    try:
+        return _podman(machine, "GET", "/_ping", 2.0)[0] == 200
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def wait_until_ready(machine: Machine, timeout: float = 30.0) -> None:
+    """Wait until everything of the machine answers. LabError, with its last words, when it does not."""
+    deadline = time.monotonic() + timeout
+    while True:
+        found = look(machine)
+        if found.ready:
+            return
+        if not found.running or time.monotonic() > deadline:
+            raise LabError(f"{machine.name} does not come up: {last_words(machine)}")
+        time.sleep(0.02)
+
+
+def pull_pause_image(machine: Machine) -> None:
+    """Have the image that holds a pod's namespaces ready on the node, so that its first pod starts as fast as others."""
+    name = quote(PAUSE, safe="")
+    try:
+        status, text = _podman(machine, "GET", f"/v4.0.0/libpod/images/{name}/exists", 10.0)
+        if status == 404:
+            status, text = _podman(machine, "POST", f"/v4.0.0/libpod/images/pull?reference={name}&quiet=true", 60.0)
+    except (OSError, http.client.HTTPException) as error:
+        raise LabError(f"Podman on {machine.name} does not answer: {error!r}.") from error
+    if status >= 300 or b'"error"' in text:
+        raise LabError(f"{machine.name} cannot pull {PAUSE}: {text.decode(errors='replace').strip()[:300]}")
+
+
+def last_words(machine: Machine) -> str:
+    """The end of the machine's log, on one line."""
+    path = machine.directory / "log"
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    return f"{' / '.join(lines[-3:]) or 'it said nothing'} (log: {path})"
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("d", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def _podman(machine: Machine, method: str, path: str, timeout: float) -> tuple[int, bytes]:
+    """One request to the node's Podman, through the node's own root directory as /proc shows it."""
+    connection = _UnixConnection(f"/proc/{pid_of(machine)}/root/run/podman/podman.sock", timeout)
+    try:
+        connection.request(method, path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def host_pid() -> int:
+    """A process in the host's network namespace: this one."""
+    return os.getpid()
