@@ -1,0 +1,92 @@
+"""Addresses: the next free one of a node's pod subnet, and the next free subnet of the cluster's.
+
+Both are plain functions of what is taken now; nobody keeps a list of free ones that could go out of step. The first
+host address of a subnet is its gateway (the bridge on the node), as Podman's and Docker's own IPAM choose it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+
+class IpamError(ValueError):
+    """No address or subnet can be given: one plain sentence."""
+
+
+def gateway(subnet: str) -> str:
+    """The address of the bridge in a pod subnet: its first host address. Raises IpamError for no subnet."""
+    network = _network(subnet)
+    return str(network[1])
+
+
+def allocate(subnet: str, used: Container[str], after: str = "") -> str:
+    """The first free pod address of `subnet` behind `after`, going round at the end of the subnet.
+
+    `used` answers whether an address (as text) is taken. Give the address handed out last as `after`, and an address
+    just freed is the last to be used again: peers that still hold it in a cache do not meet another pod there.
+    Network address, gateway and broadcast address are never given. Raises IpamError where all are taken."""
+    network = _network(subnet)
+    first = int(network.network_address) + 2
+    count = network.num_addresses - 3
+    if count <= 0:
+        raise IpamError(f"subnet {subnet} is too small to hold a pod; give the node a /24")
+    make = type(network.network_address)
+    start = _offset(after, first, count)
+    for step in range(count):
+        address = str(make(first + (start + step) % count))
+        if address not in used:
+            return address
+    raise IpamError(f"all {count} pod addresses of {subnet} are in use; remove pods from the node or add a node")
+
+
+def carve(cluster_cidr: str, taken: Iterable[str], bits: int = 24) -> str:
+    """The first subnet of `bits` prefix length inside `cluster_cidr` that overlaps none of `taken` (subnets of any
+    size; empty texts are passed over). Raises IpamError where none is left."""
+    network = _network(cluster_cidr)
+    if not network.prefixlen <= bits <= network.max_prefixlen:
+        raise IpamError(f"the cluster's pod range {cluster_cidr} cannot hold a /{bits} subnet; use a larger range")
+    size = 1 << (network.max_prefixlen - bits)
+    here = int(network.network_address)
+    end = here + network.num_addresses
+    for low, high in _ranges(taken, network.version):
+        if high <= here:
+            continue
+        if low >= here + size:
+            break
+        here += -(-(high - here) // size) * size  # the first boundary that is not below the taken subnet's end
+    if here + size > end:
+        count = network.num_addresses // size
+        raise IpamError(
+            f"all {count} /{bits} subnets of the cluster's pod range {cluster_cidr} are in use; remove a node or"
+            " start the cluster with a larger range"
+        )
+    return f"{type(network.network_address)(here)}/{bits}"
+
+
+@lru_cache(maxsize=1024)
+def _network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise IpamError(f"{text!r} is not a subnet like 10.244.1.0/24: {error}") from error
+
+
+def _offset(after: str, first: int, count: int) -> int:
+    """Where to begin: right behind `after` where that is an address of ours, else at the beginning."""
+    try:
+        place = int(ip_address(after)) - first
+    except ValueError:
+        return 0
+    return place + 1 if 0 <= place < count else 0
+
+
+def _ranges(taken: Iterable[str], version: int) -> list[tuple[int, int]]:
+    """The taken subnets as half-open ranges of numbers, in order."""
+    ranges: list[tuple[int, int]] = []
+    for text in taken:
+        if text and (network := _network(text)).version == version:
+            low = int(network.network_address)
+            ranges.append((low, low + network.num_addresses))
+    return sorted(ranges)
