@@ -130,7 +130,7 @@ insecure = true
 def _registry(lab: Plan) -> str:
     return f"""version: 0.1
 log:
-  level: fatal
+  level: error
   accesslog:
     disabled: true
 storage:

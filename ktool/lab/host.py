@@ -140,7 +140,7 @@ def remove_cgroup(trees: Cgroups, lab: str) -> None:
 
 
 def free_octet(taken: set[int]) -> int:
-    """n of a 10.89.n.0/24 that no address or route of the host touches and no lab in `taken` has. LabError when full."""
+    """n of a 10.89.n.0/24 that no route of the host touches and no lab in `taken` has. LabError when there is none."""
     used = []
     for route in json.loads(run("ip", "-json", "-4", "route", "show", "table", "all")):
         if route.get("dst", "default") != "default":

@@ -47,7 +47,7 @@ def up(name: str = "lab", nodes: int | None = None, *, root: Path, install: bool
         with ThreadPoolExecutor(8) as pool:
             # The images are read while the namespaces are made; both are needed before the first pull.
             images = pool.submit(image.build, script("web.pl"))
-            broken = [node for node, found in zip(wanted, pool.map(machine.look, wanted)) if not found.ready]
+            broken = [node for node, ready in pool.map(lambda m: (m, machine.look(m).ready), wanted) if not ready]
             if broken:
                 say(f"starting {', '.join(node.name for node in broken)}")
             _start(broken, plan, pool)

@@ -204,7 +204,7 @@ def wait_until_ready(machine: Machine, timeout: float = 30.0) -> None:
 
 
 def pull_pause_image(machine: Machine) -> None:
-    """Have the image that holds a pod's namespaces ready on the node, so that its first pod starts as fast as others."""
+    """Have the image of pods' infra containers ready on the node, so that its first pod starts as fast as others."""
     name = quote(PAUSE, safe="")
     try:
         status, text = _podman(machine, "GET", f"/v4.0.0/libpod/images/{name}/exists", 10.0)
