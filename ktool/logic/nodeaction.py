@@ -184,6 +184,17 @@ class StopContainer:
 
 
 @dataclass(frozen=True)
+class StopPod:
+    """Stop containers of one pod (ids or names) side by side: SIGTERM to each, SIGKILL to those that still run after
+    `grace` seconds (0: at once). Podman will not restart them by itself. One that has ended or is gone is done."""
+
+    uid: str
+    pod: str
+    containers: tuple[str, ...]
+    grace: int
+
+
+@dataclass(frozen=True)
 class RemoveContainer:
     uid: str
     container: str
@@ -216,6 +227,7 @@ NodeAction = (
     | StartPod
     | StartContainer
     | StopContainer
+    | StopPod
     | RemoveContainer
     | RemovePod
     | RemoveVolumes
