@@ -1,0 +1,1 @@
+"""Field trees of Kubernetes' types that several kinds share."""
