@@ -1,0 +1,150 @@
+"""The tables, and how a database file is created, opened and recognised.
+
+`objects` says which revision of each object is the current one; `history` holds the text of every revision, and is
+what a watch replays. A body is written once, and an update never moves the old text.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Engine,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    create_engine,
+    event,
+    insert,
+    inspect,
+    select,
+)
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
+
+from ktool.store.errors import StoreError
+
+FORMAT = 1
+"""Raised when an older ktool could no longer read what a newer one wrote."""
+
+BUSY_SECONDS = 15.0
+"""How long a writer waits for another process."""
+
+# Keys are compared byte by byte, so that the keys of one prefix are one range: SQLite's own order, "C" in PostgreSQL.
+_KEY = Text().with_variant(Text(collation="C"), "postgresql")
+_REVISION = BigInteger().with_variant(Integer(), "sqlite")
+
+TABLES = MetaData()
+
+META = Table("meta", TABLES, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
+"""`format`, `cluster` (the cluster's id) and `compacted` (the highest revision whose history is gone)."""
+
+OBJECTS = Table("objects", TABLES, Column("key", _KEY, primary_key=True), Column("rv", _REVISION, nullable=False))
+
+HISTORY = Table(
+    "history",
+    TABLES,
+    Column("rv", _REVISION, primary_key=True, autoincrement=False),
+    Column("key", _KEY, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("prev", _REVISION, nullable=False),
+    Column("body", Text, nullable=False),
+)
+"""`prev` is the revision that this one replaced, 0 for the first: compaction and selector transitions follow it."""
+
+
+def connect(where: str | os.PathLike[str]) -> tuple[Engine, str]:
+    """The engine for a path or a database URL, and the name messages use for it. A file is made with mode 0600, in a
+    directory that is made with 0700 where it is missing."""
+    text = os.fspath(where)
+    if "://" in text and not text.startswith("sqlite:"):
+        return create_engine(text), make_url(text).render_as_string(hide_password=True)
+    path = Path(make_url(text).database or "" if text.startswith("sqlite:") else text).absolute()
+    _prepare(path)
+    # A pool without an upper bound: a watch thread of the server must never wait for another one's connection.
+    engine = create_engine(f"sqlite:///{path}", pool_size=8, max_overflow=-1, connect_args={"timeout": BUSY_SECONDS})
+    event.listen(engine, "connect", _on_connect)
+    event.listen(engine, "begin", _on_begin)
+    return engine, str(path)
+
+
+def _prepare(path: Path) -> None:
+    try:
+        if not path.parent.exists():
+            path.parent.mkdir(mode=0o700, parents=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if stat.S_IMODE(os.fstat(handle).st_mode) & 0o077:
+                os.fchmod(handle, 0o600)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise StoreError(f"the database {path} cannot be opened: {error.strerror or error}") from None
+
+
+def _on_connect(connection: Any, _record: object) -> None:
+    # The driver must not open transactions of its own: BEGIN and BEGIN IMMEDIATE are said here.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        _to_wal(cursor)
+    cursor.execute("PRAGMA synchronous = NORMAL")
+    cursor.execute("PRAGMA journal_size_limit = 16777216")
+    cursor.close()
+
+
+def _to_wal(cursor: Any) -> None:
+    """SQLite does not wait for others when it changes the journal mode, so two processes that make one new file
+    together have to wait here."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except Exception as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _on_begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("writes") else "BEGIN")
+
+
+def ready(engine: Engine, where: str) -> str:
+    """Make the tables where there are none, check the format, and give the cluster's id.
+
+    Raises StoreError for a database of a newer ktool."""
+    with engine.connect() as connection:
+        found = _read_meta(connection) if inspect(connection).has_table("meta") else {}
+    if not found:
+        with engine.connect().execution_options(writes=True) as connection, connection.begin():
+            TABLES.create_all(connection)
+            found = _read_meta(connection)
+            if not found:
+                found = {"format": str(FORMAT), "cluster": str(uuid.uuid4()), "compacted": "0"}
+                connection.execute(insert(META), [{"name": name, "value": value} for name, value in found.items()])
+    if int(found["format"]) > FORMAT:
+        raise StoreError(
+            f"the database {where} was written by a newer ktool (format {found['format']}, this one reads up to "
+            f"{FORMAT}): upgrade ktool"
+        )
+    return found["cluster"]
+
+
+def _read_meta(connection: Connection) -> dict[str, str]:
+    try:
+        return {row.name: row.value for row in connection.execute(select(META.c.name, META.c.value))}
+    except OperationalError as error:
+        if "no such table" in str(error):
+            return {}
+        raise
