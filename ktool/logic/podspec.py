@@ -1,0 +1,307 @@
+"""From a Pod to what Podman 4.3.1 is asked for: a PodSpecGenerator, a SpecGenerator for each container, the volumes
+and the images. Source: core/v1 PodSpec; github.com/containers/podman/v4 pkg/specgen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ktool.api import quantity
+from ktool.api.obj import DOMAIN, Obj, content_hash, get, name, namespace, uid
+from ktool.logic.nodeaction import Failure, PreparePath, Volume
+from ktool.logic.podenv import ConfigError, Lookup, Scope, arguments, environment
+from ktool.logic.podvolumes import Volumes, each_once, mounts, volumes
+
+NETWORK = "ktool"
+"""The Podman network of the cluster on every node."""
+
+LOG_BYTES = 10 * 1024 * 1024
+"""Where a container's log is cut, as the kubelet's containerLogMaxSize."""
+
+CPU_PERIOD = 100_000
+MIN_SHARES = 2
+GRACE = 30
+_RESTART = {"Always": "always", "OnFailure": "on-failure", "Never": "no"}
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A pod as its node is asked for it. `containers` holds every container that can be made now, init containers
+    first (named in `init`); `problems` says why the others cannot, under "" what holds back all of them."""
+
+    pod_name: str
+    hash: str
+    pod: Mapping[str, Any]
+    containers: Mapping[str, Mapping[str, Any]]
+    init: tuple[str, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    host_paths: tuple[PreparePath, ...] = ()
+    images: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    problems: Mapping[str, Failure] = field(default_factory=dict)
+
+
+# --- names -------------------------------------------------------------------------------------------------------
+
+
+def pod_name(pod: Obj) -> str:
+    """The name of the Podman pod: readable in `podman pod ps`, and another one for another uid."""
+    return f"{name(pod)}_{namespace(pod)}_{uid(pod)[:8]}"
+
+
+def container_name(container: str, pod: Obj) -> str:
+    return f"{container}_{pod_name(pod)}"
+
+
+def image_name(text: str) -> str:
+    """The full name of an image: docker.io and `latest` are Kubernetes' defaults, whatever a node's registries.conf
+    says. https://kubernetes.io/docs/concepts/containers/images/#image-names"""
+    first, slash, _ = text.partition("/")
+    if not slash or not (first == "localhost" or "." in first or ":" in first):
+        text = f"docker.io/{text if slash else 'library/' + text}"
+    last = text.rpartition("/")[2]
+    return text if ":" in last or "@" in text else f"{text}:latest"
+
+
+def pull_policy(container: Obj) -> str:
+    """imagePullPolicy, or its default: Always for `latest`, else IfNotPresent."""
+    image = image_name(str(container.get("image", "")))
+    fallback = "Always" if image.endswith(":latest") and "@" not in image else "IfNotPresent"
+    return str(container.get("imagePullPolicy") or fallback)
+
+
+def host_network(pod: Obj) -> bool:
+    return bool(get(pod, "spec", "hostNetwork", default=False))
+
+
+def grace_period(pod: Obj) -> int:
+    return int(get(pod, "spec", "terminationGracePeriodSeconds", default=GRACE))
+
+
+def hostname(pod: Obj) -> str:
+    return str(get(pod, "spec", "hostname", default="") or name(pod)[:63].rstrip("-."))
+
+
+# --- the whole ---------------------------------------------------------------------------------------------------
+
+
+def render(pod: Obj, *, node: Obj, cluster: str, ip: str, lookup: Lookup) -> Rendered:
+    """Everything a node needs to run `pod` at the address `ip` ("" on the host network), with the ConfigMaps that
+    `lookup` gives now."""
+    scope = Scope(pod, node, ip, lookup)
+    found = volumes(pod, lookup)
+    spec = pod.get("spec") or {}
+    init = tuple(container["name"] for container in spec.get("initContainers") or ())
+    containers: dict[str, dict[str, Any]] = {}
+    images: dict[str, tuple[str, str]] = {}
+    paths = list(found.host_paths)
+    problems: dict[str, Failure] = {}
+    if found.problems:
+        problems[""] = Failure("FailedMount", "; ".join(found.problems.values()), "WriteVolumes")
+    for container in [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]:
+        own = container["name"]
+        images[own] = (image_name(str(container.get("image", ""))), pull_policy(container))
+        if found.problems:
+            continue
+        try:
+            payload, needed = _container(container, own in init, scope, found)
+        except ConfigError as error:
+            problems[own] = Failure("CreateContainerConfigError", str(error), "CreateContainer")
+            continue
+        containers[own] = payload
+        paths += needed
+    body = _pod(pod, ip)
+    digest = content_hash([body, containers])
+    labels = _labels(pod, cluster, ip, digest)
+    return Rendered(
+        pod_name=pod_name(pod),
+        hash=digest,
+        pod={**body, "labels": labels, **_network(pod, ip)},
+        containers={
+            own: {**payload, "labels": {**labels, f"{DOMAIN}/container": own}} for own, payload in containers.items()
+        },
+        init=init,
+        volumes=found.volumes,
+        host_paths=each_once(paths),
+        images=images,
+        problems=problems,
+    )
+
+
+def _labels(pod: Obj, cluster: str, ip: str, digest: str) -> dict[str, str]:
+    return {
+        f"{DOMAIN}/cluster": cluster,
+        f"{DOMAIN}/namespace": namespace(pod),
+        f"{DOMAIN}/pod": name(pod),
+        f"{DOMAIN}/uid": uid(pod),
+        f"{DOMAIN}/hash": digest,
+        f"{DOMAIN}/ip": ip,
+    }
+
+
+# --- the pod -----------------------------------------------------------------------------------------------------
+
+
+def _pod(pod: Obj, ip: str) -> dict[str, Any]:
+    """The pod without its labels and its address: what the hash is made from."""
+    spec = pod.get("spec") or {}
+    shared = ["net", "uts", "ipc"]
+    if spec.get("shareProcessNamespace"):
+        shared.append("pid")
+    body: dict[str, Any] = {
+        "name": pod_name(pod),
+        "infra_name": f"infra_{pod_name(pod)}",
+        "shared_namespaces": shared,
+        "exit_policy": "continue",
+    }
+    if spec.get("hostIPC"):
+        body["ipcns"] = {"nsmode": "host"}
+    if host_network(pod):
+        body["netns"] = {"nsmode": "host"}
+        body["utsns"] = {"nsmode": "host"}
+        return body
+    body["netns"] = {"nsmode": "bridge"}
+    body["hostname"] = hostname(pod)
+    if ports := _port_mappings(spec):
+        body["portmappings"] = ports
+    aliases = [f"{host}:{alias['ip']}" for alias in spec.get("hostAliases") or () for host in alias["hostnames"]]
+    if aliases:
+        body["hostadd"] = aliases
+    if sysctls := get(spec, "securityContext", "sysctls"):
+        body["sysctl"] = {entry["name"]: str(entry["value"]) for entry in sysctls}
+    return {**body, **_dns(spec)}
+
+
+def _network(pod: Obj, ip: str) -> dict[str, Any]:
+    return {} if host_network(pod) else {"Networks": {NETWORK: {"static_ips": [ip]} if ip else {}}}
+
+
+def _port_mappings(spec: Obj) -> list[dict[str, Any]]:
+    """The hostPorts of all containers: Podman publishes them on the pod."""
+    result = []
+    for container in spec.get("containers") or ():
+        for port in container.get("ports") or ():
+            if port.get("hostPort"):
+                result.append(
+                    {
+                        "host_ip": port.get("hostIP") or "",
+                        "host_port": int(port["hostPort"]),
+                        "container_port": int(port["containerPort"]),
+                        "protocol": str(port.get("protocol") or "TCP").lower(),
+                        "range": 1,
+                    }
+                )
+    return result
+
+
+def _dns(spec: Obj) -> dict[str, Any]:
+    """dnsConfig; where it names no servers, the node's resolv.conf serves (dnsPolicy Default)."""
+    config = spec.get("dnsConfig") or {}
+    result: dict[str, Any] = {}
+    if config.get("nameservers"):
+        result["dns_server"] = list(config["nameservers"])
+    if config.get("searches"):
+        result["dns_search"] = list(config["searches"])
+    if config.get("options"):
+        pairs = [(option["name"], option.get("value")) for option in config["options"]]
+        result["dns_option"] = [key if value in (None, "") else f"{key}:{value}" for key, value in pairs]
+    return result
+
+
+# --- a container -------------------------------------------------------------------------------------------------
+
+
+def _container(container: Obj, is_init: bool, scope: Scope, found: Volumes) -> tuple[dict[str, Any], list[PreparePath]]:
+    pod = scope.pod
+    values = environment(container, scope)
+    binds, needed, in_the_way = mounts(container, found, values)
+    if in_the_way:
+        raise ConfigError("; ".join(in_the_way))
+    policy = str(get(pod, "spec", "restartPolicy", default="Always"))
+    payload: dict[str, Any] = {
+        "name": container_name(container["name"], pod),
+        "pod": pod_name(pod),
+        "image": image_name(str(container.get("image", ""))),
+        "env": values,
+        "restart_policy": "no" if is_init else _RESTART[policy],
+        "stop_timeout": grace_period(pod),
+        "log_configuration": {"driver": "k8s-file", "size": LOG_BYTES},
+        "systemd": "false",
+        "resource_limits": _resources(container),
+    }
+    # A command replaces the image's ENTRYPOINT and its CMD with it; args replace CMD alone. Podman drops CMD
+    # exactly where `entrypoint` is given, so both fields stay absent where the Pod has none.
+    if command := arguments(container.get("command"), values):
+        payload["entrypoint"] = command
+    if args := arguments(container.get("args"), values):
+        payload["command"] = args
+    if container.get("workingDir"):
+        payload |= {"work_dir": container["workingDir"], "create_working_dir": True}
+    if container.get("stdin"):
+        payload["stdin"] = True
+    if container.get("tty"):
+        payload["terminal"] = True
+    if binds:
+        payload["mounts"] = binds
+    if get(pod, "spec", "hostPID", default=False):
+        payload["pidns"] = {"nsmode": "host"}
+    return {**payload, **_security(container, pod)}, needed
+
+
+def _resources(container: Obj) -> dict[str, Any]:
+    """OCI LinuxResources: swap equals memory (the container gets no swap), shares follow the request, quota the
+    limit (cgroup v1 names; Podman converts them for v2)."""
+    limits = get(container, "resources", "limits", default={})
+    requests = get(container, "resources", "requests", default={})
+    request = requests.get("cpu", limits.get("cpu", "0"))
+    cpu: dict[str, Any] = {"shares": max(MIN_SHARES, quantity.milli(request) * 1024 // 1000)}
+    if limits.get("cpu"):
+        cpu |= {"quota": max(1000, quantity.milli(limits["cpu"]) * CPU_PERIOD // 1000), "period": CPU_PERIOD}
+    result: dict[str, Any] = {"cpu": cpu}
+    if limits.get("memory"):
+        size = quantity.bytes_(limits["memory"])
+        result["memory"] = {"limit": size, "swap": size}
+    return result
+
+
+def _security(container: Obj, pod: Obj) -> dict[str, Any]:
+    """securityContext: what the container says stands before what the pod says (core/v1 SecurityContext)."""
+    whole = get(pod, "spec", "securityContext", default={})
+    own = container.get("securityContext") or {}
+    result: dict[str, Any] = {}
+
+    def chosen(key: str) -> Any:
+        return own.get(key) if own.get(key) is not None else whole.get(key)
+
+    user, group = chosen("runAsUser"), chosen("runAsGroup")
+    if user is None and group is not None:
+        raise ConfigError("runAsGroup is specified without runAsUser")
+    if chosen("runAsNonRoot") and user == 0:
+        raise ConfigError("container's runAsUser breaks non-root policy")
+    if user is not None:
+        result["user"] = str(user) if group is None else f"{user}:{group}"
+    groups = [*(whole.get("supplementalGroups") or ()), *([whole["fsGroup"]] if "fsGroup" in whole else ())]
+    if groups:
+        result["groups"] = [str(entry) for entry in groups]
+    if own.get("privileged"):
+        result["privileged"] = True
+    if own.get("readOnlyRootFilesystem"):
+        result["read_only_filesystem"] = True
+    if own.get("allowPrivilegeEscalation") is False:
+        result["no_new_privileges"] = True
+    if chosen("seccompProfile") and chosen("seccompProfile").get("type") == "Unconfined":
+        result["seccomp_profile_path"] = "unconfined"
+    capabilities = own.get("capabilities") or {}
+    if capabilities.get("add"):
+        result["cap_add"] = [_capability(entry) for entry in capabilities["add"]]
+    if capabilities.get("drop"):
+        result["cap_drop"] = [_capability(entry) for entry in capabilities["drop"]]
+    return result
+
+
+def _capability(text: str) -> str:
+    """`NET_ADMIN` as Podman wants it: `CAP_NET_ADMIN`; `all` for every one."""
+    upper = re.sub(r"^CAP_", "", text.upper())
+    return "all" if upper == "ALL" else f"CAP_{upper}"

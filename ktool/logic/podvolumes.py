@@ -1,0 +1,163 @@
+"""Volumes of a pod: what the node must prepare for them, and the bind mounts they become.
+
+A directory of ours lies at /var/lib/ktool/pods/UID/volumes/NAME, or in /run/ktool/... for a medium of Memory. The
+files of a ConfigMap stand behind a symlink `..data` there, as the kubelet's atomic writer lays them out, so that a
+reader sees the old set or the new one. Source: core/v1 Volume, VolumeMount, ConfigMapVolumeSource.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ktool.api import quantity
+from ktool.api.obj import Obj, content_hash, get, namespace, uid
+from ktool.api.ref import Ref
+from ktool.logic.nodeaction import PreparePath, Volume, VolumeFile
+from ktool.logic.podenv import ConfigError, Lookup, expand
+
+DISK, MEMORY = "/var/lib/ktool/pods", "/run/ktool/pods"
+SETGID = 0o2000
+_PROPAGATION = {"HostToContainer": "rslave", "Bidirectional": "rshared"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a volume lies on the node. `files` are the paths in it, for a volume whose content we write."""
+
+    path: str
+    read_only: bool = False
+    files: tuple[str, ...] | None = None
+    host: bool = False
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """All volumes of a pod. `problems`: volume name -> why it cannot be set up now."""
+
+    volumes: tuple[Volume, ...] = ()
+    host_paths: tuple[PreparePath, ...] = ()
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+
+def directory(pod_uid: str, volume: str, medium: str = "") -> str:
+    """The directory of a volume on its node."""
+    return f"{MEMORY if medium == 'Memory' else DISK}/{pod_uid}/volumes/{volume}"
+
+
+def volumes(pod: Obj, lookup: Lookup) -> Volumes:
+    """What the node has to prepare for the volumes of `pod` with the ConfigMaps there are now."""
+    made: list[Volume] = []
+    paths: list[PreparePath] = []
+    sources: dict[str, Source] = {}
+    problems: dict[str, str] = {}
+    group = get(pod, "spec", "securityContext", "fsGroup")
+    gid = -1 if group is None else int(group)
+    for entry in get(pod, "spec", "volumes", default=()):
+        name = entry["name"]
+        try:
+            if (config := entry.get("configMap")) is not None:
+                files = _config_files(config, pod, lookup, gid)
+                made.append(_volume(name, "", 0, files, 0o755, gid))
+                sources[name] = Source(directory(uid(pod), name), True, tuple(file.path for file in files))
+            elif (host := entry.get("hostPath")) is not None:
+                paths.append(PreparePath(host["path"], host.get("type") or ""))
+                sources[name] = Source(host["path"], host=True)
+            elif (empty := entry.get("emptyDir")) is not None or set(entry) == {"name"}:
+                medium = str(get(empty, "medium", default=""))
+                limit = get(empty, "sizeLimit")
+                size = quantity.bytes_(limit) if medium == "Memory" and limit is not None else 0
+                made.append(_volume(name, medium, size, (), 0o777 | (SETGID if gid >= 0 else 0), gid))
+                sources[name] = Source(directory(uid(pod), name, medium))
+            else:
+                kind = next(key for key in entry if key != "name")
+                raise ConfigError(f"volumes of type {kind} are not supported yet")
+        except ConfigError as error:
+            problems[name] = f'MountVolume.SetUp failed for volume "{name}" : {error}'
+    return Volumes(tuple(made), tuple(paths), sources, problems)
+
+
+def _volume(name: str, medium: str, size: int, files: tuple[VolumeFile, ...], mode: int, gid: int) -> Volume:
+    content = [[file.path, base64.b64encode(file.data).decode(), file.mode] for file in files]
+    return Volume(name, medium, size, files, content_hash([medium, size, content, mode, gid]), mode, gid)
+
+
+def _config_files(source: Obj, pod: Obj, lookup: Lookup, gid: int) -> tuple[VolumeFile, ...]:
+    """The files of a ConfigMap volume, in the order of their paths. Raises ConfigError for what is missing."""
+    wanted, optional = str(source.get("name", "")), bool(source.get("optional"))
+    config = lookup(Ref("ConfigMap", namespace(pod), wanted))
+    if config is None:
+        if optional:
+            return ()
+        raise ConfigError(f'configmap "{wanted}" not found')
+    data = {key: str(text).encode() for key, text in (config.get("data") or {}).items()}
+    data |= {key: base64.b64decode(text) for key, text in (config.get("binaryData") or {}).items()}
+    mode = source.get("defaultMode")
+    default = 0o644 if mode is None else int(mode)
+    shared = 0o440 if gid >= 0 else 0  # what the kubelet adds so that the group of fsGroup can read
+    if not source.get("items"):
+        return tuple(VolumeFile(key, data[key], default | shared) for key in sorted(data))
+    files: list[VolumeFile] = []
+    for item in source["items"]:
+        if item["key"] not in data:
+            if optional:
+                continue
+            raise ConfigError(f"configmap references non-existent config key: {item['key']}")
+        own = item.get("mode")
+        files.append(VolumeFile(item["path"], data[item["key"]], (default if own is None else int(own)) | shared))
+    return tuple(sorted(files, key=lambda file: file.path))
+
+
+def mounts(
+    container: Obj, found: Volumes, values: Mapping[str, str]
+) -> tuple[list[dict[str, Any]], list[PreparePath], list[str]]:
+    """The bind mounts of a container (OCI runtime Mounts), the directories that its subPaths need, and what is in
+    the way. `values` is the environment, which a subPathExpr refers to."""
+    result: list[dict[str, Any]] = []
+    paths: list[PreparePath] = []
+    problems: list[str] = []
+    for mount in container.get("volumeMounts") or ():
+        volume = mount["name"]
+        if volume not in found.sources:
+            problems.append(f'volume "{volume}" is not defined in the pod')
+            continue
+        source = found.sources[volume]
+        sub = str(mount.get("subPath") or "") or expand(str(mount.get("subPathExpr") or ""), values)
+        sub = sub.strip("/") if sub in (".", "./") else sub.rstrip("/")
+        if sub in ("", "."):
+            path = source.path
+        elif not _inside(sub):
+            problems.append(f'subPath "{sub}" of volume "{volume}" must be a relative path without ".."')
+            continue
+        elif source.files is not None:
+            if not any(file == sub or file.startswith(sub + "/") for file in source.files):
+                problems.append(f'subPath "{sub}" is not in volume "{volume}"')
+                continue
+            path = f"{source.path}/..data/{sub}"
+        else:
+            path = f"{source.path.rstrip('/')}/{sub}"
+            paths.append(PreparePath(path, "DirectoryOrCreate"))
+        result.append(_bind(path, mount, source))
+    return result, paths, problems
+
+
+def _bind(path: str, mount: Obj, source: Source) -> dict[str, Any]:
+    read_only = source.read_only or bool(mount.get("readOnly"))
+    propagation = _PROPAGATION.get(str(mount.get("mountPropagation") or "None"), "rprivate")
+    options = ["rbind", "ro" if read_only else "rw", propagation]
+    return {"destination": mount["mountPath"], "type": "bind", "source": path, "options": options}
+
+
+def _inside(path: str) -> bool:
+    return not path.startswith("/") and ".." not in path.split("/")
+
+
+def each_once(paths: Iterable[PreparePath]) -> tuple[PreparePath, ...]:
+    """Each path once; the first word on its type stands (a hostPath before the subPaths in it)."""
+    seen: dict[str, PreparePath] = {}
+    for path in paths:
+        seen.setdefault(path.path, path)
+    return tuple(seen.values())
