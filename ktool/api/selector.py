@@ -64,10 +64,7 @@ class Selector:
         if self.nothing:
             return False
         labels = labels or {}
-        for requirement in self.requirements:
-            if not requirement.matches(labels):
-                return False
-        return True
+        return all(requirement.matches(labels) for requirement in self.requirements)
 
     @property
     def everything(self) -> bool:
@@ -213,10 +210,7 @@ class FieldSelector:
     requirements: tuple[FieldRequirement, ...] = ()
 
     def matches(self, obj: Mapping[str, Any]) -> bool:
-        for requirement in self.requirements:
-            if not requirement.matches(obj):
-                return False
-        return True
+        return all(requirement.matches(obj) for requirement in self.requirements)
 
     @property
     def everything(self) -> bool:
