@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import resource
 import shutil
 from importlib import resources
+from pathlib import Path
 
 from .host import SYSTEM_PATH, hard_limit, run
 from .image import PAUSE
-from .model import REGISTRY_NAME, SSH_PORT, Machine, Plan, write_file
+from .model import REGISTRY_NAME, SSH_PORT, LabError, Machine, Plan, write_file
 
 
 def script(name: str) -> str:
@@ -26,7 +28,7 @@ def write_switch(machine: Machine) -> None:
 def write_node(machine: Machine) -> None:
     """Write the node's own files. Keys are made once; everything else is what this version of ktool wants."""
     lab, top = machine.lab, machine.directory
-    for directory in ("rootfs", "containers", "var-lib-ktool", "etc-containers", "etc/ssh", "etc/ktool-lab"):
+    for directory in ("rootfs", "disk", "containers", "var-lib-ktool", "etc-containers", "etc/ssh", "etc/ktool-lab"):
         (top / directory).mkdir(parents=True, exist_ok=True)
     _write_scripts(machine, "enter.sh", "node.sh")
     make_key(top / "etc/ssh/ssh_host_ed25519_key", machine.name)
@@ -48,7 +50,7 @@ def write_node(machine: Machine) -> None:
         write_file(top / "etc-containers" / name, text)
 
 
-def make_key(path, comment: str) -> None:
+def make_key(path: Path, comment: str) -> None:
     """An ed25519 key pair, made once."""
     if not path.exists():
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path))
@@ -89,7 +91,18 @@ UseDNS no
 AllowStreamLocalForwarding yes
 PidFile /run/sshd.pid
 PrintMotd no
-"""
+{_no_penalties()}"""
+
+
+@functools.cache
+def _no_penalties() -> str:
+    """OpenSSH 9.8 and later shut out addresses that connect without logging in, as `status` does."""
+    argv = ("-t", "-f", "/dev/null", "-o", "PerSourcePenalties=no")
+    try:
+        text = run("/usr/sbin/sshd", *argv)
+    except LabError as error:
+        text = str(error)  # /dev/null names no host key, so this is the usual way
+    return "" if "Bad configuration option" in text else "PerSourcePenalties no\n"
 
 
 def _containers() -> str:

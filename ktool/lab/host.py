@@ -141,13 +141,13 @@ def remove_cgroup(trees: Cgroups, lab: str) -> None:
 
 def free_octet(taken: set[int]) -> int:
     """n of a 10.89.n.0/24 that no route of the host touches and no lab in `taken` has. LabError when there is none."""
-    used = []
+    used: list[ipaddress.IPv4Network] = []
     for route in json.loads(run("ip", "-json", "-4", "route", "show", "table", "all")):
         if route.get("dst", "default") != "default":
-            used.append(ipaddress.ip_network(route["dst"], strict=False))
+            used.append(ipaddress.IPv4Network(route["dst"], strict=False))
     # From 100 upwards: Podman's own choice for networks on the host begins at 10.89.0.0.
-    for octet in (*range(100, 256), *range(1, 100)):
-        if octet not in taken and not any(ipaddress.ip_network(f"10.89.{octet}.0/24").overlaps(net) for net in used):
+    for octet in [*range(100, 256), *range(1, 100)]:
+        if octet not in taken and not any(ipaddress.IPv4Network(f"10.89.{octet}.0/24").overlaps(net) for net in used):
             return octet
     raise LabError("No 10.89.n.0/24 is free on this machine; take a lab down first.")
 
@@ -155,7 +155,7 @@ def free_octet(taken: set[int]) -> int:
 def hard_limit(which: int, most: int) -> int:
     """The caller's hard limit, at most `most`: the highest value that a container here can be given."""
     hard = resource.getrlimit(which)[1]
-    return most if hard == resource.RLIM_INFINITY else min(hard, most)
+    return most if hard == resource.RLIM_INFINITY else min(int(hard), most)
 
 
 @contextlib.contextmanager

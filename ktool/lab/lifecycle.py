@@ -148,9 +148,9 @@ def _switch_up(name: str, nodes: int | None, root: Path, say: Say) -> Plan:
         make_key(plan.identity, f"ktool-lab-{name}")
         switch = plan.machines[0]
         if not machine.look(switch).ready:
-            starting = machine.prepare(switch, cgroups())
-            machine.connect_switch(plan, machine.host_pid())
-            starting.go()
+            boot = machine.prepare(switch, cgroups())
+            machine.connect_switch(plan)
+            boot()
             # Nodes that outlived their switch have lost their cable with it.
             for node in plan.machines[1:]:
                 machine.stop(node)
@@ -164,10 +164,10 @@ def _start(nodes: list[Machine], plan: Plan, pool: ThreadPoolExecutor) -> None:
     trees = cgroups()
     if not machine.pid_of(plan.machines[0]):
         raise LabError(f"The switch of lab {plan.name} is not running: run `ktool lab up --name {plan.name}` first.")
-    starting = list(pool.map(lambda node: machine.prepare(node, trees), nodes))
+    boots = list(pool.map(lambda node: machine.prepare(node, trees), nodes))
     machine.connect_nodes(plan, nodes)
-    for one in starting:
-        one.go()
+    for boot in boots:
+        boot()
 
 
 def _remove_cgroups(plan: Plan) -> None:

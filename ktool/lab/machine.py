@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,55 +21,50 @@ from .model import REGISTRY_PORT, SSH_PORT, LabError, Machine, MachineStatus, Pl
 _BRIDGE = "lab"
 
 
-class Starting:
-    """A machine whose namespaces exist and whose first process waits for its cable."""
-
-    def __init__(self, machine: Machine, process: subprocess.Popen[bytes]) -> None:
-        self.machine = machine
-        self._process = process
-
-    def go(self) -> None:
-        """Let the machine boot."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(b"go\n")
-            self._process.stdin.close()
-
-
 def pid_of(machine: Machine) -> int:
     """The machine's PID 1 seen from the host, 0 when it does not run."""
     return proc.running_pid(machine.directory / "init")
 
 
-def prepare(machine: Machine, trees: Cgroups) -> Starting:
-    """Write the machine's files and create its namespaces. What a dead predecessor left is cleared away."""
+def prepare(machine: Machine, trees: Cgroups) -> Callable[[], None]:
+    """Write the machine's files and create its namespaces. What a dead predecessor left is cleared away.
+
+    The machine's first process then waits for its cable: call what is returned to let it boot.
+    """
     stop(machine)
     machine.directory.mkdir(mode=0o700, exist_ok=True)
     (write_switch if machine.is_switch else write_node)(machine)
     groups = make_cgroup(trees, machine.lab.cgroup, machine.directory_name)
     places = "unified" if trees.unified else " ".join(f"{g.parent.parent.name}={g}" for g in groups)
-    argv = ["sh", f"{machine.directory}/enter.sh", str(machine.directory), " ".join(map(str, groups))]
+    argv = [f"{machine.directory}/enter.sh", str(machine.directory), " ".join(map(str, groups))]
     argv += [f"{machine.directory}/switch.sh"] if machine.is_switch else [f"{machine.directory}/node.sh", places]
-    with open(machine.directory / "log", "ab") as log:
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            cwd="/",
-            env=clean_environment(),
-            start_new_session=True,
-        )
-    init = proc.wait_until_recorded(machine.directory / "init")
+    gate, gate_here = os.pipe()
+    with open(gate, "rb") as stdin, open(machine.directory / "log", "ab") as log:
+        # A session of its own, and no child of ours: it outlives us, and no zombie of it stays with us.
+        command = ["setsid", "--fork", "sh", *argv]
+        subprocess.run(command, stdin=stdin, stdout=log, stderr=log, cwd="/", env=clean_environment(), check=True)
+    boot = _opener(gate_here)
+    init = proc.wait_until_recorded(machine.directory / "init", machine.directory / "holder")
     if not init:
         raise LabError(f"{machine.name} does not start: {last_words(machine)}")
     if trees.unified:
         # v2 lets no process live beside child groups that have controllers: both step down into one of their own.
         inner = groups[0] / "init"
         inner.mkdir(exist_ok=True)
-        for pid in (process.pid, init):
+        for pid in (proc.running_pid(machine.directory / "holder"), init):
             (inner / "cgroup.procs").write_text(str(pid))
-    return Starting(machine, process)
+    return boot
+
+
+def _opener(gate: int) -> Callable[[], None]:
+    """A function that says the word a machine waits for. Should we die before that, the machine gives up."""
+
+    def open_gate() -> None:
+        with contextlib.suppress(BrokenPipeError):  # it died meanwhile: whoever waits for its answers will say so
+            os.write(gate, b"go\n")
+        os.close(gate)
+
+    return open_gate
 
 
 def stop(machine: Machine) -> None:
@@ -80,7 +76,7 @@ def stop(machine: Machine) -> None:
 # --- cables ----------------------------------------------------------------------------------------------------------
 
 
-def connect_switch(plan: Plan, host_pid: int) -> None:
+def connect_switch(plan: Plan) -> None:
     """The bridge, and the link between it and the host. A link left by a switch that died is replaced."""
     switch = pid_of(plan.machines[0])
     disconnect_host(plan)
@@ -93,7 +89,7 @@ link add {_BRIDGE} type bridge
 address add {plan.gateway}/24 dev {_BRIDGE}
 link set {_BRIDGE} up
 route add unreachable default
-link add host type veth peer name {plan.host_link} netns {host_pid}
+link add host type veth peer name {plan.host_link} netns {os.getpid()}
 link set host master {_BRIDGE} up
 """,
     )
@@ -143,26 +139,25 @@ def _ip_inside(pid: int, batch: str) -> str:
 
 
 def look(machine: Machine) -> MachineStatus:
-    """How the machine is right now; takes 2 seconds at most when nothing answers."""
+    """How the machine is right now; takes 2 seconds per question at most when nothing answers."""
     pid = pid_of(machine)
     if machine.is_switch:
-        return MachineStatus(
-            REGISTRY_STATUS_NAME, pid != 0, pid, machine.address, registry=pid != 0 and registry_answers(machine)
-        )
-    return MachineStatus(
-        machine.name,
-        pid != 0,
-        pid,
-        machine.address,
-        sshd=pid != 0 and sshd_answers(machine),
-        podman=pid != 0 and podman_answers(machine),
-    )
+        return MachineStatus(machine.name, pid != 0, pid, machine.address, registry=pid != 0 and _registry(machine))
+    # Podman first: while a machine boots, a packet to its address would be lost and sent again a second later.
+    podman = pid != 0 and _podman_answers(machine)
+    sshd = pid != 0 and (podman or _has_address(pid)) and _sshd_answers(machine)
+    return MachineStatus(machine.name, pid != 0, pid, machine.address, sshd=sshd, podman=podman)
 
 
-REGISTRY_STATUS_NAME = "registry"
+def _has_address(pid: int) -> bool:
+    """Whether the boot has come as far as the machine's routes (proc(5): /proc/net/route has a header line)."""
+    try:
+        return len(Path(f"/proc/{pid}/net/route").read_text().splitlines()) > 2
+    except OSError:
+        return False
 
 
-def sshd_answers(machine: Machine) -> bool:
+def _sshd_answers(machine: Machine) -> bool:
     """Whether an SSH server greets us at the node's address."""
     try:
         with socket.create_connection((machine.address, SSH_PORT), timeout=2) as connection:
@@ -171,7 +166,7 @@ def sshd_answers(machine: Machine) -> bool:
         return False
 
 
-def registry_answers(machine: Machine) -> bool:
+def _registry(machine: Machine) -> bool:
     """Whether the registry serves its API."""
     connection = http.client.HTTPConnection(machine.address, REGISTRY_PORT, timeout=2)
     try:
@@ -183,7 +178,7 @@ def registry_answers(machine: Machine) -> bool:
         connection.close()
 
 
-def podman_answers(machine: Machine) -> bool:
+def _podman_answers(machine: Machine) -> bool:
     """Whether the node's Podman answers on its API socket."""
     try:
         return _podman(machine, "GET", "/_ping", 2.0)[0] == 200
@@ -246,8 +241,3 @@ def _podman(machine: Machine, method: str, path: str, timeout: float) -> tuple[i
         return response.status, response.read()
     finally:
         connection.close()
-
-
-def host_pid() -> int:
-    """A process in the host's network namespace: this one."""
-    return os.getpid()

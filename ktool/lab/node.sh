@@ -13,15 +13,21 @@ cd "$state/rootfs"
 mount -t tmpfs -o mode=0755 ktool-lab .
 cd "$state/rootfs"
 layer() { # layer DIRECTORY: `root/DIRECTORY` is the host's directory with an upper layer of its own
-    mkdir -p "upper$1" "work$1" root
+    mkdir -p "upper$1" "work$1"
     mount -t overlay -o "lowerdir=$1,upperdir=upper$1,workdir=work$1" overlay "root$1"
 }
-mkdir upper work
-mkdir upper/0 work/0 root
+mkdir -p upper/0 work/0 root
 mount -t overlay -o lowerdir=/,upperdir=upper/0,workdir=work/0 overlay root
-for part in /usr /var /etc /opt; do # a layer does not reach into another file system mounted below it
+for part in /usr /var /opt; do # a layer does not reach into another file system mounted below it
     if mountpoint -q "$part"; then layer "$part"; fi
 done
+# /etc and /root outlive a reboot, as on any machine: their upper layers are on disk.
+mkdir disk
+mount --bind "$state/disk" disk
+mkdir -p disk/etc disk/work disk/root
+mount -t overlay -o lowerdir=/etc,upperdir=disk/etc,workdir=disk/work overlay root/etc
+mount --bind disk/root root/root
+chmod 0700 root/root
 cd root
 
 mount -t proc proc proc
@@ -64,7 +70,6 @@ mount -t tmpfs -o mode=0755 run run
 mkdir -p run/lock run/sshd run/podman run/old var/lib/containers var/lib/ktool etc/containers var/tmp root home
 mount -t tmpfs -o mode=1777 tmp tmp
 mount -t tmpfs -o mode=1777 tmp var/tmp
-mount -t tmpfs -o mode=0700 root root
 mount -t tmpfs -o mode=0755 home home
 mount --bind "$state/containers" var/lib/containers
 mount --bind "$state/var-lib-ktool" var/lib/ktool

@@ -41,10 +41,15 @@ def end(record: Path, timeout: float = 20.0) -> None:
     record.unlink(missing_ok=True)
 
 
-def wait_until_recorded(record: Path, timeout: float = 10.0) -> int:
-    """Wait for a starting process to write itself down. Returns its pid, 0 when it has not by then."""
+def wait_until_recorded(record: Path, parent: Path, timeout: float = 10.0) -> int:
+    """Wait for the child of a starting process to write itself down, as the parent did before.
+
+    Returns its pid, 0 when it has not by then or its parent has ended.
+    """
     deadline = time.monotonic() + timeout
     while not (pid := running_pid(record)) and time.monotonic() < deadline:
+        if parent.exists() and not running_pid(parent):
+            return 0
         time.sleep(0.005)
     return pid
 
