@@ -177,6 +177,9 @@ def with_condition(
 
 
 def _condition(kind: str, status: str, now: float, reason: str, message: str, before: Obj) -> Obj:
+    said = (before.get("status"), before.get("reason", ""), before.get("message", ""))
+    if said == (status, reason, message):
+        return before
     moved = before.get("status") != status
     entry = {
         "type": kind,
@@ -187,8 +190,6 @@ def _condition(kind: str, status: str, now: float, reason: str, message: str, be
         entry["reason"] = reason
     if message:
         entry["message"] = message
-    if "lastUpdateTime" in before and {**before, **entry} == before:
-        return before
     return entry
 
 

@@ -1,0 +1,40 @@
+"""What the kinds that make pods from a template have in common."""
+
+from __future__ import annotations
+
+from ktool.api.errors import Cause
+from ktool.api.obj import Obj, get, labels
+from ktool.api.selector import from_label_selector
+from ktool.api.shapes.podspec import default_pod_spec, validate_pod_spec
+
+
+def default_template(obj: Obj) -> Obj:
+    """The object with the defaults of core/v1 PodSpec in spec.template.spec."""
+    spec = get(obj, "spec", "template", "spec")
+    if not isinstance(spec, dict):
+        return obj
+    template = {**obj["spec"]["template"], "spec": default_pod_spec(spec)}
+    return {**obj, "spec": {**obj["spec"], "template": template}}
+
+
+def template_causes(obj: Obj, old: Obj | None) -> list[Cause]:
+    """The rules of apps/v1: the selector matches the template's labels and never changes; the pods restart always."""
+    spec = get(obj, "spec", default={})
+    selector = spec.get("selector") or {}
+    causes = []
+    if not selector.get("matchLabels") and not selector.get("matchExpressions"):
+        causes.append(Cause("spec.selector", "must not be empty: it says which pods are this object's"))
+    elif not from_label_selector(selector).matches(labels(spec.get("template") or {})):
+        causes.append(Cause("spec.template.metadata.labels", "`selector` does not match template `labels`"))
+    if old is not None and get(old, "spec", "selector") != selector:
+        causes.append(Cause("spec.selector", "field is immutable; delete the object and create it anew"))
+    pod = get(spec, "template", "spec", default={})
+    if pod.get("restartPolicy", "Always") != "Always":
+        causes.append(Cause("spec.template.spec.restartPolicy", f'must be "Always", not "{pod["restartPolicy"]}"'))
+    return causes + validate_pod_spec(pod, "spec.template.spec")
+
+
+def images(obj: Obj) -> tuple[list[str], list[str]]:
+    """Names and images of the template's containers, for the wide columns."""
+    containers = get(obj, "spec", "template", "spec", "containers", default=())
+    return [c.get("name", "") for c in containers], [c.get("image", "") for c in containers]

@@ -1,0 +1,257 @@
+"""The composition root: the only module that builds a Store, a Registry, controllers and node loops, and starts
+threads.
+
+Who acts is decided here: a server that runs for this state directory does; otherwise the command itself runs the
+control plane, under the Lease, until what it asked for has converged.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ktool.api.kind import REGISTRY, Kinds, discover
+from ktool.api.obj import Obj
+from ktool.api.ref import Ref
+
+if TYPE_CHECKING:
+    from ktool.client.base import Client
+    from ktool.engine.lease import Leadership
+    from ktool.engine.registry import Registry
+    from ktool.node.base import Runtime
+    from ktool.store.store import Store
+
+log = logging.getLogger(__name__)
+
+FIRST_NAMESPACES = ("default", "kube-system")
+
+
+# --- where things are --------------------------------------------------------------------------------------------
+
+
+def home() -> Path:
+    """The state directory: KTOOL_HOME, or `ktool` in the XDG state folder (XDG Base Directory Specification)."""
+    if chosen := os.environ.get("KTOOL_HOME"):
+        return Path(chosen).expanduser().absolute()
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(state).expanduser() / "ktool"
+
+
+def socket_path() -> Path:
+    return home() / "ktool.sock"
+
+
+def database() -> Path:
+    return home() / "ktool.db"
+
+
+def lab_root() -> Path:
+    return home() / "labs"
+
+
+def kinds() -> Kinds:
+    """All kinds, imported on first use."""
+    if not len(list(REGISTRY)):
+        import ktool.kinds
+
+        discover(ktool.kinds)
+    return REGISTRY
+
+
+# --- the control plane -------------------------------------------------------------------------------------------
+
+
+class ControlPlane:
+    """Everything that acts, on threads of its own: controllers, scheduler, node loops. The caller holds the Lease."""
+
+    def __init__(self, store: Store, registry: Registry, *, token: int, every_node: bool) -> None:
+        from ktool.engine.binder import Binder
+        from ktool.engine.cache import Cache
+        from ktool.engine.controller import Controllers, Stepper
+        from ktool.engine.nodes import Nodes
+
+        self.cache = Cache(store)
+        self.controllers = Controllers(registry, self.cache, kinds(), clock=time.time)
+        self.binder = Binder(registry, self.cache, clock=time.time, wake=lambda: None)
+        self.nodes = Nodes(
+            registry,
+            self.cache,
+            cluster=store.cluster_id,
+            connect=connector(store.cluster_id, token),
+            clock=time.time,
+            every_node=every_node,
+        )
+        self._deciding = Stepper("controllers", self._decide)
+        self._watching = Stepper("watch", self._watch)
+
+    def start(self) -> None:
+        self._deciding.start()
+        self._watching.start()
+
+    def stop(self) -> None:
+        """End in order: no new decisions, then no new actions on nodes."""
+        self._deciding.stop()
+        self.nodes.stop()
+        self._watching.stop()
+        self.cache.close()
+
+    def _decide(self) -> None:
+        """One key of a controller; when none is left, the pods that wait for a node all at once."""
+        if not self.controllers.step(timeout=0.0) and not self._place():
+            self.controllers.step(timeout=0.2)
+
+    def _place(self) -> bool:
+        if not self.binder.dirty:
+            return False
+        self.binder.step()
+        return True
+
+    def _watch(self) -> None:
+        """Bring commits to the cache; its listeners fill the queues."""
+        if self.cache.wait(0.2):
+            self.cache.sync()
+
+
+def connector(cluster: str, token: int = 0) -> Callable[[Obj], Runtime]:
+    """How to open a node. With a token it is claimed for this control plane; without one nothing may be changed."""
+
+    def connect(node: Obj) -> Runtime:
+        from ktool.node.connect import runtime_for
+
+        runtime = runtime_for(node, cluster)
+        if token:
+            try:
+                runtime.claim(cluster, token)
+            except BaseException:
+                runtime.close()
+                raise
+        return runtime
+
+    return connect
+
+
+def open_registry() -> tuple[Store, Registry]:
+    """The store of this state directory, with the namespaces every cluster has."""
+    from ktool.engine.registry import Registry
+    from ktool.store.store import Store
+
+    home().mkdir(mode=0o700, parents=True, exist_ok=True)
+    store = Store(database())
+    registry = Registry(store, kinds(), clock=time.time)
+    missing = [name for name in FIRST_NAMESPACES if store.get(Ref("Namespace", "", name).key) is None]
+    for name in missing:
+        try:
+            registry.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        except Exception as error:
+            from ktool.api.errors import is_already_exists
+
+            if not is_already_exists(error):
+                raise
+    return store, registry
+
+
+# --- sessions: what a command works with -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Session:
+    """A client, and whether this process itself runs the control plane (then it must wait until all is done)."""
+
+    client: Client
+    acting: bool
+
+
+@contextmanager
+def session(act: bool, lock_timeout: float = 30.0) -> Iterator[Session]:
+    """Open what a command works with. `act`: it changes something, so somebody has to carry it out.
+
+    Raises Locked where another process acts on this cluster and does not end within `lock_timeout` seconds."""
+    from ktool.client.http import HttpClient, probe
+
+    if socket_path().exists() and probe(str(socket_path())):
+        client = HttpClient(str(socket_path()))
+        try:
+            yield Session(client, acting=False)
+        finally:
+            client.close()
+        return
+    with _local(act, lock_timeout) as local:
+        yield local
+
+
+@contextmanager
+def _local(act: bool, lock_timeout: float) -> Iterator[Session]:
+    from ktool.client.local import LocalClient
+    from ktool.engine.nodes import PassingNodes
+
+    store, registry = open_registry()
+    try:
+        if not act:
+            yield Session(LocalClient(registry, PassingNodes(registry, connector(store.cluster_id))), acting=False)
+            return
+        with _leading(registry, lock_timeout) as leadership:
+            plane = ControlPlane(store, registry, token=leadership.token, every_node=False)
+            plane.start()
+            try:
+                yield Session(LocalClient(registry, plane.nodes), acting=True)
+            finally:
+                plane.stop()
+    finally:
+        store.close()
+
+
+@contextmanager
+def _leading(registry: Registry, lock_timeout: float) -> Iterator[Leadership]:
+    from ktool.engine.lease import Leadership
+
+    leadership = Leadership(registry, _what())
+    leadership.acquire(lock_timeout)
+    leadership.keep()
+    try:
+        yield leadership
+    finally:
+        leadership.release()
+
+
+def _what() -> str:
+    """The command as others see it in the Lease: its words, without what could be a secret value."""
+    words = [word for word in sys.argv[1:] if "=" not in word]
+    return shlex.join(["ktool", *words])[:120]
+
+
+# --- the server --------------------------------------------------------------------------------------------------
+
+
+def serve(say: Callable[[str], None], stop: threading.Event, lock_timeout: float = 30.0) -> None:
+    """Run the control plane and answer on the unix socket until `stop` is set or the Lease is lost.
+
+    Raises Locked where another process acts on this cluster."""
+    from ktool.serve.server import Server
+
+    store, registry = open_registry()
+    try:
+        with _leading(registry, lock_timeout) as leadership:
+            plane = ControlPlane(store, registry, token=leadership.token, every_node=True)
+            server = Server(registry, plane.nodes, str(socket_path()), say=say)
+            plane.start()
+            server.start()
+            say(f"ktool serves {home()} on {socket_path()}")
+            try:
+                while not stop.wait(0.2):
+                    if leadership.lost.is_set():
+                        say("the Lease was taken by another control plane; this one ends")
+                        break
+            finally:
+                server.close()
+                plane.stop()
+    finally:
+        store.close()

@@ -1,0 +1,126 @@
+"""The loop of all controllers: take one key, plan on the World as it is now, carry the plan out, and again.
+
+A planner is a pure function found through the kinds' registry; this module knows no kind. Everything a planner may
+have to reconsider is a key in the queue: the object itself when it changes, and what its Watches name when another
+object does.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from ktool.api.action import Action
+from ktool.api.errors import ApiError
+from ktool.api.kind import Kind, Kinds, Watch
+from ktool.api.obj import Obj
+from ktool.api.ref import Ref
+from ktool.engine import collect
+from ktool.engine.cache import Cache
+from ktool.engine.queue import WorkQueue
+from ktool.engine.registry import Registry
+
+log = logging.getLogger(__name__)
+
+
+class Controllers:
+    """All planners on one queue, handled by one thread: two plans never see each other half done."""
+
+    def __init__(self, registry: Registry, cache: Cache, kinds: Kinds, *, clock: Callable[[], float]) -> None:
+        self._registry, self._cache, self._kinds, self._clock = registry, cache, kinds, clock
+        self.queue: WorkQueue[Ref] = WorkQueue()
+        self._watches: dict[str, list[Watch]] = {}
+        self._planned: dict[str, Kind] = {}
+        for kind in kinds:
+            if kind.plan is not None:
+                self._planned[kind.name] = kind
+                for watch in kind.watches:
+                    self._watches.setdefault(watch.kind, []).append(watch)
+        cache.listen(self._changed)
+
+    def step(self, timeout: float = 0.0) -> bool:
+        """Handle exactly one key; False where none was dirty in time."""
+        ref = self.queue.get(timeout)
+        if ref is None:
+            return False
+        try:
+            self._handle(ref)
+        finally:
+            self.queue.done(ref)
+        return True
+
+    def _handle(self, ref: Ref) -> None:
+        self._cache.sync()
+        with self._cache.lock:
+            obj = self._cache.world.get(ref)
+            actions, after = self._plan(ref, obj)
+        refusals = [error for error in self._registry.execute(actions, component=_component(ref)) if error]
+        self._cache.sync()
+        if refusals:
+            log.info("%s: %s", ref, "; ".join(error.message for error in refusals))
+            self.queue.retry(ref)
+            return
+        self.queue.forget(ref)
+        if after is not None:
+            self.queue.add_after(ref, after)
+
+    def _plan(self, ref: Ref, obj: Obj | None) -> tuple[tuple[Action, ...], float | None]:
+        if obj is None:
+            return (), None
+        kind = self._planned.get(ref.kind)
+        collected = collect.plan(obj, self._cache.world)
+        if collected or kind is None or kind.plan is None:
+            return tuple(collected), None
+        try:
+            plan = kind.plan(obj, self._cache.world, self._clock())
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            # A planner that cannot cope with one object must not stop those of all others.
+            log.exception("planning %s failed", ref)
+            raise _PlanFailed(ref, error) from error
+        return plan.actions, plan.after
+
+    def _changed(self, type_: str, obj: Obj, before: Obj | None) -> None:
+        """Called by the cache, under its lock, for every change."""
+        ref = Ref.of(obj)
+        if type_ == "DELETED":
+            for dependent in collect.orphaned_by(obj, self._cache.world):
+                self.queue.add(dependent)
+        elif ref.kind in self._planned or collect.concerns(obj):
+            self.queue.add(ref)
+        for watch in self._watches.get(ref.kind, ()):
+            for woken in watch.wakes(obj, self._cache.world):
+                self.queue.add(woken)
+
+
+class _PlanFailed(ApiError):
+    def __init__(self, ref: Ref, error: Exception) -> None:
+        super().__init__(500, "InternalError", f"planning {ref} failed: {error}")
+
+
+def _component(ref: Ref) -> str:
+    return f"{ref.kind.lower()}-controller"
+
+
+class Stepper:
+    """A thread that calls `step` until it is stopped; what escapes from one step is logged and does not end it."""
+
+    def __init__(self, name: str, step: Callable[[], object]) -> None:
+        self._step = step
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout: float = 10.0) -> None:
+        self._stop.set()
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._step()
+            except Exception:
+                log.exception("%s: a step failed", self._thread.name)
+                self._stop.wait(0.2)

@@ -1,0 +1,279 @@
+"""The kubelet's loop, one per node, run from the control plane: observe, plan, act, report.
+
+Every pass observes the node anew and plans from that, so whatever an interrupted command, a reboot or a person left
+behind is repaired by the next pass. What takes long (pulls, starts, ends) runs in lanes, one per pod, beside the loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from ktool.api.action import Action, Delete, Emit, Patch, Status
+from ktool.api.obj import Obj, deleting, get, meta, uid
+from ktool.api.ref import Ref
+from ktool.engine.cache import Cache
+from ktool.engine.registry import Registry
+from ktool.logic import nodeevents, nodeplan, nodestatus, podstatus, routes
+from ktool.logic.backoff import delay
+from ktool.logic.nodeaction import Failure, NodeFacts, Outcome, PodFact
+from ktool.logic.nodeplan import Lane
+from ktool.node.base import NodeError, Runtime, Unreachable
+
+log = logging.getLogger(__name__)
+
+RESYNC = 30.0
+"""Seconds after which a node is observed again although nothing was heard of it."""
+GATHER = 0.5
+"""Seconds between two observations while lanes are running: each costs the node some of its processor."""
+COMPONENT = "kubelet"
+FINALIZER = "ktool.dev/node"
+
+
+class NodeLoop:
+    """One node. `step` is called by one thread at a time; `wake` asks for another step."""
+
+    def __init__(
+        self,
+        node: str,
+        connect: Callable[[Obj], Runtime],
+        registry: Registry,
+        cache: Cache,
+        *,
+        cluster: str,
+        clock: Callable[[], float],
+        wake: Callable[[float], None],
+    ) -> None:
+        self.node, self._ref = node, Ref("Node", "", node)
+        self._connect, self._registry, self._cache = connect, registry, cache
+        self._cluster, self._clock, self._wake = cluster, clock, wake
+        self._runtime: Runtime | None = None
+        self._connection: tuple[str, ...] = ()
+        self._lanes: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+        self._busy: set[str] = set()
+        self._acting = 0
+        self._failures: dict[tuple[str, str], Failure] = {}
+        self._addresses: dict[str, str] = {}
+        self._unreachable = 0
+        self._observed_at = 0.0
+        self._stopping = False
+
+    @property
+    def busy(self) -> bool:
+        with self._lock:
+            return bool(self._busy)
+
+    @property
+    def runtime(self) -> Runtime | None:
+        """The open connection, for logs and exec."""
+        return self._runtime
+
+    # --- one pass
+
+    def step(self) -> float | None:
+        """One pass; the seconds after which the node wants another one, None where it is no node any more."""
+        self._cache.sync()
+        node = self._cache.world.get(self._ref)
+        if node is None:
+            self.close()
+            return None
+        try:
+            return self._pass(node)
+        except NodeError as error:
+            return self._lost(node, error)
+
+    def _pass(self, node: Obj) -> float:
+        runtime = self._connected(node)
+        early = GATHER - (time.monotonic() - self._observed_at)
+        if self.busy and early > 0:
+            return early
+        with self._lock:
+            busy = frozenset(self._busy)
+        facts = runtime.observe()
+        self._observed_at = time.monotonic()
+        self._cache.sync()
+        with self._cache.lock:
+            node = self._cache.world.get(self._ref) or node
+            pods = [] if deleting(node) else self._cache.world.on_node(self.node)
+            nodes = self._cache.world.list("Node")
+        plan = nodeplan.plan(
+            pods,
+            facts,
+            node=node,
+            cluster=self._cluster,
+            routes=() if deleting(node) else routes.routes_for(node, nodes),
+            failures=dict(self._failures),
+            busy=busy,
+            addresses=dict(self._addresses),
+            lookup=self._lookup,
+            now=self._clock(),
+        )
+        self._report(node, pods, facts, plan, busy)
+        for action in plan.setup:
+            self._noted("", runtime.perform(action), None)
+        self._addresses.update(plan.addresses)
+        for lane in plan.lanes:
+            self._start(runtime, lane)
+        self._forget(pods, facts)
+        if deleting(node) and not facts.pods and not plan.lanes and not busy:
+            self._let_go(node)
+        return min(RESYNC, plan.after) if plan.after is not None else RESYNC
+
+    def _lookup(self, ref: Ref) -> Obj | None:
+        with self._cache.lock:
+            return self._cache.world.get(ref)
+
+    def _report(
+        self, node: Obj, pods: list[Obj], facts: NodeFacts, plan: nodeplan.NodePlan, busy: frozenset[str]
+    ) -> None:
+        """Say in the store what was seen: the status of each pod, and which deleted pods are gone from here."""
+        seen: dict[str, PodFact] = {fact.uid: fact for fact in facts.pods}
+        now = self._clock()
+        actions: list[Action] = []
+        for pod in pods:
+            status = podstatus.status(
+                pod, seen.get(uid(pod)), node=node, failures=self._failures, now=now
+            )
+            if status != pod.get("status"):
+                actions.append(Status(Ref.of(pod), status, uid(pod)))
+                actions.extend(nodeevents.of_status(pod, status))
+        actions += [Delete(ref, pod_uid, grace=0) for ref, pod_uid in plan.gone if pod_uid not in busy]
+        actions += nodestatus.ready(node, now)
+        if actions:
+            self._registry.execute(actions, component=COMPONENT)
+
+    # --- lanes
+
+    def _start(self, runtime: Runtime, lane: Lane) -> None:
+        with self._lock:
+            if self._stopping or lane.uid in self._busy:
+                return
+            self._busy.add(lane.uid)
+        if runtime.concurrency == 1:
+            self._run(runtime, lane)
+            return
+        if self._lanes is None:
+            self._lanes = ThreadPoolExecutor(runtime.concurrency, thread_name_prefix=f"lane-{self.node}")
+        self._lanes.submit(self._run, runtime, lane)
+
+    def _run(self, runtime: Runtime, lane: Lane) -> None:
+        """The actions of one pod in their order, up to the first that fails."""
+        with self._lock:
+            self._acting += 1
+        try:
+            pod = self._pod(lane.uid)
+            for action in lane.actions:
+                if self._stopping:
+                    break
+                if self._noted(lane.uid, runtime.perform(action), pod):
+                    break
+        except NodeError as error:
+            log.info("%s: %s", self.node, error.message)
+        except Exception:
+            log.exception("%s: the lane of pod %s failed", self.node, lane.uid)
+        finally:
+            with self._lock:
+                self._acting -= 1
+                self._busy.discard(lane.uid)
+            self._wake(0.0)
+
+    def _pod(self, pod_uid: str) -> Obj | None:
+        with self._cache.lock:
+            return next((pod for pod in self._cache.world.on_node(self.node) if uid(pod) == pod_uid), None)
+
+    def _noted(self, pod_uid: str, outcome: Outcome, pod: Obj | None) -> bool:
+        """Remember how an action went, tell the user by an Event, and say whether it failed."""
+        key = (pod_uid, str(getattr(outcome.action, "container", "")))
+        failure = outcome.failure
+        if failure is None:
+            self._failures.pop(key, None)
+        else:
+            before = self._failures.get(key)
+            count = before.count + 1 if before and before.step == failure.step else 1
+            failure = replace(failure, at=self._clock(), count=count)
+            self._failures[key] = failure
+        if pod is not None:
+            said = nodeevents.of_outcome(pod, replace(outcome, failure=failure))
+            if said:
+                self._registry.execute(said, component=COMPONENT)
+        elif failure is not None:
+            text = f"{failure.step}: {failure.message}"
+            self._registry.execute([Emit(self._ref, failure.reason, text, "Warning")], component=COMPONENT)
+        return failure is not None
+
+    def _forget(self, pods: list[Obj], facts: NodeFacts) -> None:
+        """What concerned pods that are gone from the store and the node is not kept."""
+        known = {uid(pod) for pod in pods} | {fact.uid for fact in facts.pods} | {""}
+        self._failures = {key: value for key, value in self._failures.items() if key[0] in known}
+        self._addresses = {key: value for key, value in self._addresses.items() if key in known}
+
+    # --- the connection
+
+    def _connected(self, node: Obj) -> Runtime:
+        notes = meta(node).get("annotations") or {}
+        wanted = tuple(notes.get(f"ktool.dev/{key}", "") for key in ("connection", "identity", "host-key"))
+        if self._runtime is not None and wanted == self._connection:
+            return self._runtime
+        self.disconnect()
+        runtime = self._connect(node)
+        try:
+            info = runtime.info()
+        except NodeError:
+            runtime.close()
+            raise
+        self._runtime, self._connection, self._unreachable = runtime, wanted, 0
+        runtime.listen(lambda: self._wake(0.05))
+        self._registry.execute(nodestatus.described(node, info, self._clock()), component=COMPONENT)
+        self._cache.sync()
+        return runtime
+
+    def _lost(self, node: Obj, error: NodeError) -> float:
+        """The node cannot be asked: say so on the Node, and try again later, each time later."""
+        self.disconnect()
+        self._unreachable += 1
+        if isinstance(error, Unreachable) or self._unreachable > 1:
+            self._registry.execute(nodestatus.unreachable(node, error.message, self._clock()), component=COMPONENT)
+        log.info("%s: %s: %s", self.node, error.step, error.message)
+        return delay(self._unreachable, 0.5, 15.0)
+
+    def _let_go(self, node: Obj) -> None:
+        """Nothing of ours is left on a node that is being removed: the Node object may go."""
+        finalizers = [entry for entry in meta(node).get("finalizers") or () if entry != FINALIZER]
+        patch = {"metadata": {"finalizers": finalizers}}
+        self._registry.execute([Patch(self._ref, patch, uid(node))], component=COMPONENT)
+
+    # --- the end
+
+    def stop(self, timeout: float) -> None:
+        """Let the actions on their way end, begin none."""
+        with self._lock:
+            self._stopping = True
+        if self._lanes is not None:
+            self._lanes.shutdown(wait=False, cancel_futures=True)
+        end = time.monotonic() + timeout
+        while self._acting and time.monotonic() < end:
+            time.sleep(0.02)
+        self.close()
+
+    def disconnect(self) -> None:
+        runtime, self._runtime = self._runtime, None
+        if runtime is not None:
+            runtime.close()
+
+    def close(self) -> None:
+        self.disconnect()
+        if self._lanes is not None:
+            self._lanes.shutdown(wait=False, cancel_futures=True)
+            self._lanes = None
+
+
+def wants_attention(node: Obj, pods: list[Obj]) -> bool:
+    """Whether a command that runs the control plane for a moment has to reach this node at all: it has pods, it was
+    never seen, or it is to go."""
+    ready = get(node, "status", "nodeInfo") is not None
+    return bool(pods) or not ready or deleting(node)

@@ -1,0 +1,47 @@
+"""The Events users know from a kubelet: Pulled, Created, Started, Killing, Failed, BackOff, Unhealthy."""
+
+from __future__ import annotations
+
+from ktool.api.action import Action, Emit
+from ktool.api.obj import Obj, get, uid
+from ktool.api.ref import Ref
+from ktool.logic.nodeaction import CreateContainer, EnsureImage, Outcome, StartContainer, StartPod, StopContainer
+
+_FAILED = {"ErrImagePull": "Failed", "ErrImageNeverPull": "ErrImageNeverPull", "InvalidImageName": "InspectFailed"}
+
+
+def of_outcome(pod: Obj, outcome: Outcome) -> list[Action]:
+    """What to tell about one action on the node."""
+    ref, pod_uid, action = Ref.of(pod), uid(pod), outcome.action
+    if outcome.failure is not None:
+        failure = outcome.failure
+        reason = _FAILED.get(failure.reason, "Failed" if failure.step != "WriteVolumes" else "FailedMount")
+        text = f"Failed to pull image \"{failure.image}\": {failure.message}" if failure.image else failure.message
+        return [Emit(ref, reason, f"Error: {failure.reason}: {text}", "Warning", pod_uid)]
+    match action:
+        case EnsureImage(image=image):
+            return [Emit(ref, "Pulled", f'Container image "{image}" present on machine', uid=pod_uid)]
+        case CreateContainer(container=container):
+            return [Emit(ref, "Created", f"Created container: {container}", uid=pod_uid)]
+        case StartContainer(container=container):
+            return [Emit(ref, "Started", f"Started container {container}", uid=pod_uid)]
+        case StartPod():
+            names = [container["name"] for container in get(pod, "spec", "containers", default=())]
+            return [Emit(ref, "Started", f"Started container {name}", uid=pod_uid) for name in names]
+        case StopContainer(container=container):
+            return [Emit(ref, "Killing", f"Stopping container {container}", uid=pod_uid)]
+    return []
+
+
+def of_status(pod: Obj, status: Obj) -> list[Action]:
+    """What to tell about a change of a pod's status that no action of ours caused."""
+    before = {entry["name"]: entry for entry in get(pod, "status", "containerStatuses", default=())}
+    actions: list[Action] = []
+    for entry in status.get("containerStatuses", ()):
+        waiting = get(entry, "state", "waiting", default={})
+        was = get(before.get(entry["name"]), "state", "waiting", "reason")
+        if waiting.get("reason") in ("CrashLoopBackOff", "ImagePullBackOff") and was != waiting["reason"]:
+            what = "restarting failed container" if waiting["reason"] == "CrashLoopBackOff" else "pulling image"
+            text = f"Back-off {what} {entry['name']} in pod {Ref.of(pod).name}"
+            actions.append(Emit(Ref.of(pod), "BackOff", text, "Warning", uid(pod)))
+    return actions

@@ -1,0 +1,59 @@
+"""What the Node object says of its node: capacity, versions, addresses and the condition Ready."""
+
+from __future__ import annotations
+
+from ktool.api.action import Action, Emit, Status
+from ktool.api.obj import Obj, annotations, condition, get, name, uid, with_condition
+from ktool.api.ref import Ref
+from ktool.logic.nodeaction import NodeInfo
+
+_UNREACHABLE = "NodeStatusUnknown"
+
+
+def described(node: Obj, info: NodeInfo, now: float) -> list[Action]:
+    """Record what a node said of itself when it was connected."""
+    pods = "1000" if annotations(node).get("ktool.dev/connection", "").startswith("simulated:") else "110"
+    capacity = {"cpu": str(info.cpu), "memory": f"{info.memory // 1024}Ki", "pods": pods}
+    addresses = [{"type": "InternalIP", "address": address} for address in info.addresses]
+    status = {
+        **get(node, "status", default={}),
+        "capacity": capacity,
+        "allocatable": capacity,
+        "addresses": [*addresses, {"type": "Hostname", "address": info.hostname}],
+        "nodeInfo": {
+            "machineID": info.machine_id,
+            "bootID": info.boot_id,
+            "kernelVersion": info.kernel,
+            "osImage": info.os_image,
+            "architecture": info.architecture,
+            "operatingSystem": "linux",
+            "containerRuntimeVersion": info.runtime_version,
+            "kubeletVersion": "",
+            "kubeProxyVersion": "",
+            "systemUUID": info.machine_id,
+        },
+    }
+    return _changed(node, _with_ready(status, "True", now, "NodeReady", "the node answers and takes pods"))
+
+
+def ready(node: Obj, now: float) -> list[Action]:
+    """The node was observed just now."""
+    status = get(node, "status", default={})
+    return _changed(node, _with_ready(status, "True", now, "NodeReady", "the node answers and takes pods"))
+
+
+def unreachable(node: Obj, message: str, now: float) -> list[Action]:
+    """The node did not answer; what runs there keeps running, and nothing new is sent to it."""
+    status = _with_ready(get(node, "status", default={}), "Unknown", now, _UNREACHABLE, message)
+    actions = _changed(node, status)
+    if actions and (condition(node, "Ready") or {}).get("status") != "Unknown":
+        actions.append(Emit(Ref.of(node), "NodeNotReady", f"Node {name(node)}: {message}", "Warning", uid(node)))
+    return actions
+
+
+def _with_ready(status: Obj, value: str, now: float, reason: str, message: str) -> Obj:
+    return {**status, "conditions": with_condition(status.get("conditions", []), "Ready", value, now, reason, message)}
+
+
+def _changed(node: Obj, status: Obj) -> list[Action]:
+    return [Status(Ref.of(node), status, uid(node))] if status != node.get("status") else []

@@ -1,0 +1,60 @@
+"""Revisions of a Deployment: which ReplicaSet is its newest, what number each one has, which old ones may go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ktool.api.obj import Obj, annotations, canonical, content_hash, drop, get, joined_name, meta, name, put
+
+REVISION = "deployment.kubernetes.io/revision"
+CHANGE_CAUSE = "kubernetes.io/change-cause"
+HASH_LABEL = "pod-template-hash"
+
+
+def template_hash(template: Obj, collisions: int = 0) -> str:
+    """The pod-template-hash: equal templates have equal hashes, so a retried rollout finds its ReplicaSet again."""
+    return content_hash([template, collisions] if collisions else template, 10)
+
+
+def same_template(replica_set: Obj, template: Obj) -> bool:
+    """Whether a ReplicaSet was made from this template: the hash label is ours and does not count."""
+    bare = drop(get(replica_set, "spec", "template", default={}), "metadata", "labels", HASH_LABEL)
+    return canonical(_without_empty_meta(bare)) == canonical(_without_empty_meta(template))
+
+
+def _without_empty_meta(template: Obj) -> Obj:
+    kept = {key: value for key, value in meta(template).items() if value}
+    return {**template, "metadata": kept}
+
+
+def find_new(deployment: Obj, replica_sets: Iterable[Obj]) -> Obj | None:
+    """The ReplicaSet of the current template; of several the oldest, as Kubernetes chooses."""
+    template = get(deployment, "spec", "template", default={})
+    matching = [rs for rs in replica_sets if same_template(rs, template)]
+    return min(matching, key=lambda rs: (meta(rs).get("creationTimestamp", ""), name(rs)), default=None)
+
+
+def revision(obj: Obj) -> int:
+    text = annotations(obj).get(REVISION, "0")
+    return int(text) if text.isdigit() else 0
+
+
+def next_revision(replica_sets: Iterable[Obj]) -> int:
+    return max((revision(rs) for rs in replica_sets), default=0) + 1
+
+
+def new_name(deployment: Obj, digest: str) -> str:
+    return joined_name(name(deployment), digest)
+
+
+def with_hash(template: Obj, digest: str) -> Obj:
+    """The template with the label that keeps the pods of two revisions apart."""
+    labels = {**(meta(template).get("labels") or {}), HASH_LABEL: digest}
+    return put(template, "metadata", "labels", labels)
+
+
+def expired(old: Sequence[Obj], limit: int) -> list[Obj]:
+    """Old ReplicaSets beyond revisionHistoryLimit, the lowest revision first; one that has pods always stays."""
+    empty = [rs for rs in old if not get(rs, "spec", "replicas", default=0) and not get(rs, "status", "replicas")]
+    surplus = len(empty) - limit
+    return sorted(empty, key=revision)[:surplus] if surplus > 0 else []

@@ -1,0 +1,146 @@
+"""The arithmetic of a Deployment: how many pods each of its ReplicaSets may want now.
+
+The rules are those of the Kubernetes documentation (Deployments, "Strategy"): never more pods than
+replicas + maxSurge, never fewer available ones than replicas - maxUnavailable, unhealthy old pods go first.
+A decision looks at sizes only, so it can be taken again at any moment, after any interruption, with the same result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """One ReplicaSet as the arithmetic sees it: the pods it wants (spec.replicas), those that exist, and those that
+    have been Ready for minReadySeconds."""
+
+    name: str
+    wanted: int
+    existing: int = 0
+    available: int = 0
+
+    @property
+    def unhealthy(self) -> int:
+        return max(0, self.wanted - self.available)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far a rolling update may leave the wanted number, in pods."""
+
+    surge: int
+    unavailable: int
+
+
+def limits(replicas: int, max_surge: int | str, max_unavailable: int | str) -> Limits:
+    """Percentages of `replicas`: the surge rounds up, the unavailable round down. Where both come to nothing the
+    rollout could not move, so one pod may be unavailable."""
+    surge = -(-_hundredths(max_surge, replicas) // 100)
+    unavailable = min(_hundredths(max_unavailable, replicas) // 100, replicas)
+    if surge == 0 and unavailable == 0:
+        return Limits(surge=0, unavailable=1)
+    return Limits(surge, unavailable)
+
+
+def _hundredths(value: int | str, replicas: int) -> int:
+    """A number or a percentage of `replicas`, in hundredths of a pod so that the caller chooses the rounding."""
+    return value * 100 if isinstance(value, int) else int(value.rstrip("%")) * replicas
+
+
+# --- RollingUpdate -----------------------------------------------------------------------------------------------
+
+
+def rolling_update(replicas: int, new: Sizes, old: Sequence[Sizes], limit: Limits) -> dict[str, int]:
+    """The next size of every ReplicaSet, by name; `old` with the oldest first.
+
+    First the new one grows into the room that is left, then the old ones give up what is not needed to stay
+    available. Called again whenever a size or an availability changes, it ends with only the new one."""
+    grown = replace(new, wanted=_grow(replicas, new, old, limit))
+    shrunk = _shrink(replicas, grown, old, limit)
+    return {sizes.name: sizes.wanted for sizes in (grown, *shrunk)}
+
+
+def _grow(replicas: int, new: Sizes, old: Sequence[Sizes], limit: Limits) -> int:
+    if new.wanted >= replicas:
+        return replicas
+    room = replicas + limit.surge - new.wanted - sum(sizes.wanted for sizes in old)
+    return new.wanted + max(0, min(room, replicas - new.wanted))
+
+
+def _shrink(replicas: int, new: Sizes, old: Sequence[Sizes], limit: Limits) -> list[Sizes]:
+    """Old pods may go as far as enough pods stay, counting every new pod that is not available yet as missing."""
+    must_stay = replicas - limit.unavailable
+    total = new.wanted + sum(sizes.wanted for sizes in old)
+    may_go = total - must_stay - new.unhealthy
+    if may_go <= 0:
+        return list(old)
+    without_unhealthy = _take_unhealthy(old, may_go)
+    available = new.available + sum(min(sizes.available, sizes.wanted) for sizes in without_unhealthy)
+    return _take(without_unhealthy, available - must_stay)
+
+
+def _take_unhealthy(old: Sequence[Sizes], may_go: int) -> list[Sizes]:
+    """Pods that serve nobody go first: giving them up costs no availability."""
+    result = []
+    for sizes in old:
+        going = min(sizes.unhealthy, may_go)
+        may_go -= going
+        result.append(replace(sizes, wanted=sizes.wanted - going))
+    return result
+
+
+def _take(old: Sequence[Sizes], may_go: int) -> list[Sizes]:
+    result = []
+    for sizes in old:
+        going = max(0, min(sizes.wanted, may_go))
+        may_go -= going
+        result.append(replace(sizes, wanted=sizes.wanted - going))
+    return result
+
+
+# --- Recreate ----------------------------------------------------------------------------------------------------
+
+
+def recreate(replicas: int, new: Sizes, old: Sequence[Sizes]) -> dict[str, int]:
+    """All old pods end before the first new one begins."""
+    gone = not any(sizes.existing for sizes in old)
+    return {**{sizes.name: 0 for sizes in old}, new.name: replicas if gone else new.wanted}
+
+
+# --- scaling in the middle of a rollout --------------------------------------------------------------------------
+
+
+def proportional(replicas: int, sets: Sequence[Sizes], limit: Limits) -> dict[str, int]:
+    """A change of `replicas` while several ReplicaSets have pods is spread over them by their sizes, so that a bad
+    rollout does not get all the new pods ("Proportional scaling" in the documentation). `sets` with the newest
+    last; what rounding leaves over goes to the largest."""
+    total = sum(sizes.wanted for sizes in sets)
+    goal = replicas + limit.surge if replicas > 0 else 0
+    if total == 0 or total == goal:
+        return {sizes.name: sizes.wanted for sizes in sets}
+    change = goal - total
+    result, left = {}, change
+    by_size = sorted(sets, key=lambda sizes: -sizes.wanted)
+    for sizes in by_size:
+        share = _towards(round_half_away(sizes.wanted * goal / total) - sizes.wanted, left)
+        result[sizes.name] = max(0, sizes.wanted + share)
+        left -= share
+    result[by_size[0].name] = max(0, result[by_size[0].name] + left)
+    return result
+
+
+def round_half_away(value: float) -> int:
+    """Halves away from zero, as the documented arithmetic rounds."""
+    return int(math.floor(abs(value) + 0.5)) * (1 if value >= 0 else -1)
+
+
+def _towards(share: int, left: int) -> int:
+    return max(left, min(0, share)) if left < 0 else min(left, max(0, share))
+
+
+def complete(replicas: int, new: Sizes, old: Sequence[Sizes]) -> bool:
+    """Every wanted pod is of the new ReplicaSet and available, and no old one exists any more."""
+    return new.wanted == new.existing == new.available == replicas and not any(s.existing or s.wanted for s in old)
