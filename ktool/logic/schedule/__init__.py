@@ -1,0 +1,6 @@
+"""The scheduler: which node each pending pod goes to. Filters, scores and messages are kube-scheduler's."""
+
+from ktool.logic.schedule.model import Decision
+from ktool.logic.schedule.place import place
+
+__all__ = ["Decision", "place"]
