@@ -1,0 +1,99 @@
+"""What the server tells about itself: the documents that clients read before they ask for anything else.
+
+Shapes: meta/v1 APIVersions, APIGroupList, APIGroup, APIResourceList and version.Info. All of it follows from the kinds.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+
+from ktool import __version__
+from ktool.api.kind import Kind, Kinds
+from ktool.api.obj import Obj
+
+VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
+
+_SUBRESOURCES: dict[str, tuple[str, list[str], dict[str, str]]] = {
+    "scale": ("Scale", ["get", "patch", "update"], {"group": "autoscaling", "version": "v1"}),
+    "exec": ("PodExecOptions", ["create", "get"], {}),
+    "log": ("", ["get"], {}),
+}
+"""Of each subresource that is not the object itself: the kind of its document, its verbs and its own group."""
+
+
+def version(where: str) -> dict[str, str]:
+    """version.Info, and where this server runs."""
+    major, minor = __version__.split(".")[:2]
+    return {
+        "major": major,
+        "minor": minor,
+        "gitVersion": f"v{__version__}",
+        "platform": f"{platform.system().lower()}/{platform.machine()}",
+        "where": where,
+    }
+
+
+def document(path: str, kinds: Kinds) -> Obj | None:
+    """The discovery document at a path; None where the path is none of discovery's."""
+    parts = path.strip("/").split("/")
+    match parts:
+        case ["api"]:
+            return {"kind": "APIVersions", "versions": _versions(kinds, ""), "serverAddressByClientCIDRs": []}
+        case ["apis"]:
+            groups = sorted({kind.group for kind in kinds if kind.group})
+            return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(kinds, name) for name in groups]}
+        case ["apis", group] if _versions(kinds, group):
+            return {"kind": "APIGroup", "apiVersion": "v1", **_group(kinds, group)}
+        case ["api", _] | ["apis", _, _]:
+            found = [kind for kind in kinds if kind.root == "/" + "/".join(parts)]
+            return _resources(found) if found else None
+    return None
+
+
+def _versions(kinds: Kinds, group: str) -> list[str]:
+    return sorted({kind.version for kind in kinds if kind.group == group})
+
+
+def _group(kinds: Kinds, group: str) -> Obj:
+    versions = [{"groupVersion": f"{group}/{one}", "version": one} for one in _versions(kinds, group)]
+    return {"name": group, "versions": versions, "preferredVersion": versions[0]}
+
+
+def _resources(kinds: Iterable[Kind]) -> Obj:
+    kinds = sorted(kinds, key=lambda kind: kind.plural)
+    resources = [entry for kind in kinds for entry in (_resource(kind), *_subresources(kind))]
+    return {
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": kinds[0].api_version,
+        "resources": resources,
+    }
+
+
+def _resource(kind: Kind) -> Obj:
+    entry: Obj = {
+        "name": kind.plural,
+        "singularName": kind.singular,
+        "namespaced": kind.namespaced,
+        "kind": kind.name,
+        "verbs": VERBS,
+    }
+    if kind.short:
+        entry["shortNames"] = list(kind.short)
+    if kind.categories:
+        entry["categories"] = list(kind.categories)
+    return entry
+
+
+def _subresources(kind: Kind) -> Iterable[Obj]:
+    for name in kind.subresources:
+        shown, verbs, group = _SUBRESOURCES.get(name, ("", ["get", "patch", "update"], {}))
+        yield {
+            "name": f"{kind.plural}/{name}",
+            "singularName": "",
+            "namespaced": kind.namespaced,
+            "kind": shown or kind.name,
+            "verbs": verbs,
+            **group,
+        }
