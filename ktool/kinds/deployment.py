@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ktool.api.action import Action, Create, Delete, Emit, Patch, Plan, Status
 from ktool.api.duration import age
 from ktool.api.errors import Cause
-from ktool.api.kind import Column, Kind, Progress, owned
+from ktool.api.kind import Column, Kind, Progress, Watch, owned
 from ktool.api.obj import (
     Obj,
     annotations,
@@ -204,8 +206,7 @@ def _scale(deployment: Obj, new: Obj | None, old: list[Obj], world: World) -> li
     if not sets:
         return []
     if get(deployment, "spec", "paused", default=False) or new is None:
-        sizes = rollout.proportional(_replicas(deployment), [_sizes(rs) for rs in sets], _no_surge_when_single(
-            deployment, sets))
+        sizes = rollout.proportional(_replicas(deployment), [_sizes(rs) for rs in sets], _limits(deployment))
     else:
         sizes = _next_sizes(deployment, _sizes(new), [_sizes_with_pods(rs, world) for rs in old])
     actions: list[Action] = []
@@ -223,12 +224,6 @@ def _next_sizes(deployment: Obj, new: Sizes, old: list[Sizes]) -> dict[str, int]
     if get(deployment, "spec", "strategy", "type") == "Recreate":
         return rollout.recreate(replicas, new, old)
     return rollout.rolling_update(replicas, new, old, _limits(deployment))
-
-
-def _no_surge_when_single(deployment: Obj, sets: list[Obj]) -> rollout.Limits:
-    """A paused Deployment with pods of one revision only is simply scaled; a surge belongs to a rollout."""
-    several = sum(1 for rs in sets if _sizes(rs).wanted) > 1
-    return _limits(deployment) if several else rollout.Limits(0, 0)
 
 
 def _limits(deployment: Obj) -> rollout.Limits:
@@ -262,6 +257,16 @@ def _forget(deployment: Obj, new: Obj, old: list[Obj]) -> list[Action]:
 
 def _said(deployment: Obj, message: str) -> Emit:
     return Emit(Ref.of(deployment), "ScalingReplicaSet", message, uid=uid(deployment))
+
+
+def _wake_recreating(pod: Obj, world: World) -> Iterable[Ref]:
+    """Recreate waits for the last old pod to be gone, which no ReplicaSet's count tells."""
+    owner = controller_of(pod)
+    replica_set = world.get(Ref("ReplicaSet", namespace(pod), owner["name"])) if owner else None
+    above = controller_of(replica_set) if replica_set else None
+    ref = Ref("Deployment", namespace(pod), above["name"] if above else "")
+    found = world.get(ref)
+    return [ref] if found and get(found, "spec", "strategy", "type") == "Recreate" else ()
 
 
 # --- the status --------------------------------------------------------------------------------------------------
@@ -424,7 +429,7 @@ KIND = Kind(
         Column("IMAGES", lambda obj, now: ",".join(images(obj)[1]), wide=True),
         Column("SELECTOR", lambda obj, now: from_label_selector(obj["spec"]["selector"]).text, wide=True),
     ),
-    watches=(owned("ReplicaSet", by="Deployment"),),
+    watches=(owned("ReplicaSet", by="Deployment"), Watch("Pod", _wake_recreating)),
     plan=plan,
     progress=progress,
 )

@@ -116,17 +116,19 @@ def recreate(replicas: int, new: Sizes, old: Sequence[Sizes]) -> dict[str, int]:
 def proportional(replicas: int, sets: Sequence[Sizes], limit: Limits) -> dict[str, int]:
     """A change of `replicas` while several ReplicaSets have pods is spread over them by their sizes, so that a bad
     rollout does not get all the new pods ("Proportional scaling" in the documentation). `sets` with the newest
-    last; what rounding leaves over goes to the largest."""
-    total = sum(sizes.wanted for sizes in sets)
+    last; what rounding leaves over goes to the largest. Where only one has pods (or none has, the newest), it is
+    simply scaled: a surge belongs to a rollout."""
+    active = [sizes for sizes in sets if sizes.wanted] or list(sets[-1:])
+    result = {sizes.name: sizes.wanted for sizes in sets}
+    if len(active) == 1:
+        return {**result, active[0].name: replicas}
+    total = sum(sizes.wanted for sizes in active)
     goal = replicas + limit.surge if replicas > 0 else 0
-    if total == 0 or total == goal:
-        return {sizes.name: sizes.wanted for sizes in sets}
-    change = goal - total
-    result, left = {}, change
-    by_size = sorted(sets, key=lambda sizes: -sizes.wanted)
+    left = goal - total
+    by_size = sorted(active, key=lambda sizes: -sizes.wanted)
     for sizes in by_size:
         share = _towards(round_half_away(sizes.wanted * goal / total) - sizes.wanted, left)
-        result[sizes.name] = max(0, sizes.wanted + share)
+        result[sizes.name] += share
         left -= share
     result[by_size[0].name] = max(0, result[by_size[0].name] + left)
     return result
