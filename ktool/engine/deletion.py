@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ktool.api.errors import bad_request, forbidden
+from ktool.api.errors import bad_request, conflict, forbidden
 from ktool.api.kind import Kind, Kinds
 from ktool.api.obj import Obj, deleting, epoch, get, meta, name, namespace, put, timestamp, uid
 from ktool.api.ref import Ref, prefix
@@ -45,10 +45,10 @@ def delete(tx: Transaction, kinds: Kinds, kind: Kind, old: Obj, options: DeleteO
     pending = int(meta(old).get("deletionGracePeriodSeconds") or 0) if deleting(old) else None
     seconds = _seconds(kind, old, options.grace, pending)
     new = _marked(old, finalizers, seconds, pending, now)
-    if gone(kind, new):
-        return remove(tx, kind, old)
     if kind.name == "Namespace":
-        new = put(new, "status", "phase", "Terminating")
+        new = _terminating(new, first=pending is None)
+    if gone(kind, new):
+        return remove(tx, kinds, kind, old)
     return old if new == old else tx.put(Ref.of(old).key, new)
 
 
@@ -63,12 +63,24 @@ def holders(kind: Kind, obj: Obj) -> list[str]:
     return found + list(get(obj, "spec", "finalizers", default=())) if kind.name == "Namespace" else found
 
 
-def remove(tx: Transaction, kind: Kind, old: Obj) -> Obj:
-    """Take the object out of the store; with a Namespace go the Events in it, which nothing else waits for."""
+def remove(tx: Transaction, kinds: Kinds, kind: Kind, old: Obj) -> Obj:
+    """Take the object out of the store. With a Namespace go the Events in it, which nothing else waits for; ApiError
+    409 where anything else is still in it."""
     if kind.name == "Namespace":
-        for leftover in tx.list(prefix("Event", name(old))):
-            tx.remove(Ref.of(leftover).key)
+        for inside in kinds:
+            left = tx.list(prefix(inside.name, name(old))) if inside.namespaced else []
+            if left and inside.name != "Event":
+                raise conflict(kind.resource, name(old), f"the namespace still has {inside.plural} in it")
+            for event in left:
+                tx.remove(Ref.of(event).key)
     return tx.remove(Ref.of(old).key) or old
+
+
+def _terminating(namespace_: Obj, first: bool) -> Obj:
+    """A Namespace on its way: it is kept by spec.finalizers until the garbage collector has emptied it."""
+    if first and not get(namespace_, "spec", "finalizers"):
+        namespace_ = put(namespace_, "spec", "finalizers", ["kubernetes"])
+    return put(namespace_, "status", "phase", "Terminating")
 
 
 def _check(kind: Kind, old: Obj, options: DeleteOptions) -> None:

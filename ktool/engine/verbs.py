@@ -68,7 +68,7 @@ class Verbs:
         if new is old:
             return old
         if deletion.gone(kind, new):
-            return deletion.remove(self.tx, kind, new)
+            return deletion.remove(self.tx, self.kinds, kind, new)
         return self.tx.put(Ref.of(old).key, new)
 
     # --- patch
