@@ -36,7 +36,8 @@ class Field:
     `format`: int32, int64, or `set` for an array of strings that is merged as a set.
     `retain_keys`: members that a patch or apply does not name are dropped (Kubernetes' patchStrategy retainKeys).
     `acted`: False where the field is known to Kubernetes but ktool does not act on it: setting it is a warning that
-    names the path, and an error under --strict. `moot`: values of such a field that ask for what happens anyway.
+    names the path, and an error under --strict. `moot`: values of such a field that ask for what happens anyway
+    (without any: empty, false and zero).
     `read_only`: written by the system (status, uid)."""
 
     type: str
@@ -319,10 +320,10 @@ def _collect_not_acted_on(schema: Field, value: Any, path: str, out: list[str]) 
     if kind == "object" and type(value) is dict:
         for name, item in value.items():
             child = schema.fields.get(name)
-            if child is None or not item or child.read_only:
+            if child is None or child.read_only or item is None or (not item and not child.moot):
                 continue
             if not child.acted:
-                if item != child.default and item not in child.moot:
+                if item != child.default and item not in child.moot and item not in ("", [], {}):
                     out.append(join(path, name))
             elif child.type in _CONTAINERS:
                 _collect_not_acted_on(child, item, f"{path}.{name}" if path else name, out)

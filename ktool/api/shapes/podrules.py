@@ -1,0 +1,167 @@
+"""What must hold between the fields of a core/v1 PodSpec. Every value has passed `schema.check` before.
+
+Source: the field documentation of core/v1, and pkg/apis/core/validation for what it leaves open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ktool.api import names, quantity
+from ktool.api.errors import Cause
+from ktool.api.schema import show
+from ktool.api.shapes.containerrules import (
+    DUPLICATE,
+    FORBIDDEN,
+    NOT_SUPPORTED,
+    PROBES,
+    REQUIRED,
+    container_causes,
+    one_of,
+    resource_causes,
+)
+from ktool.api.shapes.placementrules import placement_causes
+from ktool.api.shapes.volumes import SOURCES
+
+
+def validate_pod_spec(spec: Mapping[str, Any], path: str = "spec") -> list[Cause]:
+    """Everything wrong with a PodSpec that its shape does not show."""
+    causes: list[Cause] = []
+    volumes: dict[str, str] = {}
+    for index, volume in enumerate(spec.get("volumes") or ()):
+        causes += _volume(volume, f"{path}.volumes[{index}]", volumes)
+    causes += _containers(spec, path, volumes)
+    causes += _host_ports(spec, path)
+    causes += _names(spec, path)
+    for index, alias in enumerate(spec.get("hostAliases") or ()):
+        causes += _host_alias(alias, f"{path}.hostAliases[{index}]")
+    causes += placement_causes(spec, path)
+    if spec.get("dnsPolicy") == "None" and not (spec.get("dnsConfig") or {}).get("nameservers"):
+        causes.append(Cause(f"{path}.dnsConfig.nameservers", "is required with dnsPolicy None", REQUIRED))
+    if resources := spec.get("resources"):
+        causes += resource_causes(resources, f"{path}.resources")
+    return causes
+
+
+# --- containers --------------------------------------------------------------------------------------------------
+
+
+def _containers(spec: Mapping[str, Any], path: str, volumes: Mapping[str, str]) -> list[Cause]:
+    causes: list[Cause] = []
+    seen: set[str] = set()
+    host_network = bool(spec.get("hostNetwork"))
+    if not spec.get("containers"):
+        causes.append(Cause(f"{path}.containers", "must have at least one container", REQUIRED))
+    for member in ("initContainers", "containers", "ephemeralContainers"):
+        for index, container in enumerate(spec.get(member) or ()):
+            here = f"{path}.{member}[{index}]"
+            name = container["name"]
+            if problem := names.dns_label(name):
+                causes.append(Cause(f"{here}.name", f'"{name}" {problem}'))
+            if name in seen:
+                causes.append(Cause(f"{here}.name", f'two containers are named "{name}"', DUPLICATE))
+            seen.add(name)
+            causes += container_causes(container, here, volumes=volumes, host_network=host_network)
+            if member == "initContainers":
+                causes += _init_only(container, here)
+            elif container.get("restartPolicy"):
+                message = "may be set on init containers only; the pod's own stands in spec.restartPolicy"
+                causes.append(Cause(f"{here}.restartPolicy", message, FORBIDDEN))
+    return causes
+
+
+def _init_only(container: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    if container.get("restartPolicy") == "Always":
+        return
+    for member in (*PROBES, "lifecycle"):
+        if container.get(member):
+            yield Cause(f"{path}.{member}", "may not be set on an init container that runs to its end", FORBIDDEN)
+
+
+def _host_ports(spec: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    seen: set[tuple[int, str, str]] = set()
+    for index, container in enumerate(spec.get("containers") or ()):
+        for number, port in enumerate(container.get("ports") or ()):
+            host_port = port.get("hostPort")
+            if not host_port:
+                continue
+            claim = (host_port, port.get("protocol", "TCP"), port.get("hostIP", ""))
+            if claim in seen:
+                here = f"{path}.containers[{index}].ports[{number}].hostPort"
+                yield Cause(here, f"{host_port}/{claim[1]} is taken by another port of the pod", DUPLICATE)
+            seen.add(claim)
+
+
+# --- volumes -----------------------------------------------------------------------------------------------------
+
+
+def _volume(volume: Mapping[str, Any], path: str, volumes: dict[str, str]) -> Iterator[Cause]:
+    name = volume["name"]
+    if problem := names.dns_label(name):
+        yield Cause(f"{path}.name", f'"{name}" {problem}')
+    if name in volumes:
+        yield Cause(f"{path}.name", f'two volumes are named "{name}"', DUPLICATE)
+    source = next((member for member in SOURCES if volume.get(member) is not None), "")
+    volumes[name] = source
+    yield from one_of(volume, path, SOURCES, "source")
+    if source == "hostPath":
+        if problem := names.absolute_path(volume["hostPath"]["path"]):
+            yield Cause(f"{path}.hostPath.path", f"{show(volume['hostPath']['path'])} {problem}")
+    elif source == "emptyDir":
+        yield from _empty_dir(volume["emptyDir"], f"{path}.emptyDir")
+    elif source == "configMap":
+        reference = volume["configMap"]
+        if problem := names.dns_subdomain(reference["name"]):
+            yield Cause(f"{path}.configMap.name", f'"{reference["name"]}" {problem}')
+        yield from _items(reference.get("items"), f"{path}.configMap.items")
+    elif source == "secret":
+        if not volume["secret"].get("secretName"):
+            yield Cause(f"{path}.secret.secretName", "is required", REQUIRED)
+        yield from _items(volume["secret"].get("items"), f"{path}.secret.items")
+
+
+def _empty_dir(source: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    if source.get("medium", "") not in ("", "Memory"):
+        yield Cause(f"{path}.medium", f'must be "" or "Memory", not {show(source["medium"])}', NOT_SUPPORTED)
+    limit = source.get("sizeLimit")
+    if limit is not None and quantity.value(limit) < 0:
+        yield Cause(f"{path}.sizeLimit", f"must not be less than 0, not {show(limit)}")
+
+
+def _items(items: Sequence[Mapping[str, Any]] | None, path: str) -> Iterator[Cause]:
+    for index, item in enumerate(items or ()):
+        if problem := names.config_key(item["key"]):
+            yield Cause(f"{path}[{index}].key", f'"{item["key"]}" {problem}')
+        target = item["path"]
+        if not target:
+            yield Cause(f"{path}[{index}].path", "is required", REQUIRED)
+        elif problem := names.relative_path(target):
+            yield Cause(f"{path}[{index}].path", f'"{target}" {problem}')
+        elif target.startswith(".."):
+            yield Cause(f"{path}[{index}].path", f"\"{target}\" must not begin with '..'")
+
+
+# --- names -------------------------------------------------------------------------------------------------------
+
+
+def _names(spec: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    for member, rule in (
+        ("hostname", names.dns_label),
+        ("subdomain", names.dns_label),
+        ("nodeName", names.dns_subdomain),
+        ("serviceAccountName", names.dns_subdomain),
+        ("priorityClassName", names.dns_subdomain),
+        ("runtimeClassName", names.dns_subdomain),
+    ):
+        if (value := spec.get(member)) and (problem := rule(value)):
+            yield Cause(f"{path}.{member}", f'"{value}" {problem}')
+
+
+def _host_alias(alias: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    address = alias.get("ip", "")
+    if problem := names.ip(address):
+        yield Cause(f"{path}.ip", f'"{address}" {problem}')
+    for index, hostname in enumerate(alias.get("hostnames") or ()):
+        if problem := names.dns_subdomain(hostname):
+            yield Cause(f"{path}.hostnames[{index}]", f'"{hostname}" {problem}')
