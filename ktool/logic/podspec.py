@@ -112,7 +112,7 @@ def render(pod: Obj, *, node: Obj, cluster: str, ip: str, lookup: Lookup) -> Ren
             continue
         containers[own] = payload
         paths += needed
-    body = _pod(pod, ip)
+    body = _pod(pod)
     digest = content_hash([body, containers])
     labels = _labels(pod, cluster, ip, digest)
     return Rendered(
@@ -144,20 +144,15 @@ def _labels(pod: Obj, cluster: str, ip: str, digest: str) -> dict[str, str]:
 # --- the pod -----------------------------------------------------------------------------------------------------
 
 
-def _pod(pod: Obj, ip: str) -> dict[str, Any]:
+def _pod(pod: Obj) -> dict[str, Any]:
     """The pod without its labels and its address: what the hash is made from."""
     spec = pod.get("spec") or {}
-    shared = ["net", "uts", "ipc"]
-    if spec.get("shareProcessNamespace"):
-        shared.append("pid")
     body: dict[str, Any] = {
         "name": pod_name(pod),
         "infra_name": f"infra_{pod_name(pod)}",
-        "shared_namespaces": shared,
+        "shared_namespaces": ["net", "uts", "ipc"],
         "exit_policy": "continue",
     }
-    if spec.get("hostIPC"):
-        body["ipcns"] = {"nsmode": "host"}
     if host_network(pod):
         body["netns"] = {"nsmode": "host"}
         body["utsns"] = {"nsmode": "host"}
@@ -166,12 +161,12 @@ def _pod(pod: Obj, ip: str) -> dict[str, Any]:
     body["hostname"] = hostname(pod)
     if ports := _port_mappings(spec):
         body["portmappings"] = ports
-    aliases = [f"{host}:{alias['ip']}" for alias in spec.get("hostAliases") or () for host in alias["hostnames"]]
+    aliases = [
+        f"{host}:{alias['ip']}" for alias in spec.get("hostAliases") or () for host in alias.get("hostnames") or ()
+    ]
     if aliases:
         body["hostadd"] = aliases
-    if sysctls := get(spec, "securityContext", "sysctls"):
-        body["sysctl"] = {entry["name"]: str(entry["value"]) for entry in sysctls}
-    return {**body, **_dns(spec)}
+    return body
 
 
 def _network(pod: Obj, ip: str) -> dict[str, Any]:
@@ -196,27 +191,13 @@ def _port_mappings(spec: Obj) -> list[dict[str, Any]]:
     return result
 
 
-def _dns(spec: Obj) -> dict[str, Any]:
-    """dnsConfig; where it names no servers, the node's resolv.conf serves (dnsPolicy Default)."""
-    config = spec.get("dnsConfig") or {}
-    result: dict[str, Any] = {}
-    if config.get("nameservers"):
-        result["dns_server"] = list(config["nameservers"])
-    if config.get("searches"):
-        result["dns_search"] = list(config["searches"])
-    if config.get("options"):
-        pairs = [(option["name"], option.get("value")) for option in config["options"]]
-        result["dns_option"] = [key if value in (None, "") else f"{key}:{value}" for key, value in pairs]
-    return result
-
-
 # --- a container -------------------------------------------------------------------------------------------------
 
 
 def _container(container: Obj, is_init: bool, scope: Scope, found: Volumes) -> tuple[dict[str, Any], list[PreparePath]]:
     pod = scope.pod
     values = environment(container, scope)
-    binds, needed, in_the_way = mounts(container, found, values)
+    binds, needed, in_the_way = mounts(container, found)
     if in_the_way:
         raise ConfigError("; ".join(in_the_way))
     policy = str(get(pod, "spec", "restartPolicy", default="Always"))
@@ -245,8 +226,6 @@ def _container(container: Obj, is_init: bool, scope: Scope, found: Volumes) -> t
         payload["terminal"] = True
     if binds:
         payload["mounts"] = binds
-    if get(pod, "spec", "hostPID", default=False):
-        payload["pidns"] = {"nsmode": "host"}
     return {**payload, **_security(container, pod)}, needed
 
 
@@ -291,8 +270,6 @@ def _security(container: Obj, pod: Obj) -> dict[str, Any]:
         result["read_only_filesystem"] = True
     if own.get("allowPrivilegeEscalation") is False:
         result["no_new_privileges"] = True
-    if chosen("seccompProfile") and chosen("seccompProfile").get("type") == "Unconfined":
-        result["seccomp_profile_path"] = "unconfined"
     capabilities = own.get("capabilities") or {}
     if capabilities.get("add"):
         result["cap_add"] = [_capability(entry) for entry in capabilities["add"]]

@@ -16,11 +16,10 @@ from ktool.api import quantity
 from ktool.api.obj import Obj, content_hash, get, namespace, uid
 from ktool.api.ref import Ref
 from ktool.logic.nodeaction import PreparePath, Volume, VolumeFile
-from ktool.logic.podenv import ConfigError, Lookup, expand
+from ktool.logic.podenv import ConfigError, Lookup
 
 DISK, MEMORY = "/var/lib/ktool/pods", "/run/ktool/pods"
 SETGID = 0o2000
-_PROPAGATION = {"HostToContainer": "rslave", "Bidirectional": "rshared"}
 
 
 @dataclass(frozen=True)
@@ -111,11 +110,9 @@ def _config_files(source: Obj, pod: Obj, lookup: Lookup, gid: int) -> tuple[Volu
     return tuple(sorted(files, key=lambda file: file.path))
 
 
-def mounts(
-    container: Obj, found: Volumes, values: Mapping[str, str]
-) -> tuple[list[dict[str, Any]], list[PreparePath], list[str]]:
+def mounts(container: Obj, found: Volumes) -> tuple[list[dict[str, Any]], list[PreparePath], list[str]]:
     """The bind mounts of a container (OCI runtime Mounts), the directories that its subPaths need, and what is in
-    the way. `values` is the environment, which a subPathExpr refers to."""
+    the way."""
     result: list[dict[str, Any]] = []
     paths: list[PreparePath] = []
     problems: list[str] = []
@@ -125,8 +122,7 @@ def mounts(
             problems.append(f'volume "{volume}" is not defined in the pod')
             continue
         source = found.sources[volume]
-        sub = str(mount.get("subPath") or "") or expand(str(mount.get("subPathExpr") or ""), values)
-        sub = sub.strip("/") if sub in (".", "./") else sub.rstrip("/")
+        sub = str(mount.get("subPath") or "").rstrip("/")
         if sub in ("", "."):
             path = source.path
         elif not _inside(sub):
@@ -146,8 +142,7 @@ def mounts(
 
 def _bind(path: str, mount: Obj, source: Source) -> dict[str, Any]:
     read_only = source.read_only or bool(mount.get("readOnly"))
-    propagation = _PROPAGATION.get(str(mount.get("mountPropagation") or "None"), "rprivate")
-    options = ["rbind", "ro" if read_only else "rw", propagation]
+    options = ["rbind", "ro" if read_only else "rw", "rprivate"]
     return {"destination": mount["mountPath"], "type": "bind", "source": path, "options": options}
 
 
