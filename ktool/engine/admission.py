@@ -14,6 +14,7 @@ from ktool.api import names, schema
 from ktool.api.errors import ApiError, Cause, bad_request, conflict, forbidden, invalid, not_found
 from ktool.api.kind import Kind, Kinds
 from ktool.api.obj import Obj, deleting, get, meta, name, timestamp, uid
+from ktool.api.patch import same
 from ktool.api.ref import Ref
 from ktool.store.store import Transaction
 
@@ -161,12 +162,12 @@ def updated(kind: Kind, old: Obj, new: Obj) -> Obj:
     candidate = _merged(old, new)
     if "status" in kind.subresources:
         candidate = _with(candidate, "status", old.get("status"))
-    if candidate == old:
+    if unchanged(candidate, old):
         return old
     candidate = validated(kind, candidate, old)
     if "status" in kind.subresources:
         candidate = _with(candidate, "status", old.get("status"))
-    if candidate == old:
+    if unchanged(candidate, old):
         return old
     _check_finalizers(kind, old, candidate)
     if "generation" in meta(old) and _desired(candidate) != _desired(old):
@@ -176,13 +177,18 @@ def updated(kind: Kind, old: Obj, new: Obj) -> Obj:
 
 def status_updated(kind: Kind, old: Obj, new: Obj) -> Obj:
     """What an update of the status alone makes of `old`; `old` itself where nothing changes."""
-    if new.get("status") == old.get("status"):
+    if unchanged(new.get("status"), old.get("status")):
         return old
     candidate = _with(old, "status", new.get("status"))
     causes = schema.check(kind.schema, candidate)
     if causes:
         raise invalid(full_name(kind), name(old), causes)
     return candidate
+
+
+def unchanged(new: Any, old: Any) -> bool:
+    """Whether two JSON values are the same; for Python alone, 1 and true are."""
+    return new is old or (new == old and same(new, old))
 
 
 def _merged(old: Obj, new: Obj) -> Obj:

@@ -67,12 +67,13 @@ def remove(tx: Transaction, kinds: Kinds, kind: Kind, old: Obj) -> Obj:
     """Take the object out of the store. With a Namespace go the Events in it, which nothing else waits for; ApiError
     409 where anything else is still in it."""
     if kind.name == "Namespace":
-        for inside in kinds:
-            left = tx.list(prefix(inside.name, name(old))) if inside.namespaced else []
-            if left and inside.name != "Event":
-                raise conflict(kind.resource, name(old), f"the namespace still has {inside.plural} in it")
-            for event in left:
-                tx.remove(Ref.of(event).key)
+        content = {k.name: tx.list(prefix(k.name, name(old))) for k in kinds if k.namespaced}
+        events = content.pop("Event", [])
+        for left, objects in content.items():
+            if objects:
+                raise conflict(kind.resource, name(old), f"the namespace still has a {left} in it")
+        for event in events:
+            tx.remove(Ref.of(event).key)
     return tx.remove(Ref.of(old).key) or old
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ktool.api import patch as patches
 from ktool.api.errors import already_exists, bad_request, not_found
 from ktool.api.kind import Kind, Kinds
 from ktool.api.obj import Obj, name, namespace
@@ -91,8 +92,6 @@ class Verbs:
 
 def patched(kind: Kind, target: Obj, patch: Any, type: str) -> Any:
     """What a patch makes of `target`. ApiError 400 for one that cannot be read or has no such type."""
-    from ktool.api import patch as patches
-
     if type == "json":
         return patches.json_patch(target, patch)
     if not isinstance(patch, dict):
