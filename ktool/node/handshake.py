@@ -79,7 +79,8 @@ def check_host_key(client: Client, entries: Sequence[hostkeys.Entry], host: str,
         raise HostKeyRefused(f"the host key of {host}:{port}, {shown}, is revoked by {verdict.entry.where}")
     old = f"{hostkeys.key_type(verdict.entry.blob)} {hostkeys.fingerprint(verdict.entry.blob)}"
     raise HostKeyRefused(
-        f"the host key of {host}:{port} has changed: it shows {shown}, expected is {old} ({_where(verdict.entry, node)}). "
+        f"the host key of {host}:{port} has changed: it shows {shown}, expected is {old} "
+        f"({_where(verdict.entry, node)}). "
         f"Someone may be listening in; only if the machine was reinstalled, {_fix(verdict.entry, host, port, node)}"
     )
 

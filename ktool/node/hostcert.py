@@ -1,4 +1,4 @@
-"""Host certificates: a key signed by an authority that a "@cert-authority" line trusts (OpenSSH's PROTOCOL.certkeys)."""
+"""Host certificates: a key signed by an authority that a "@cert-authority" line trusts (PROTOCOL.certkeys)."""
 
 from __future__ import annotations
 

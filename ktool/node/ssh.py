@@ -276,7 +276,7 @@ def open_client(host: str, port: int, deadline: float, entries: Sequence[hostkey
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
-            # A peer that vanished is noticed when a keepalive stays unanswered this long (tcp(7)), not after 15 minutes.
+            # A peer that vanished is noticed when a keepalive stays unanswered this long (tcp(7)), not in 15 minutes.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20_000)
         client = Client(sock)
     except BaseException:

@@ -1,0 +1,129 @@
+"""Logs of a container and commands in it, over Podman's API."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from ktool.node.base import LogOptions, NodeError
+from ktool.node.podmanapi import ApiStream, PodmanApi, Refused
+
+_HEADER = struct.Struct(">BxxxL")
+"""Docker's multiplexed stream: which output, then how many bytes of it follow."""
+
+
+def logs(api: PodmanApi, node: str, container: str, options: LogOptions) -> Iterator[bytes]:
+    """The log, chunk by chunk. Podman keeps one log for all runs of a container, so a run is cut out by its times:
+    the current one begins at its start, the previous one is what stands before. Raises NodeError."""
+    try:
+        inspected = api.get(f"containers/{container}/json")
+        params = _log_params(inspected, options)
+        if params is None:
+            return iter(())
+        stream = api.stream("GET", f"containers/{container}/logs", **params)
+    except Refused as refused:
+        raise NodeError(node, "logs", f"no log on {node}: {refused.message}") from None
+    return _log_bytes(stream, bool((inspected.get("Config") or {}).get("Tty")))
+
+
+def _log_params(inspected: dict[str, Any], options: LogOptions) -> dict[str, Any] | None:
+    """Query parameters of containers/logs; None where there cannot be anything. Raises NodeError."""
+    params: dict[str, Any] = {"stdout": True, "stderr": True, "timestamps": options.timestamps}
+    started = str((inspected.get("State") or {}).get("StartedAt") or "")
+    restarted = int(inspected.get("RestartCount") or 0) > 0
+    if options.previous:
+        if not restarted:
+            raise Refused(404, "", "the container has not been restarted, so there is no previous run")
+        params["until"] = started
+    elif restarted:
+        params["since"] = started
+    if options.since > 0:
+        asked = datetime.fromtimestamp(options.since, UTC).isoformat()
+        params["since"] = max(asked, params["since"]) if "since" in params else asked
+    if options.tail >= 0:
+        params["tail"] = options.tail
+    if options.follow and not options.previous:
+        params["follow"] = True
+    return None if options.tail == 0 and not options.follow else params
+
+
+def _log_bytes(stream: ApiStream, raw: bool) -> Iterator[bytes]:
+    try:
+        if raw:
+            while data := stream.some():
+                yield data
+            return
+        for _, data in frames(stream):
+            yield data
+    finally:
+        stream.close()
+
+
+def frames(stream: ApiStream) -> Iterator[tuple[int, bytes]]:
+    """(1 or 2, bytes) of a multiplexed stream until it ends; a frame that was cut off is dropped."""
+    while len(header := stream.exactly(_HEADER.size)) == _HEADER.size:
+        output, size = _HEADER.unpack(header)
+        if data := stream.exactly(size):
+            yield (output, data)
+
+
+class PodmanExec:
+    """ExecStream of base.ExecStream. Raises NodeError where the command cannot be started."""
+
+    def __init__(
+        self, api: PodmanApi, node: str, container: str, argv: Sequence[str], *, stdin: bool, tty: bool
+    ) -> None:
+        self._api, self._node, self._tty = api, node, tty
+        body = {
+            "AttachStdin": stdin,
+            "AttachStdout": True,
+            "AttachStderr": not tty,
+            "Tty": tty,
+            "Cmd": list(argv),
+        }
+        if tty:
+            body["Env"] = ["TERM=xterm"]
+        try:
+            self._id = str(api.post(f"containers/{container}/exec", body)["Id"])
+            start = {"Detach": False, "Tty": tty}
+            self._stream = api.stream("POST", f"exec/{self._id}/start", start, upgrade=True)
+        except Refused as refused:
+            raise NodeError(node, "exec", f"cannot run {argv[0]}: {refused.message}") from None
+
+    def send(self, data: bytes) -> None:
+        # A command that reads no more is not an error of ours; its exit status tells.
+        with contextlib.suppress(OSError):
+            self._stream.send(data)
+
+    def close_stdin(self) -> None:
+        self._stream.half_close()
+
+    def resize(self, rows: int, columns: int) -> None:
+        with contextlib.suppress(Refused):  # it has ended, or has not begun: nothing to resize
+            self._api.post(f"exec/{self._id}/resize", h=rows, w=columns)
+
+    def frames(self) -> Iterator[tuple[int, bytes]]:
+        if not self._tty:
+            yield from frames(self._stream)
+            return
+        while data := self._stream.some():
+            yield (1, data)
+
+    def wait(self) -> int:
+        """The exit status. Podman writes it down a moment after the stream has ended."""
+        deadline = time.monotonic() + 10.0
+        while True:
+            try:
+                told = self._api.get(f"exec/{self._id}/json")
+            except Refused as refused:
+                raise NodeError(self._node, "exec", f"the exit status is not known: {refused.message}") from None
+            if not told.get("Running") or time.monotonic() > deadline:
+                return int(told.get("ExitCode") or 0)
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        self._stream.close()

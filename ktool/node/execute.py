@@ -1,0 +1,350 @@
+"""NodeActions done on a node: one function for each type, every one of which may be done again."""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from ktool.logic import nodeaction as act
+from ktool.node import network, volumes
+from ktool.node.base import NodeError, Transport, Unreachable
+from ktool.node.facts import CLUSTER_LABEL, UID_LABEL, Settled
+from ktool.node.podmanapi import PodmanApi, Refused
+
+_STARTING = re.compile(r"^starting container [0-9a-f]+: ")
+
+PULL_TIMEOUT = 600.0
+STOP_SLACK = 30.0
+
+
+class Failed(Exception):
+    """An action that did not work, with the word Kubernetes has for it."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason, self.message = reason, message
+
+
+@dataclass
+class Hands:
+    """What the functions below work with. `made` holds ids and names of pods and containers known to carry our label;
+    `settled` reads routes and volumes as they are; `unsettle` says that they have changed."""
+
+    api: PodmanApi
+    transport: Transport
+    cluster: str
+    settled: Callable[[], Settled]
+    unsettle: Callable[[], None]
+    made: set[str] = field(default_factory=set)
+    images: SingleFlight = field(default_factory=lambda: SingleFlight())
+
+
+def perform(hands: Hands, action: act.NodeAction) -> act.Outcome:
+    """Do it. What the node refused is the Outcome's failure; raises Unreachable where the connection is gone."""
+    function, reason = _TABLE[type(action)]
+    try:
+        return act.Outcome(action, id=_without_database_locks(lambda: function(hands, action)))
+    except Unreachable:
+        raise
+    except Failed as failed:
+        reason, message = failed.reason, failed.message
+    except (Refused, NodeError) as error:
+        message = error.message
+    except ValueError as error:
+        message = str(error)
+    image = action.image if isinstance(action, act.EnsureImage) else ""
+    return act.Outcome(action, act.Failure(reason, message, type(action).__name__, image, at=time.time()))
+
+
+def _without_database_locks(do: Callable[[], str]) -> str:
+    """Podman 4's database gives up early when many calls write at once ("database is locked", an upstream defect);
+    nothing was done then, so it is asked again."""
+    for attempt in range(4):
+        try:
+            return do()
+        except Refused as refused:
+            if attempt == 3 or "database is locked" not in refused.message:
+                raise
+            time.sleep(random.uniform(0.05, 0.2) * 2**attempt)
+    raise AssertionError("unreachable")
+
+
+# --- the node ------------------------------------------------------------------------------------------------------
+
+
+def ensure_network(hands: Hands, action: act.EnsureNetwork) -> str:
+    try:
+        network.ensure(hands.api, hands.transport, hands.cluster, action.subnet)
+    finally:
+        hands.unsettle()
+    return ""
+
+
+def set_routes(hands: Hands, action: act.SetRoutes) -> str:
+    try:
+        network.set_routes(hands.transport, hands.settled(), action.routes)
+    finally:
+        hands.unsettle()
+    return ""
+
+
+def ensure_image(hands: Hands, action: act.EnsureImage) -> str:
+    if action.policy != "Always" and _has_image(hands, action.image):
+        return ""
+    if action.policy == "Never":
+        message = f'Container image "{action.image}" is not present with pull policy of Never'
+        raise Failed("ErrImageNeverPull", message)
+    started = time.monotonic()
+    with hands.images.turn(action.image) as last_done:
+        # Whoever waited for a pull that began after this call has what it wants.
+        if last_done >= started or (action.policy != "Always" and _has_image(hands, action.image)):
+            return ""
+        _pull(hands, action.image)
+        hands.images.done(action.image, started)
+    return ""
+
+
+def _has_image(hands: Hands, image: str) -> bool:
+    try:
+        hands.api.get(f"images/{quote(image, safe='/:@')}/exists")
+        return True
+    except Refused as refused:
+        if refused.status == 404:
+            return False
+        raise
+
+
+def _pull(hands: Hands, image: str) -> None:
+    try:
+        answer = hands.api.post("images/pull", deadline=PULL_TIMEOUT, reference=image, policy="always", quiet=True)
+    except Refused as refused:
+        raise Failed(_pull_reason(refused.message), refused.message) from None
+    # 4.3.1 says 200 first and puts what went wrong into the body.
+    error = answer.get("error") if isinstance(answer, Mapping) else None
+    if error:
+        raise Failed(_pull_reason(str(error)), str(error))
+
+
+def _pull_reason(message: str) -> str:
+    lower = message.lower()
+    bad = "invalid image name" in lower or "invalid reference format" in lower or "parsing reference" in lower
+    return "InvalidImageName" if bad else "ErrImagePull"
+
+
+# --- volumes -------------------------------------------------------------------------------------------------------
+
+
+def write_volumes(hands: Hands, action: act.WriteVolumes) -> str:
+    if action.volumes:
+        argv, stdin = volumes.write_command(action.uid, action.volumes, time.time_ns())
+        hands.unsettle()
+        _shell(hands, argv, stdin, 60.0)
+        hands.unsettle()
+    return ""
+
+
+def prepare_path(hands: Hands, action: act.PreparePath) -> str:
+    done = hands.transport.run(volumes.host_path_command(action.path, action.type))
+    if done.status != 0:
+        said = (done.stdout + done.stderr).decode("utf-8", "replace").strip()
+        raise Failed("FailedMount", f"hostPath type check failed: {action.path} {said}")
+    return ""
+
+
+def remove_volumes(hands: Hands, action: act.RemoveVolumes) -> str:
+    _shell(hands, volumes.remove_command(action.uid), b"", 120.0)
+    hands.unsettle()
+    return ""
+
+
+def _shell(hands: Hands, argv: list[str], stdin: bytes, timeout: float) -> None:
+    done = hands.transport.run(argv, stdin=stdin, timeout=timeout)
+    if done.status != 0:
+        said = done.stderr.decode("utf-8", "replace").strip() or f"exit status {done.status}"
+        raise Failed("FailedMount", f"{said} (on {hands.transport.node})")
+
+
+# --- pods ------------------------------------------------------------------------------------------------------------
+
+
+def create_pod(hands: Hands, action: act.CreatePod) -> str:
+    made = _create(hands, "pods", action.uid, action.payload)
+    hands.made |= {made, str(action.payload.get("name", ""))}
+    return made
+
+
+def create_container(hands: Hands, action: act.CreateContainer) -> str:
+    made = _create(hands, "containers", action.uid, action.payload)
+    hands.made |= {made, str(action.payload.get("name", ""))}
+    return made
+
+
+def _create(hands: Hands, kind: str, uid: str, payload: Mapping[str, Any]) -> str:
+    """The id of what was made, or of what is there under this name already and was made for the same pod."""
+    labels = payload.get("labels") or {}
+    if labels.get(CLUSTER_LABEL) != hands.cluster or labels.get(UID_LABEL) != uid:
+        raise ValueError(f"a payload for {kind}/create needs the labels of cluster {hands.cluster} and pod {uid}")
+    try:
+        return str(hands.api.post(f"{kind}/create", payload, deadline=120.0)["Id"])
+    except Refused as refused:
+        if not any(text in refused.message for text in ("already exists", "already in use", "is in use")):
+            raise
+        name = str(payload.get("name", ""))
+        existing = _inspect(hands, kind, name)
+        found = _labels(existing)
+        if found.get(CLUSTER_LABEL) == hands.cluster and found.get(UID_LABEL) == uid:
+            return str(existing["Id"])
+        message = f"the name {name} is taken on {hands.transport.node} by something that is not ours"
+        raise Failed(_TABLE[act.CreatePod if kind == "pods" else act.CreateContainer][1], message) from None
+
+
+def start_pod(hands: Hands, action: act.StartPod) -> str:
+    try:
+        hands.api.post(f"pods/{action.pod}/start", deadline=120.0)
+    except Refused as refused:
+        reason = "FailedCreatePodSandBox" if _is_network_trouble(refused.message) else "RunContainerError"
+        raise Failed(reason, _plain(refused.message)) from None
+    return ""
+
+
+def start_container(hands: Hands, action: act.StartContainer) -> str:
+    try:
+        hands.api.post(f"containers/{action.id}/start", deadline=120.0)
+    except Refused as refused:
+        raise Failed("RunContainerError", _plain(refused.message)) from None
+    return ""
+
+
+def _is_network_trouble(message: str) -> bool:
+    return any(word in message for word in ("IPAM", "netavark", "aardvark", "network namespace", "address already in"))
+
+
+def _plain(message: str) -> str:
+    """Without "starting container <64 hex digits>: ", which says nothing to a user."""
+    return "; ".join(_STARTING.sub("", part) for part in message.split("; "))
+
+
+def stop_container(hands: Hands, action: act.StopContainer) -> str:
+    _stop(hands, action.id, action.grace)
+    return ""
+
+
+def stop_pod(hands: Hands, action: act.StopPod) -> str:
+    if len(action.containers) == 1:
+        _stop(hands, action.containers[0], action.grace)
+    elif action.containers:
+        with ThreadPoolExecutor(len(action.containers)) as pool:
+            for done in [pool.submit(_stop, hands, container, action.grace) for container in action.containers]:
+                done.result()
+    return ""
+
+
+def _stop(hands: Hands, container: str, grace: int) -> None:
+    """containers/stop does it all: SIGTERM (or the image's STOPSIGNAL), the grace, SIGKILL, and no restart after it."""
+    if not _is_ours(hands, "containers", container):
+        return
+    try:
+        hands.api.post(f"containers/{container}/stop", deadline=grace + STOP_SLACK, timeout=grace)
+    except Refused as refused:
+        if refused.status != 404 and "is not running" not in refused.message:
+            raise
+
+
+def remove_container(hands: Hands, action: act.RemoveContainer) -> str:
+    if _is_ours(hands, "containers", action.id):
+        _remove(hands, f"containers/{action.id}", v=True)
+        hands.made.discard(action.id)
+    return ""
+
+
+def remove_pod(hands: Hands, action: act.RemovePod) -> str:
+    if _is_ours(hands, "pods", action.pod):
+        _remove(hands, f"pods/{action.pod}")
+        hands.made.discard(action.pod)
+    return remove_volumes(hands, act.RemoveVolumes(action.uid))
+
+
+def _remove(hands: Hands, path: str, **params: Any) -> None:
+    try:
+        answer = hands.api.delete(path, deadline=90.0, force=True, timeout=0, **params)
+    except Refused as refused:
+        if refused.status == 404:
+            return
+        raise
+    entries = answer if isinstance(answer, list) else [answer]
+    errors = [str(entry["Err"]) for entry in entries if isinstance(entry, Mapping) and entry.get("Err")]
+    if errors:
+        raise Failed("FailedKillPod", "; ".join(errors))
+
+
+# --- ours or not -------------------------------------------------------------------------------------------------
+
+
+def _is_ours(hands: Hands, kind: str, name: str) -> bool:
+    """False where it is gone. Raises Failed for what does not carry our label: that is never touched."""
+    if name in hands.made:
+        return True
+    try:
+        existing = _inspect(hands, kind, name)
+    except Refused as refused:
+        if refused.status == 404:
+            return False
+        raise
+    if _labels(existing).get(CLUSTER_LABEL) != hands.cluster:
+        raise Failed("FailedKillPod", f"{name} on {hands.transport.node} is not ours and is left alone")
+    return True
+
+
+def _inspect(hands: Hands, kind: str, name: str) -> dict[str, Any]:
+    return dict(hands.api.get(f"{kind}/{name}/json"))
+
+
+def _labels(inspected: Mapping[str, Any]) -> Mapping[str, str]:
+    return inspected.get("Labels") or (inspected.get("Config") or {}).get("Labels") or {}
+
+
+class SingleFlight:
+    """One pull of an image at a time; those who wait learn when the last good one began."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+        self._done: dict[str, float] = {}
+
+    @contextmanager
+    def turn(self, image: str) -> Any:
+        """Holds the image's turn; gives the time (monotonic) at which the last good pull began, or -1."""
+        with self._guard:
+            lock = self._locks.setdefault(image, threading.Lock())
+        with lock:
+            yield self._done.get(image, -1.0)
+
+    def done(self, image: str, began: float) -> None:
+        self._done[image] = began
+
+
+_TABLE: dict[type, tuple[Callable[[Hands, Any], str], str]] = {
+    act.EnsureNetwork: (ensure_network, "NetworkNotReady"),
+    act.SetRoutes: (set_routes, "NetworkNotReady"),
+    act.EnsureImage: (ensure_image, "ErrImagePull"),
+    act.WriteVolumes: (write_volumes, "FailedMount"),
+    act.PreparePath: (prepare_path, "FailedMount"),
+    act.CreatePod: (create_pod, "FailedCreatePodSandBox"),
+    act.CreateContainer: (create_container, "CreateContainerError"),
+    act.StartPod: (start_pod, "RunContainerError"),
+    act.StartContainer: (start_container, "RunContainerError"),
+    act.StopContainer: (stop_container, "FailedKillPod"),
+    act.StopPod: (stop_pod, "FailedKillPod"),
+    act.RemoveContainer: (remove_container, "FailedKillPod"),
+    act.RemovePod: (remove_pod, "FailedKillPod"),
+    act.RemoveVolumes: (remove_volumes, "FailedUnmount"),
+}
+"""What does an action, and the word for its failure where the function has no better one."""

@@ -1,0 +1,245 @@
+"""From what a node says to facts: commands that only read, and the pure functions that understand their output."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from ktool.logic.nodeaction import ContainerFact, NodeInfo, PodFact
+
+DOMAIN = "ktool.dev"
+CLUSTER_LABEL, UID_LABEL = f"{DOMAIN}/cluster", f"{DOMAIN}/uid"
+DISK, MEMORY = "/var/lib/ktool/pods", "/run/ktool/pods"
+ROUTE_PROTOCOL = "76"
+"""Marks our routes in the kernel's table (ip-route(8), "protocol"); iproute2 leaves this number to us."""
+
+_STATES = {"configured": "created", "initialized": "created", "stopped": "exited"}
+
+# --- a node ------------------------------------------------------------------------------------------------------
+
+INFO = (
+    "sh",
+    "-c",
+    r"""
+LC_ALL=C; export LC_ALL
+echo "hostname=$(uname -n)"
+echo "machine_id=$(cat /etc/machine-id 2>/dev/null)"
+echo "boot_id=$(cat /proc/sys/kernel/random/boot_id)"
+echo "cpu=$(nproc)"
+echo "memory=$(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo)"
+echo "kernel=$(uname -r)"
+echo "os=$(. /etc/os-release 2>/dev/null; printf %s "${PRETTY_NAME:-Linux}")"
+echo "architecture=$(uname -m)"
+echo "podman=$(podman --version 2>/dev/null)"
+echo "clock=$(date +%s.%N)"
+ip -4 -o address show scope global 2>/dev/null | while read -r _ device _ address _; do
+    case $device in ktool0|podman*|cni-*|docker*|veth*) ;; *) echo "address=${address%%/*}" ;; esac
+done
+""",
+)
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386", "ppc64le": "ppc64le"}
+
+
+def info(text: str) -> NodeInfo:
+    """What INFO printed. Raises ValueError where it is not that."""
+    values: dict[str, str] = {}
+    addresses: list[str] = []
+    for line in text.splitlines():
+        key, separator, value = line.partition("=")
+        if not separator:
+            continue
+        if key == "address":
+            addresses.append(value)
+        else:
+            values[key] = value
+    try:
+        version = values["podman"].split()
+        return NodeInfo(
+            hostname=values["hostname"],
+            machine_id=values["machine_id"],
+            boot_id=values["boot_id"],
+            cpu=int(values["cpu"]),
+            memory=int(values["memory"]) * 1024,
+            kernel=values["kernel"],
+            os_image=values["os"],
+            architecture=_ARCHITECTURES.get(values["architecture"], values["architecture"]),
+            runtime_version=f"podman://{version[-1]}" if version else "",
+            addresses=tuple(addresses),
+            clock=float(values["clock"]),
+        )
+    except KeyError as error:
+        raise ValueError(f"the node did not say its {error.args[0]}") from None
+
+
+# --- what changes rarely -----------------------------------------------------------------------------------------
+
+SETTLED = (
+    "sh",
+    "-c",
+    r"""
+cat /proc/sys/kernel/random/boot_id
+echo "forward $(cat /proc/sys/net/ipv4/ip_forward)"
+nft list chain ip ktool postrouting 2>/dev/null |
+    sed -n 's/^[[:space:]]*ip saddr \([0-9./]*\) .*snat to ip saddr.*/snat \1/p'
+ip -4 route show proto "$1" | while read -r to via gateway _; do [ "$via" = via ] && echo "route $to $gateway"; done
+for directory in "$2"/* "$3"/*; do
+    [ -d "$directory" ] || continue
+    echo "pod ${directory##*/}"
+    [ -f "$directory/hashes" ] && sed 's/^/volume /' "$directory/hashes"
+done
+exit 0
+""",
+    "ktool",
+    ROUTE_PROTOCOL,
+    DISK,
+    MEMORY,
+)
+
+
+class Settled:
+    """What SETTLED printed: the boot, whether pod traffic is forwarded with its source kept (the subnets for which it
+    is), the routes of ours, and the hash of each volume directory."""
+
+    def __init__(self, text: str) -> None:
+        lines = text.splitlines()
+        self.boot_id = lines[0].strip() if lines else ""
+        self.forwarding = False
+        self.kept: set[str] = set()
+        routes: list[tuple[str, str]] = []
+        self.volumes: dict[str, dict[str, str]] = {}
+        uid = ""
+        for line in lines[1:]:
+            word, _, rest = line.partition(" ")
+            if word == "forward":
+                self.forwarding = rest.strip() == "1"
+            elif word == "snat":
+                self.kept.add(rest.strip())
+            elif word == "route":
+                subnet, _, gateway = rest.partition(" ")
+                routes.append((subnet if "/" in subnet else f"{subnet}/32", gateway))
+            elif word == "pod":
+                uid = rest
+                self.volumes.setdefault(uid, {})
+            elif word == "volume":
+                name, _, digest = rest.partition(" ")
+                self.volumes[uid][name] = digest
+        self.routes = tuple(sorted(routes))
+
+
+def network_subnet(network: Mapping[str, Any] | None, settled: Settled) -> str:
+    """The subnet of our network, or "" where it has to be made or repaired: it is missing, forwarding is off, or the
+    rule that keeps pod addresses is gone (a firewall reload drops it)."""
+    subnets = (network or {}).get("subnets") or [{}]
+    subnet = str(subnets[0].get("subnet", ""))
+    return subnet if settled.forwarding and subnet in settled.kept else ""
+
+
+# --- pods --------------------------------------------------------------------------------------------------------
+
+
+def seconds(value: Any) -> float:
+    """Epoch seconds of what Podman calls a time: an integer, or RFC 3339 with up to nine decimals. 0 for Go's zero."""
+    if isinstance(value, int | float):
+        return float(value) if value > 0 else 0.0
+    text = re.sub(r"(\.\d{6})\d+", r"\1", str(value or "")).replace("Z", "+00:00")
+    if not text or text.startswith("0001-"):
+        return 0.0
+    return datetime.fromisoformat(text).timestamp()
+
+
+def state(text: str) -> str:
+    """Podman's state in the words of ContainerFact."""
+    return _STATES.get(text, text)
+
+
+def container_key(entry: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What changes in a list entry whenever the container went through something an inspect would tell about."""
+    return (state(entry["State"]), entry.get("Pid"), entry.get("StartedAt"), entry.get("ExitedAt"))
+
+
+def needs_inspect(entry: Mapping[str, Any], before: tuple[Any, ...] | None, ours: bool) -> bool:
+    """Whether the list alone is not enough: the container has ended, or it may have been started more than once.
+    `before` is its key when it was last looked at; `ours` says that this process made it and Podman reported no end of
+    it since, so that a container that runs for the first time needs no second question."""
+    now = container_key(entry)
+    if now[0] == "created":
+        return False
+    return not (ours and now[0] == "running" and (before is None or before[0] == "created"))
+
+
+def container(entry: Mapping[str, Any], details: Mapping[str, Any] | None) -> ContainerFact:
+    """A container from its entry in containers/json and, where that was read, its inspect."""
+    name = str((entry.get("Labels") or {}).get(f"{DOMAIN}/container", ""))
+    common: dict[str, Any] = {
+        "name": name,
+        "id": str(entry["Id"]),
+        "image": str(entry.get("Image", "")),
+        "image_id": str(entry.get("ImageID", "")),
+    }
+    if details is None:
+        return ContainerFact(
+            **common,
+            state=state(str(entry["State"])),
+            exit_code=int(entry.get("ExitCode") or 0),
+            started_at=seconds(entry.get("StartedAt")),
+            finished_at=seconds(entry.get("ExitedAt")) if entry.get("Exited") else 0.0,
+        )
+    told = details.get("State") or {}
+    return ContainerFact(
+        **common,
+        state=state(str(told.get("Status", entry["State"]))),
+        exit_code=int(told.get("ExitCode") or 0),
+        started_at=seconds(told.get("StartedAt")),
+        finished_at=seconds(told.get("FinishedAt")),
+        restarts=int(details.get("RestartCount") or 0),
+        oom_killed=bool(told.get("OOMKilled")),
+        error=str(told.get("Error") or ""),
+    )
+
+
+def pods(
+    listed: Iterable[Mapping[str, Any]],
+    containers: Iterable[Mapping[str, Any]],
+    details: Mapping[str, Mapping[str, Any]],
+) -> tuple[PodFact, ...]:
+    """The pods of ours from pods/json, containers/json and the inspects by container id; sorted by uid."""
+    by_pod: dict[str, list[ContainerFact]] = {}
+    for entry in containers:
+        if not entry.get("IsInfra"):
+            by_pod.setdefault(str(entry.get("Pod", "")), []).append(container(entry, details.get(str(entry["Id"]))))
+    found = []
+    for pod in listed:
+        labels = pod.get("Labels") or {}
+        infra_id = pod.get("InfraId")
+        infra = next((str(c["Status"]) for c in pod.get("Containers") or () if c["Id"] == infra_id), "")
+        found.append(
+            PodFact(
+                uid=str(labels.get(UID_LABEL, "")),
+                namespace=str(labels.get(f"{DOMAIN}/namespace", "")),
+                name=str(labels.get(f"{DOMAIN}/pod", "")),
+                id=str(pod["Id"]),
+                hash=str(labels.get(f"{DOMAIN}/hash", "")),
+                ip=str(labels.get(f"{DOMAIN}/ip", "")),
+                infra=state(infra),
+                containers=tuple(sorted(by_pod.get(str(pod["Id"]), ()), key=lambda fact: fact.name)),
+                created_at=seconds(pod.get("Created")),
+            )
+        )
+    return tuple(sorted(found, key=lambda fact: (fact.uid, fact.id)))
+
+
+def label_filter(cluster: str) -> str:
+    """The `filters` parameter that selects what this cluster made."""
+    return json.dumps({"label": [f"{CLUSTER_LABEL}={cluster}"]})
+
+
+def routes_to_change(
+    now: Sequence[tuple[str, str]], wanted: Sequence[tuple[str, str]]
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """(to replace, to delete) so that the routes of ours become exactly `wanted`."""
+    subnets = {subnet for subnet, _ in wanted}
+    return [route for route in wanted if route not in now], [route for route in now if route[0] not in subnets]

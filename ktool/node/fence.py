@@ -1,0 +1,76 @@
+"""Who may act on a node. One small file there holds the cluster and the highest fencing token the node has seen."""
+
+from __future__ import annotations
+
+import re
+
+from ktool.node.base import NodeError, Transport
+
+FILE = "/var/lib/ktool/owner"
+"""One line: CLUSTER TOKEN PID STARTTIME of the sshd process (0 0: none) that carries the owner's connection."""
+
+_CLAIM = r"""
+set -eu
+file=$1 cluster=$2 token=$3 force=$4
+mkdir -p "${file%/*}"
+exec 9>>"$file.lock"
+flock -w 10 9 || { echo "busy"; exit 75; }
+started() { # started PID: when that process began, in clock ticks since boot; a pid and this name one process (proc(5))
+    line=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
+    set -- ${line##*) }
+    echo "${20}"
+}
+session=0 began=0 pid=$$
+while [ "$pid" -gt 1 ]; do # up through sudo and shells to the sshd process of this connection
+    case $(cat "/proc/$pid/comm" 2>/dev/null) in
+    sshd*) session=$pid began=$(started "$pid"); break ;;
+    esac
+    line=$(cat "/proc/$pid/stat" 2>/dev/null) || break
+    set -- ${line##*) }
+    pid=$2
+done
+if [ -s "$file" ] && [ "$force" = 0 ]; then
+    read -r old_cluster old_token old_pid old_began <"$file"
+    if [ "$old_cluster" != "$cluster" ]; then echo "cluster $old_cluster"; exit 3; fi
+    if [ "$old_token" -gt "$token" ]; then echo "token $old_token"; exit 4; fi
+fi
+if [ -s "$file" ]; then
+    read -r old_cluster old_token old_pid old_began <"$file"
+    if [ "$old_pid" != 0 ] && [ "$old_pid" != "$session" ] && [ "$(started "$old_pid" || :)" = "$old_began" ]; then
+        case $(cat "/proc/$old_pid/comm" 2>/dev/null) in sshd*) kill "$old_pid" ;; esac
+    fi
+fi
+echo "$cluster $token $session $began" >"$file.new"
+mv "$file.new" "$file"
+"""
+
+
+def claim(transport: Transport, cluster: str, token: int, *, take_over: bool = False) -> None:
+    """Say who acts, and end the connection of whoever acted before: what was superseded cannot act any more. Raises
+    NodeError where the node belongs to another cluster or has seen a higher token. `take_over` ignores both."""
+    if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z._-]*", cluster):
+        raise ValueError(f"{cluster!r} is not a cluster id")
+    argv = ["sh", "-c", _CLAIM, "ktool", FILE, cluster, str(int(token)), "1" if take_over else "0"]
+    done = transport.run(argv, timeout=20)
+    if done.status == 0:
+        return
+    word, _, value = done.stdout.decode("utf-8", "replace").strip().partition(" ")
+    node = transport.node
+    if done.status == 3 and word == "cluster":
+        message = (
+            f"node {node} belongs to cluster {value}; to take it from there: ktool node add --take-over {node}, "
+            f"or remove {FILE} on it"
+        )
+    elif done.status == 4 and word == "token":
+        message = f"another control plane of this cluster has taken over (it holds token {value}, we hold {token})"
+    elif word == "busy":
+        message = f"another control plane is claiming node {node} right now"
+    else:
+        message = f"cannot claim node {node}: {done.stderr.decode('utf-8', 'replace').strip() or done.status}"
+    raise NodeError(node, "claim", message)
+
+
+def release(transport: Transport, cluster: str) -> None:
+    """Forget the owner, for a node that leaves this cluster."""
+    script = 'read -r owner _ <"$1" && [ "$owner" = "$2" ] && rm -f "$1"; exit 0'
+    transport.run(["sh", "-c", script, "ktool", FILE, cluster], timeout=15)

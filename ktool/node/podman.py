@@ -1,0 +1,162 @@
+"""PodmanRuntime: a node with Podman, reached over a Transport."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from ktool.logic.nodeaction import NodeAction, NodeFacts, NodeInfo, Outcome
+from ktool.node import containerio, execute, facts, fence, network
+from ktool.node.base import ExecStream, LogOptions, NodeError, Transport
+from ktool.node.podmanapi import ApiStream, PodmanApi, Refused
+
+SETTLED_FOR = 30.0
+"""Seconds for which routes, volumes and the network are believed to be as they were, unless we changed them."""
+
+
+class PodmanRuntime:
+    """Runtime of base.Runtime. It lives as long as its transport's connection."""
+
+    concurrency = 4
+
+    def __init__(self, transport: Transport, *, node: str, cluster: str) -> None:
+        self.node, self.cluster = node, cluster
+        self._transport = transport
+        self._api = PodmanApi(transport)
+        self._lock = threading.Lock()
+        self._settled: tuple[float, facts.Settled, str] | None = None
+        self._changes = 0
+        self._seen: dict[str, tuple[tuple[Any, ...], dict[str, Any] | None]] = {}
+        self._ended: set[str] = set()
+        self._events: ApiStream | None = None
+        self._hands = execute.Hands(self._api, transport, cluster, self._read_settled, self._unsettle)
+
+    def info(self) -> NodeInfo:
+        done = self._transport.run(facts.INFO, timeout=15)
+        try:
+            return facts.info(done.stdout.decode("utf-8", "replace"))
+        except ValueError as error:
+            said = done.stderr.decode("utf-8", "replace").strip()
+            raise NodeError(self.node, "info", f"{error}{': ' + said if said else ''}") from None
+
+    def claim(self, cluster: str, token: int) -> None:
+        fence.claim(self._transport, cluster, token)
+
+    def perform(self, action: NodeAction) -> Outcome:
+        return execute.perform(self._hands, action)
+
+    # --- seeing ------------------------------------------------------------------------------------------------------
+
+    def observe(self) -> NodeFacts:
+        """All facts; about two small calls where nothing ended since the last time."""
+        ended = self._take_ended()
+        try:
+            filters = facts.label_filter(self.cluster)
+            pods = self._api.get("pods/json", filters=filters)
+            containers = self._api.get("containers/json", all=True, filters=filters)
+            details = self._details(containers, ended)
+            settled, subnet = self._read_settled_and_network()
+        except Refused as refused:
+            self._give_back_ended(ended)
+            raise NodeError(self.node, "observe", f"Podman on {self.node}: {refused.message}") from None
+        except BaseException:
+            self._give_back_ended(ended)
+            raise
+        self._hands.made |= {str(pod["Id"]) for pod in pods} | {str(entry["Id"]) for entry in containers}
+        return NodeFacts(
+            pods=facts.pods(pods, containers, details),
+            boot_id=settled.boot_id,
+            volumes=settled.volumes,
+            routes=settled.routes,
+            network=subnet,
+        )
+
+    def _take_ended(self) -> set[str]:
+        with self._lock:
+            ended, self._ended = self._ended, set()
+            return ended
+
+    def _give_back_ended(self, ended: set[str]) -> None:
+        with self._lock:
+            self._ended |= ended
+
+    def _details(self, containers: list[dict[str, Any]], ended: set[str]) -> dict[str, dict[str, Any]]:
+        """Inspects by container id, read again only where something may have happened."""
+        seen: dict[str, tuple[tuple[Any, ...], dict[str, Any] | None]] = {}
+        for entry in containers:
+            own = str(entry["Id"])
+            if entry.get("IsInfra"):
+                continue
+            key, (before, details) = facts.container_key(entry), self._seen.get(own, (None, None))
+            if key != before or own in ended:
+                # Without Podman's events nobody would tell us of an end in between.
+                quiet = self._events is not None and own in self._hands.made and own not in ended
+                details = self._inspect(own) if facts.needs_inspect(entry, before, quiet) else None
+            seen[own] = (key, details)
+        self._seen = seen
+        return {own: details for own, (_, details) in seen.items() if details is not None}
+
+    def _inspect(self, container: str) -> dict[str, Any] | None:
+        try:
+            return dict(self._api.get(f"containers/{container}/json"))
+        except Refused as refused:
+            if refused.status == 404:  # gone between the list and now; the next list will not have it
+                return None
+            raise
+
+    def _read_settled(self) -> facts.Settled:
+        return self._read_settled_and_network()[0]
+
+    def _read_settled_and_network(self) -> tuple[facts.Settled, str]:
+        with self._lock:
+            cached, changes = self._settled, self._changes
+        if cached is not None and time.monotonic() - cached[0] < SETTLED_FOR:
+            return cached[1], cached[2]
+        done = self._transport.run(facts.SETTLED, timeout=15)
+        settled = facts.Settled(done.stdout.decode("utf-8", "replace"))
+        subnet = facts.network_subnet(network.find(self._api), settled)
+        with self._lock:
+            if changes == self._changes:  # nobody wrote while we read
+                self._settled = (time.monotonic(), settled, subnet)
+        return settled, subnet
+
+    def _unsettle(self) -> None:
+        with self._lock:
+            self._changes += 1
+            self._settled = None
+
+    def listen(self, changed: Callable[[], None]) -> None:
+        """As base.Runtime has it. When the stream of events ends, `changed` is called once more; listen again then."""
+        stream = self._api.stream("GET", "events", stream=True, filters=facts.label_filter(self.cluster))
+        self._events = stream
+        thread = threading.Thread(target=self._follow, args=(stream, changed), name=f"events-{self.node}", daemon=True)
+        thread.start()
+
+    def _follow(self, stream: ApiStream, changed: Callable[[], None]) -> None:
+        while line := stream.line():
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            if event.get("status") in ("died", "oom", "restart") or event.get("Action") in ("died", "oom", "restart"):
+                with self._lock:
+                    self._ended.add(str((event.get("Actor") or {}).get("ID", "")))
+            changed()
+        self._events = None
+        stream.close()
+        changed()
+
+    # --- reaching into containers ------------------------------------------------------------------------------------
+
+    def logs(self, container_id: str, options: LogOptions) -> Iterator[bytes]:
+        return containerio.logs(self._api, self.node, container_id, options)
+
+    def exec(self, container_id: str, argv: Sequence[str], *, stdin: bool, tty: bool) -> ExecStream:
+        return containerio.PodmanExec(self._api, self.node, container_id, argv, stdin=stdin, tty=tty)
+
+    def close(self) -> None:
+        self._api.close()
+        self._transport.close()
