@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from math import inf
 
 from ktool.logic.nodeaction import ContainerFact, PodFact
+
+log = logging.getLogger(__name__)
 
 SIGKILLED = 137
 """128 + SIGKILL, as shells and Podman count it."""
@@ -67,6 +71,11 @@ class Settings:
     faults: tuple[Fault, ...] = ()
 
 
+@lru_cache(maxsize=1024)
+def image_id(image: str) -> str:
+    return "sha256:" + hashlib.sha256(image.encode()).hexdigest()
+
+
 @dataclass
 class Container:
     """`due` is when the clock changes its state: a start that is under way, or the end of a run."""
@@ -95,7 +104,7 @@ class Container:
             id=self.id,
             state=self.state,
             image=self.image,
-            image_id="sha256:" + hashlib.sha256(self.image.encode()).hexdigest(),
+            image_id=image_id(self.image),
             exit_code=self.exit_code,
             started_at=self.started_at,
             finished_at=self.finished_at,
@@ -130,10 +139,16 @@ class Machine:
         clock: Callable[[], float],
         call_later: Callable[[float, Callable[[], None]], None] | None = None,
     ) -> None:
-        self.name, self.settings, self.clock = name, settings, clock
+        self.name, self.clock = name, clock
+        self.settings = self._described = settings
         self._call_later = call_later or ALARM.call_later
         self.lock = threading.RLock()
         self.pods: dict[str, Pod] = {}
+        """By the name that Podman knows."""
+        self._containers: dict[str, tuple[Pod, Container]] = {}
+        """By name and by id."""
+        self._due: list[tuple[float, int, Pod, Container]] = []
+        """A heap of what the clock will change; an entry counts while its container's `due` is that of the entry."""
         self.volumes: dict[str, dict[str, str]] = {}
         self.routes: tuple[tuple[str, str], ...] = ()
         self.network = ""
@@ -145,6 +160,12 @@ class Machine:
         self._made = 0
         self._woken_at = inf
         """When the next alarm of ours rings, inf if none is set."""
+
+    def describe(self, settings: Settings) -> None:
+        """Take on new settings; the same ones again leave alone what a test has changed since."""
+        with self.lock:
+            if settings != self._described:
+                self.settings = self._described = settings
 
     @property
     def boot_id(self) -> str:
@@ -167,7 +188,7 @@ class Machine:
                 raise KeyError(f"no container {container!r} of pod {pod!r} runs on simulated node {self.name}")
             for owner, one in found:
                 self._end(one, exit_code, self.clock())
-                self._arm(one)
+                self._arm(owner, one)
                 owner.seen = None
         self._tell()
 
@@ -196,7 +217,7 @@ class Machine:
     def set_faults(self, *faults: Fault) -> None:
         """Replace the faults; containers that exist already take on the new ones with their next start."""
         with self.lock:
-            self.settings = Settings(**{**vars(self.settings), "faults": faults})
+            self.settings = replace(self.settings, faults=faults)
             for pod in self.pods.values():
                 for container in pod.containers.values():
                     container.faults = self.faults_for(container.image, pod.name, container.name)
@@ -215,15 +236,32 @@ class Machine:
         self._made += 1
         return self._digest(f"{of} {self._boots} {self._made}")
 
+    def add(self, pod: Pod, container: Container) -> None:
+        pod.containers[container.key] = container
+        pod.seen = None
+        self._containers[container.key] = self._containers[container.id] = (pod, container)
+
+    def remove(self, pod: Pod, container: Container) -> None:
+        pod.containers.pop(container.key, None)
+        pod.seen = None
+        self._containers.pop(container.key, None)
+        self._containers.pop(container.id, None)
+        self._rest(container, "removing")
+
+    def remove_pod(self, pod: Pod) -> None:
+        for container in list(pod.containers.values()):
+            self.remove(pod, container)
+        self.pods.pop(pod.key, None)
+
     def start(self, pod: Pod, container: Container) -> None:
         """Begin to start a container that does not run, unless it is on its way already."""
         pod.infra, pod.seen = "running", None
         if container.state == "running" or container.starting:
             return
-        container.starting = True
+        container.starting, container.restarts = True, 0
         container.due = self.clock() + self.settings.start_delay
         self._settle(container, self.clock())
-        self._arm(container)
+        self._arm(pod, container)
 
     def stop(self, pod: Pod, container: Container, killed: bool) -> None:
         """The end that was asked for: Podman does not restart it."""
@@ -237,12 +275,12 @@ class Machine:
     def advance(self) -> None:
         """Bring every container up to the present."""
         now = self.clock()
-        for pod in self.pods.values():
-            for container in pod.containers.values():
-                if container.due <= now:
-                    self._settle(container, now)
-                    self._arm(container)
-                    pod.seen = None
+        while self._due and self._due[0][0] <= now:
+            due, _, pod, container = heapq.heappop(self._due)
+            if container.due == due:
+                self._settle(container, now)
+                self._arm(pod, container)
+                pod.seen = None
 
     def pod(self, key: str) -> Pod | None:
         """By Podman's name or id."""
@@ -250,13 +288,7 @@ class Machine:
 
     def container(self, key: str) -> tuple[Pod, Container] | None:
         """By Podman's name or id."""
-        for pod in self.pods.values():
-            if found := pod.containers.get(key):
-                return pod, found
-            for container in pod.containers.values():
-                if container.id == key:
-                    return pod, container
-        return None
+        return self._containers.get(key)
 
     # --- time
 
@@ -292,19 +324,23 @@ class Machine:
     def _rest(container: Container, state: str) -> None:
         container.state, container.starting, container.due = state, False, inf
 
-    def _arm(self, container: Container) -> None:
-        """Have the listeners told when the clock changes something; one alarm at a time is enough."""
-        if container.due < self._woken_at:
-            self._woken_at = container.due
-            self._call_later(max(0.0, container.due - self.clock()), self._ring)
+    def _arm(self, pod: Pod, container: Container) -> None:
+        """Note what the clock will change, and have the listeners told then; one alarm at a time is enough."""
+        if container.due < inf:
+            self._made += 1
+            heapq.heappush(self._due, (container.due, self._made, pod, container))
+        self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        if self._due and self._due[0][0] < self._woken_at:
+            self._woken_at = self._due[0][0]
+            self._call_later(max(0.0, self._woken_at - self.clock()), self._ring)
 
     def _ring(self) -> None:
         with self.lock:
             self._woken_at = inf
             self.advance()
-            following = [c for pod in self.pods.values() for c in pod.containers.values() if c.due < inf]
-            if following:
-                self._arm(min(following, key=lambda container: container.due))
+            self._set_alarm()
         self._tell()
 
     def _tell(self) -> None:
@@ -340,7 +376,10 @@ class Alarm:
                 while not self._waiting or self._waiting[0][0] > time.monotonic():
                     self._changed.wait(self._waiting[0][0] - time.monotonic() if self._waiting else None)
                 _, _, function = heapq.heappop(self._waiting)
-            function()
+            try:
+                function()
+            except Exception:  # one listener's error must not stop the time of the others
+                log.exception("a simulated node could not tell what has changed")
 
 
 ALARM = Alarm()

@@ -43,6 +43,8 @@ from ktool.node.machine import IMAGE_FAULTS, Container, Fault, Machine, Pod, Set
 RUNTIMES: dict[str, Machine] = {}
 """The simulated machines of this process by node name."""
 
+CREATE_FAULT, RUN_FAULT = "CreateContainerError", "RunContainerError"
+
 _registering = threading.Lock()
 
 
@@ -81,9 +83,7 @@ class SimulatedRuntime:
             machine = RUNTIMES.get(node)
             if machine is None:
                 machine = RUNTIMES[node] = Machine(node, settings, clock, call_later)
-        with machine.lock:
-            if machine.settings != settings:
-                machine.settings = settings
+        machine.describe(settings)
         self.machine = machine
         self._sleep = sleep
         self._listener: Callable[[], None] | None = None
@@ -204,11 +204,10 @@ class SimulatedRuntime:
                     raise Refused(fault.reason, f"the simulated fault {fault.reason} holds for image {image}")
             case RemoveContainer(id=key):
                 if found := machine.container(key):
-                    found[0].containers.pop(found[1].key)
-                    found[0].seen = None
+                    machine.remove(*found)
             case RemovePod(uid=uid, pod=key):
                 if found_pod := machine.pod(key):
-                    machine.pods.pop(found_pod.key)
+                    machine.remove_pod(found_pod)
                 machine.volumes.pop(uid, None)
             case WriteVolumes(uid, volumes):
                 kept = machine.volumes.get(uid, {})
@@ -245,7 +244,7 @@ class SimulatedRuntime:
         machine = self.machine
         pod = machine.pod(str(payload["pod"]))
         if pod is None:
-            raise Refused("CreateContainerError", f"no pod with name or ID {payload['pod']} found: no such pod")
+            raise Refused(CREATE_FAULT, f"no pod with name or ID {payload['pod']} found: no such pod")
         key, image = str(payload["name"]), str(payload["image"])
         if key in pod.containers:
             return pod.containers[key].id
@@ -257,31 +256,30 @@ class SimulatedRuntime:
             restart_policy=str(payload.get("restart_policy") or "no"),
             faults=machine.faults_for(image, pod.name, name),
         )
-        if container.fault("CreateContainerError"):
-            raise Refused("CreateContainerError", f"the simulated fault CreateContainerError holds for {name}")
-        pod.containers[key] = container
-        pod.seen = None
+        if container.fault(CREATE_FAULT):
+            raise Refused(CREATE_FAULT, f"the simulated fault {CREATE_FAULT} holds for {name}")
+        machine.add(pod, container)
         return container.id
 
     def _start_pod(self, key: str) -> str:
         pod = self.machine.pod(key)
         if pod is None:
-            raise Refused("RunContainerError", f"no pod with name or ID {key} found: no such pod")
+            raise Refused(RUN_FAULT, f"no pod with name or ID {key} found: no such pod")
         pod.infra, pod.seen = "running", None
-        for container in pod.containers.values():
-            self._start(pod, container)
+        for container in sorted(pod.containers.values(), key=lambda container: container.fault(RUN_FAULT) is not None):
+            self._start(pod, container)  # as Podman, which starts what can be started before it reports the rest
         return pod.id
 
     def _start_container(self, name: str, key: str) -> str:
         found = self.machine.container(key)
         if found is None:
-            raise Refused("RunContainerError", f"no container with name or ID {key} of {name} found: no such container")
+            raise Refused(RUN_FAULT, f"no container with name or ID {key} of {name} found: no such container")
         self._start(*found)
         return found[1].id
 
     def _start(self, pod: Pod, container: Container) -> None:
-        if container.fault("RunContainerError"):
-            raise Refused("RunContainerError", f"the simulated fault RunContainerError holds for {container.name}")
+        if container.fault(RUN_FAULT):
+            raise Refused(RUN_FAULT, f"the simulated fault {RUN_FAULT} holds for {container.name}")
         self.machine.start(pod, container)
 
     def _stop(self, action: StopContainer | StopPod) -> str:
