@@ -55,8 +55,7 @@ class Controllers:
         with self._cache.lock:
             obj = self._cache.world.get(ref)
             actions, after = self._plan(ref, obj)
-        refusals = [error for error in self._registry.execute(actions, component=_component(ref)) if error]
-        self._cache.sync()
+        refusals = self._execute(ref, actions) if actions else []
         if refusals:
             log.info("%s: %s", ref, "; ".join(error.message for error in refusals))
             self.queue.retry(ref)
@@ -65,11 +64,16 @@ class Controllers:
         if after is not None:
             self.queue.add_after(ref, after)
 
+    def _execute(self, ref: Ref, actions: tuple[Action, ...]) -> list[ApiError]:
+        outcomes = self._registry.execute(actions, component=f"{ref.kind.lower()}-controller")
+        self._cache.sync()
+        return [error for error in outcomes if error]
+
     def _plan(self, ref: Ref, obj: Obj | None) -> tuple[tuple[Action, ...], float | None]:
         if obj is None:
             return (), None
         kind = self._planned.get(ref.kind)
-        collected = collect.plan(obj, self._cache.world)
+        collected = collect.plan(obj, self._cache.world, self._kinds)
         if collected or kind is None or kind.plan is None:
             return tuple(collected), None
         try:
@@ -96,10 +100,6 @@ class Controllers:
 class _PlanFailed(ApiError):
     def __init__(self, ref: Ref, error: Exception) -> None:
         super().__init__(500, "InternalError", f"planning {ref} failed: {error}")
-
-
-def _component(ref: Ref) -> str:
-    return f"{ref.kind.lower()}-controller"
 
 
 class Stepper:

@@ -1,0 +1,261 @@
+"""The rows of the benchmark. Each takes the bench and a number of runs and yields Results."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from tests.bench import floor
+
+IMAGE = "registry.lab/web:v1"
+KTOOL = [sys.executable, "-m", "ktool"]
+CONCURRENCIES = (2, 4, 8)
+
+
+@dataclass
+class Result:
+    """One line: pairs of (our seconds, the floor's seconds) and the ratio that is good enough."""
+
+    name: str
+    goal: float | None
+    pairs: list[tuple[float, float]]
+    notes: list[str] = field(default_factory=list)
+
+
+class Bench:
+    """State directories and a lab for the rows, all removed at the end."""
+
+    def __init__(self) -> None:
+        self.root = Path(tempfile.mkdtemp(prefix="ktool-bench-", dir="/var/tmp"))
+        self._lab: object | None = None
+        self._homes = 0
+        self.servers: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for server in self.servers:
+            server.terminate()
+            server.wait(30)
+        if self._lab is not None:
+            import ktool.lab
+
+            ktool.lab.down("bench", root=self.root / "labs", say=lambda line: None)
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    @property
+    def lab(self):  # type: ignore[no-untyped-def]
+        """Three real nodes, brought up on first use."""
+        import ktool.lab
+
+        if self._lab is None:
+            self._lab = ktool.lab.up("bench", 3, root=self.root / "labs", say=lambda line: None)
+        return self._lab
+
+    def home(self) -> Path:
+        self._homes += 1
+        path = self.root / f"home{self._homes}"
+        path.mkdir()
+        return path
+
+    def ktool(self, home: Path, *words: str, stdin: str = "") -> float:
+        """Run the program; the seconds it took, its own start included."""
+        begun = time.monotonic()
+        done = subprocess.run(
+            [*KTOOL, *words],
+            env={**os.environ, "KTOOL_HOME": str(home)},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        took = time.monotonic() - begun
+        if done.returncode != 0:
+            raise SystemExit(f"ktool {' '.join(words)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        return took
+
+    def serve(self, home: Path) -> subprocess.Popen[bytes]:
+        server = subprocess.Popen(
+            [*KTOOL, "serve"],
+            env={**os.environ, "KTOOL_HOME": str(home)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.servers.append(server)
+        end = time.monotonic() + 20
+        while not (home / "ktool.sock").exists():
+            if time.monotonic() > end or server.poll() is not None:
+                raise SystemExit("ktool serve did not start")
+            time.sleep(0.05)
+        return server
+
+    def end(self, server: subprocess.Popen[bytes]) -> None:
+        server.send_signal(signal.SIGTERM)
+        server.wait(60)
+        self.servers.remove(server)
+
+    def cluster(self) -> Path:
+        """A state directory with the lab's nodes in it."""
+        home = self.home()
+        for node in self.lab.nodes:
+            self.ktool(
+                home, "node", "add", node.name, f"{node.user}@{node.address}:{node.port}",
+                "--identity", str(node.identity), "--accept-new-host-keys",
+            )  # fmt: skip
+        return home
+
+
+def deployment(name: str, replicas: int, image: str = IMAGE, node: str = "") -> str:
+    spec: dict[str, object] = {"containers": [{"name": "web", "image": image}]}
+    if node:
+        spec["nodeSelector"] = {"kubernetes.io/hostname": node}
+    labels = {"app": name}
+    return json.dumps(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {
+                "replicas": replicas,
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": spec},
+            },
+        }
+    )
+
+
+# --- real nodes --------------------------------------------------------------------------------------------------
+
+
+def pods_on_real_nodes(bench: Bench, runs: int) -> Iterator[Result]:
+    """20 replicas on one node and 30 on three, `apply` to all Ready, then deleted, in both lives."""
+    home = bench.cluster()
+    sockets = [floor.node_socket(node.pid) for node in bench.lab.nodes]
+    bench.ktool(home, "apply", "--wait", "-f", "-", stdin=deployment("warm", 3))
+    bench.ktool(home, "delete", "deployment", "warm")
+    for life in ("server", "own"):
+        server = bench.serve(home) if life == "server" else None
+        for count, nodes in ((20, 1), (30, 3)):
+            up = Result(f"{count} pods on {nodes}, {life} control plane: apply", 1.25, [])
+            down = Result(f"{count} pods on {nodes}, {life} control plane: delete", 1.3, [])
+            for _ in range(runs):
+                made, gone = _bare(sockets[:nodes], count, bench, home)
+                name = bench.lab.nodes[0].name if nodes == 1 else ""
+                took = bench.ktool(home, "apply", "--wait", "-f", "-", stdin=deployment("many", count, node=name))
+                up.pairs.append((took, made))
+                took = bench.ktool(home, "delete", "deployment", "many", "--cascade=foreground")
+                down.pairs.append((took, gone))
+            yield up
+            yield down
+        if server:
+            bench.end(server)
+
+
+def _bare(sockets: list[str], count: int, bench: Bench, home: Path) -> tuple[float, float]:
+    """The best of several concurrencies: seconds to start the pods and to end them."""
+    best_up, best_down = float("inf"), float("inf")
+    for concurrency in CONCURRENCIES:
+        per_node = []
+        for index in range(len(sockets)):
+            share = count // len(sockets)
+            per_node.append(floor.pods(share, IMAGE, _subnet(sockets[index]), "floor"))
+        up, ids = floor.create(sockets, per_node, concurrency)
+        down = floor.remove(sockets, ids, concurrency)
+        best_up, best_down = min(best_up, up), min(best_down, down)
+    return best_up, best_down
+
+
+def _subnet(path: str) -> str:
+    podman = floor.Podman(path)
+    return str(podman.call("GET", "/networks/ktool/json")["subnets"][0]["subnet"])
+
+
+# --- no node at all ----------------------------------------------------------------------------------------------
+
+
+def hundred_deployments(bench: Bench, runs: int) -> Iterator[Result]:
+    """100 Deployments of 0 replicas: create, apply unchanged, delete, start of the program included. The floor is
+    the goal in seconds on an idle machine, stretched by how much slower Python starts here and now than 20 ms."""
+    text = "\n---\n".join(deployment(f"d{index}", 0) for index in range(100))
+    names = [Result("100 Deployments: create", 1.0, []), Result("100 Deployments: unchanged", 1.0, [])]
+    names.append(Result("100 Deployments: delete", 1.0, []))
+    for _ in range(runs):
+        home = bench.home()
+        folder = home / "manifests"
+        folder.mkdir()
+        (folder / "all.yaml").write_text(text)
+        words = ("apply", "-f", str(folder)), ("apply", "-f", str(folder)), ("delete", "-f", str(folder))
+        for result, seconds, command in zip(names, (1.5, 1.0, 1.5), words, strict=True):
+            result.pairs.append((bench.ktool(home, *command), seconds))
+    yield from names
+
+
+def simulated(bench: Bench, runs: int) -> Iterator[Result]:
+    """2,000 pods on 100 simulated nodes: created, scheduled and running, at 500 pods/s or more."""
+    result = Result("2000 pods on 100 simulated nodes", 1.0, [])
+    for _ in range(runs):
+        home = bench.home()
+        bench.ktool(home, "node", "add", "sim", "--simulated", "--count", "100", "--cpu", "32", "--memory", "256Gi")
+        server = bench.serve(home)
+        text = "\n---\n".join(deployment(f"d{index}", 100) for index in range(20))
+        took = bench.ktool(home, "apply", "--wait", "-f", "-", stdin=text)
+        result.pairs.append((took, 4.0))
+        status = Path(f"/proc/{server.pid}/status").read_text()
+        peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+        result.notes.append(f"{2000 / took:.0f} pods/s; memory of the server: {int(peak.split()[1]) // 1024} MB")
+        bench.end(server)
+    yield result
+
+
+def get_pods(bench: Bench, runs: int) -> Iterator[Result]:
+    """`get pods` with 0 and 1,000 pods against kubectl's published 95 and 450 ms, and what it imports."""
+    home = bench.home()
+    bench.ktool(home, "node", "add", "sim", "--simulated", "--count", "10", "--cpu", "320", "--memory", "2560Gi")
+    server = bench.serve(home)
+    for count, kubectl in ((0, 0.095), (1000, 0.450)):
+        if count:
+            bench.ktool(home, "apply", "--wait", "-f", "-", stdin=deployment("many", count))
+        result = Result(f"get pods, {count} pods, with a server", None, [])
+        for _ in range(runs):
+            result.pairs.append((bench.ktool(home, "get", "pods"), kubectl))
+        if not count:
+            result.notes.append(f"imports: {_imports(home)}")
+        yield result
+    bench.end(server)
+    result = Result("get pods, 1000 pods, no server", None, [])
+    for _ in range(runs):
+        result.pairs.append((bench.ktool(home, "get", "pods"), 0.450))
+    yield result
+
+
+def _imports(home: Path) -> str:
+    """The packages `ktool get pods` imports that are not of the standard library."""
+    code = (
+        "import sys; sys.argv = ['ktool', 'get', 'pods']\n"
+        "from ktool.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "tops = {name.partition('.')[0] for name in sys.modules}\n"
+        "print(*sorted(t for t in tops if t not in sys.stdlib_module_names and not t.startswith('_')), file=sys.stderr)"
+    )
+    env = {**os.environ, "KTOOL_HOME": str(home)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)
+    return done.stderr.strip().splitlines()[-1]
+
+
+ROWS: dict[str, Callable[[Bench, int], Iterator[Result]]] = {
+    "pods": pods_on_real_nodes,
+    "deployments": hundred_deployments,
+    "simulated": simulated,
+    "get": get_pods,
+}

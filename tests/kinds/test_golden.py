@@ -1,0 +1,40 @@
+"""Planners against golden cases: tests/golden/<kind>/<case>.yaml gives {object, world, now} and expects
+{actions, because, after} or {error}. An empty plan must say because.
+
+`uid`s and names derived from content are compared too: a case is written by looking at what the documentation says
+must happen, then at what the planner did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import ktool.kinds
+from ktool.api.kind import REGISTRY, discover
+from ktool.api.world import World
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+discover(ktool.kinds)
+CASES = [
+    pytest.param(kind, path, id=f"{kind.name.lower()}/{path.stem}")
+    for kind in REGISTRY
+    for path in sorted((GOLDEN / kind.name.lower()).glob("*.yaml"))
+]
+
+
+@pytest.mark.parametrize("kind, path", CASES)
+def test_plan(kind: Any, path: Path) -> None:
+    case = yaml.safe_load(path.read_text())
+    given = case["given"]
+    world = World([given["object"], *given.get("world", ())])
+    plan = kind.plan(given["object"], world, float(given.get("now", 1_700_000_000)))
+    assert plan.actions or plan.because, "an empty plan must say because"
+    assert plan.to_json() == case["expect"]
+
+
+def test_every_kind_that_plans_has_golden_cases():
+    missing = [kind.name for kind in REGISTRY if kind.plan and not list((GOLDEN / kind.name.lower()).glob("*.yaml"))]
+    assert missing == []
