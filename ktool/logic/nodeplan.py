@@ -1,0 +1,253 @@
+"""What to do next on one node: the wanted pods on one side, the facts on the other, actions between.
+
+The plan of an unchanged world is empty and says why. Everything is derived anew each time; the caller keeps nothing
+but failures (for their back-off) and the addresses it was told to reserve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
+
+from ktool.api.obj import Obj, deleting, get, name, namespace, uid
+from ktool.api.ref import Ref
+from ktool.logic import ipam, podplan
+from ktool.logic.backoff import retry_at
+from ktool.logic.nodeaction import (
+    CreatePod,
+    EnsureNetwork,
+    Failure,
+    NodeAction,
+    NodeFacts,
+    PodFact,
+    RemoveVolumes,
+    SetRoutes,
+)
+from ktool.logic.podenv import Lookup
+from ktool.logic.podspec import host_network
+
+Routes = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Actions for one pod, to be done one after the other up to the first that fails. Lanes run side by side."""
+
+    uid: str
+    actions: tuple[NodeAction, ...]
+
+
+@dataclass(frozen=True)
+class Gone:
+    """A pod whose deletion was asked for and of which the node has nothing any more: to be finished in the API."""
+
+    ref: Ref
+    uid: str
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """`setup` comes first; lanes only when all of it is done. `addresses`: uid -> address, newly reserved; hold it
+    until the pod is seen or gone. `problems`: (uid, container or "") -> what keeps it from being made, found while
+    planning (a missing ConfigMap); podstatus.status wants them among the failures. `after`: plan again in so many
+    seconds, for what only time changes."""
+
+    setup: tuple[NodeAction, ...] = ()
+    lanes: tuple[Lane, ...] = ()
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    gone: tuple[Gone, ...] = ()
+    problems: Mapping[tuple[str, str], Failure] = field(default_factory=dict)
+    after: float | None = None
+    because: str = ""
+
+
+def plan(
+    pods: Sequence[Obj],
+    facts: NodeFacts,
+    *,
+    node: Obj,
+    cluster: str,
+    failures: Mapping[tuple[str, str], Failure],
+    busy: Set[str],
+    addresses: Mapping[str, str],
+    lookup: Lookup,
+    now: float,
+    routes: Routes = (),
+) -> NodePlan:
+    """Plan a node. `pods`: every Pod bound to it, the ones being deleted too; whatever else the node has of ours is
+    removed, so never call this with a list that is not complete. `busy`: uids whose lane runs right now; they are
+    left alone. `failures`: what failed last, by (uid, container or "") and ("", "") for the setup. `lookup` gives
+    ConfigMaps. `now` in epoch seconds."""
+    return _Planner(pods, facts, node, cluster, failures, busy, addresses, lookup, now).plan(routes)
+
+
+class _Planner:
+    """One plan in the making: collects lanes, reserved addresses, reasons and times to wake."""
+
+    def __init__(
+        self,
+        pods: Sequence[Obj],
+        facts: NodeFacts,
+        node: Obj,
+        cluster: str,
+        failures: Mapping[tuple[str, str], Failure],
+        busy: Set[str],
+        addresses: Mapping[str, str],
+        lookup: Lookup,
+        now: float,
+    ) -> None:
+        self.pods = sorted(pods, key=lambda pod: (namespace(pod), name(pod), uid(pod)))
+        self.facts, self.busy, self.failures, self.now = facts, busy, failures, now
+        self.subnet = str(get(node, "spec", "podCIDR", default=""))
+        self.context = podplan.Context(node, cluster, failures, lookup, now, facts.volumes)
+        self.on_node: dict[str, PodFact] = {fact.uid: fact for fact in facts.pods}
+        self.pool = _Addresses(self.subnet, self.pods, facts, addresses)
+        self.lanes: list[Lane] = []
+        self.gone: list[Gone] = []
+        self.problems: dict[tuple[str, str], Failure] = {}
+        self.wake: list[float] = []
+        self.reasons: dict[str, None] = {}
+
+    def plan(self, routes: Routes) -> NodePlan:
+        setup, networked = self._setup(routes)
+        for pod in self.pods:
+            if deleting(pod):
+                self._end(pod)
+        self._orphans()
+        for pod in self.pods:
+            if not deleting(pod):
+                self._keep(pod, networked)
+        quiet = not (setup or self.lanes or self.gone)
+        return NodePlan(
+            setup=setup,
+            lanes=tuple(self.lanes),
+            addresses=self.pool.reserved,
+            gone=tuple(self.gone),
+            problems=self.problems,
+            after=max(0.0, min(self.wake) - self.now) if self.wake else None,
+            because=self._because() if quiet else "",
+        )
+
+    def _because(self) -> str:
+        if not self.pods:
+            return "no pod is bound to this node and nothing of ours is on it"
+        return "; ".join(list(self.reasons)[:3]) or "every pod is as wanted"
+
+    def _setup(self, routes: Routes) -> tuple[tuple[NodeAction, ...], bool]:
+        """What the node needs before any pod, and whether pods with an address of their own can be made then."""
+        actions: list[NodeAction] = []
+        if self.subnet and self.facts.network != self.subnet:
+            actions.append(EnsureNetwork(self.subnet))
+        if sorted(self.facts.routes) != sorted(routes):
+            actions.append(SetRoutes(tuple(sorted(routes))))
+        failure = self.failures.get(("", ""))
+        if actions and failure is not None and self.now < retry_at(failure):
+            self.wake.append(retry_at(failure))
+            self.reasons[f"{failure.step} failed and is tried again later"] = None
+            return (), bool(self.subnet) and self.facts.network == self.subnet
+        return tuple(actions), bool(self.subnet)
+
+    def _end(self, pod: Obj) -> None:
+        own = uid(pod)
+        if own in self.busy:
+            self.reasons[f"pod {name(pod)} is being worked on"] = None
+        elif own in self.on_node:
+            self._take(own, podplan.end(pod, self.on_node[own], self.context), name(pod))
+        elif own in self.facts.volumes:
+            self._remove_volumes(own, name(pod))
+        else:
+            self.gone.append(Gone(Ref("Pod", namespace(pod), name(pod)), own))
+
+    def _orphans(self) -> None:
+        """What the node has of pods that nobody wants: deleted while it was away, or of another uid."""
+        wanted = {uid(pod) for pod in self.pods} | self.busy
+        for fact in sorted(self.facts.pods, key=lambda fact: (fact.namespace, fact.name, fact.uid)):
+            if fact.uid not in wanted:
+                self._take(fact.uid, podplan.end(None, fact, self.context), fact.name)
+        for own in sorted(self.facts.volumes):
+            if own not in wanted and own not in self.on_node:
+                self._remove_volumes(own, own)
+
+    def _remove_volumes(self, own: str, shown: str) -> None:
+        failure = self.failures.get((own, ""))
+        step = podplan.Step([RemoveVolumes(own)])
+        if failure is not None and failure.step == "RemoveVolumes" and self.now < retry_at(failure):
+            step = podplan.Step([], [retry_at(failure)], because="RemoveVolumes is tried again later")
+        self._take(own, step, shown)
+
+    def _keep(self, pod: Obj, networked: bool) -> None:
+        own, fact = uid(pod), self.on_node.get(uid(pod))
+        if own in self.busy:
+            self.reasons[f"pod {name(pod)} is being worked on"] = None
+            return
+        if fact is not None:
+            self._take(own, podplan.carry_on(pod, fact, self.context), name(pod))
+            return
+        if get(pod, "status", "phase") in ("Succeeded", "Failed"):
+            return
+        if host_network(pod):
+            self._take(own, podplan.begin(pod, "", self.context), name(pod))
+            return
+        if not networked:
+            self.reasons["the node's pod network is not ready" if self.subnet else "the node has no podCIDR yet"] = None
+            return
+        try:
+            ip = self.pool.choose(pod)
+        except ipam.IpamError as error:
+            self.problems[(own, "")] = Failure("FailedCreatePodSandBox", str(error), "CreatePod")
+            self.reasons[str(error)] = None
+            return
+        step = podplan.begin(pod, ip, self.context)
+        if any(isinstance(action, CreatePod) for action in step.actions):
+            self.pool.reserve(own, ip)
+        self._take(own, step, name(pod))
+
+    def _take(self, own: str, step: podplan.Step, shown: str) -> None:
+        self.wake += step.wake
+        for container, failure in step.problems.items():
+            self.problems[(own, container)] = failure
+        if step.actions:
+            self.lanes.append(Lane(own, tuple(step.actions)))
+        elif step.because and step.because != podplan.AS_WANTED:
+            self.reasons[f"pod {shown}: {step.because}"] = None
+
+
+class _Addresses:
+    """The pod addresses of a node: none is ever given to two pods."""
+
+    def __init__(self, subnet: str, pods: Iterable[Obj], facts: NodeFacts, addresses: Mapping[str, str]) -> None:
+        self.subnet, self.held = subnet, dict(addresses)
+        self.reserved: dict[str, str] = {}
+        self.used: dict[str, str] = {}
+        for pod in pods:
+            if (ip := self._recorded(pod)) and get(pod, "status", "phase") not in ("Succeeded", "Failed"):
+                self.used.setdefault(ip, uid(pod))
+        self.used |= {ip: own for own, ip in addresses.items()}
+        self.used |= {fact.ip: fact.uid for fact in facts.pods if fact.ip}
+        newest = max((fact for fact in facts.pods if fact.ip), key=lambda fact: fact.created_at, default=None)
+        self.last = newest.ip if newest else ""
+
+    def choose(self, pod: Obj) -> str:
+        """The address held for a pod, else the one its status names where nobody else has it, else the next free one.
+        Raises IpamError where there is none."""
+        own = uid(pod)
+        for ip in (self.held.get(own, ""), self._recorded(pod)):
+            if ip and self.used.get(ip) == own and self._inside(ip):
+                return ip
+        return ipam.allocate(self.subnet, self.used, self.last)
+
+    def reserve(self, own: str, ip: str) -> None:
+        self.used[ip] = own
+        if self.held.get(own) != ip:
+            self.reserved[own] = ip
+            self.last = ip
+
+    def _recorded(self, pod: Obj) -> str:
+        return "" if host_network(pod) else str(get(pod, "status", "podIP", default=""))
+
+    def _inside(self, ip: str) -> bool:
+        try:
+            return ip_address(ip) in ip_network(self.subnet)
+        except ValueError:
+            return False

@@ -1,0 +1,309 @@
+"""What to do next for one pod on its node, planned anew each time from what is wanted and what is seen.
+
+No step remembers the one before: a pod that was interrupted anywhere (a killed control plane, a reboot, a person with
+`podman rm`) is carried on from what is there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ktool.api.obj import Obj, get, meta, uid
+from ktool.logic.backoff import retry_at
+from ktool.logic.nodeaction import (
+    CreateContainer,
+    CreatePod,
+    EnsureImage,
+    Failure,
+    NodeAction,
+    PodFact,
+    RemoveContainer,
+    RemovePod,
+    StartContainer,
+    StartPod,
+    StopContainer,
+    StopPod,
+    WriteVolumes,
+)
+from ktool.logic.podenv import Lookup
+from ktool.logic.podrun import Run
+from ktool.logic.podspec import GRACE, Rendered, container_name, grace_period, image_name, render
+from ktool.logic.podstatus import container_runs, initialized
+from ktool.logic.podvolumes import volumes
+
+ENDING = frozenset({"StopPod", "StopContainer", "RemoveContainer", "RemovePod", "RemoveVolumes"})
+"""Steps whose failure holds back the end of a pod; a failed start does not."""
+
+AS_WANTED = "it is as wanted"
+_SETTLED = frozenset({"created", "configured", "exited"})
+_IMAGE_ID = re.compile(r"(sha256:)?[0-9a-f]{12,64}")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all pods of a node are planned with. `written`: uid -> volume -> the hash that is on the node."""
+
+    node: Obj
+    cluster: str
+    failures: Mapping[tuple[str, str], Failure]
+    lookup: Lookup
+    now: float
+    written: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass
+class Step:
+    """The next actions for one pod; `wake`: when time alone changes the answer (epoch seconds); `problems`: container
+    ("" for all) -> what keeps it from being made; `because`: why there are no actions."""
+
+    actions: list[NodeAction] = field(default_factory=list)
+    wake: list[float] = field(default_factory=list)
+    problems: Mapping[str, Failure] = field(default_factory=dict)
+    because: str = ""
+
+
+# --- beginning ---------------------------------------------------------------------------------------------------
+
+
+def begin(pod: Obj, ip: str, context: Context) -> Step:
+    """Make a pod of which the node has nothing: images, directories, the pod, its containers, and start it. Where it
+    has init containers only the first of them is made; the others follow one by one."""
+    runs = container_runs(pod, None, context.now)
+    if runs and all(run.final for own, run in runs.items() if own not in _init(pod)):
+        return Step(because="its containers have ended for good")
+    step = Step()
+    if _held(pod, "", context, step) or _pull_held(pod, None, context, step):
+        return step
+    rendered = render(pod, node=context.node, cluster=context.cluster, ip=ip, lookup=context.lookup)
+    step.problems = rendered.problems
+    wanted = _first(pod, rendered, runs)
+    if not wanted:
+        step.because = _problem_text(rendered)
+        return step
+    step.actions += _prepare(rendered, pod, context, every=True)
+    step.actions += _images(rendered, rendered.images)
+    step.actions.append(CreatePod(uid(pod), rendered.pod))
+    step.actions += [CreateContainer(uid(pod), own, rendered.containers[own]) for own in wanted]
+    step.actions.append(StartPod(uid(pod), rendered.pod_name))
+    return step
+
+
+def _first(pod: Obj, rendered: Rendered, runs: Mapping[str, Run]) -> list[str]:
+    """The containers a pod is begun with."""
+    init = [own for own in rendered.init if not runs[own].succeeded]
+    if init and not initialized(pod, None, runs):
+        return [own for own in init[:1] if own in rendered.containers]
+    return [own for own in rendered.containers if own not in rendered.init and not runs[own].final]
+
+
+# --- carrying on -------------------------------------------------------------------------------------------------
+
+
+def carry_on(pod: Obj, fact: PodFact, context: Context) -> Step:
+    """Bring a pod that is on the node to what it should be."""
+    step = Step()
+    if get(pod, "status", "phase") in ("Succeeded", "Failed"):
+        step.because = "it has ended for good"
+        if _alive(fact):
+            step.actions.append(StopPod(uid(pod), fact.id, _alive(fact), grace_period(pod)))
+        return step
+    if _held(pod, "", context, step):
+        return step
+    if not fact.infra:
+        step.actions += _end(fact, grace_period(pod))
+        return step
+    runs = container_runs(pod, fact, context.now)
+    targets = _targets(pod, fact, runs)
+    if any(runs[own].final and not runs[own].succeeded for own in _init(pod)):
+        return Step(because="an init container failed and restartPolicy is Never")
+    due = [own for own in targets if _due(own, runs[own], pod, fact, context, step)]
+    return _perform(pod, fact, runs, due, context, step)
+
+
+def _targets(pod: Obj, fact: PodFact, runs: Mapping[str, Run]) -> list[str]:
+    """The containers whose turn it is: the first init container that has not succeeded, or all of the others."""
+    init = _init(pod)
+    if initialized(pod, fact, runs):
+        return [own for own in runs if own not in init]
+    return next([own] for own in init if not runs[own].succeeded)
+
+
+def _due(own: str, run: Run, pod: Obj, fact: PodFact, context: Context, step: Step) -> bool:
+    """Whether something is to be done about a container now; when later, that is noted in the step."""
+    if run.final or _held(pod, own, context, step):
+        return False
+    if run.state == "running":
+        return run.stop or _other_image(own, pod, fact)
+    if run.state == "exited" and context.now < run.until and (run.delay or fact.infra == "running"):
+        step.wake.append(run.until)
+        step.because = step.because or f"container {own} waits until it is started again"
+        return False
+    makes = run.state == "absent" or _other_image(own, pod, fact)
+    return not (makes and _pull_held(pod, own, context, step))
+
+
+def _perform(pod: Obj, fact: PodFact, runs: Mapping[str, Run], due: list[str], context: Context, step: Step) -> Step:
+    """The actions for the containers in `due`, after what they need on the node."""
+    ids = {found.name: found.id for found in fact.containers}
+    stop = [own for own in due if runs[own].state == "running" and runs[own].stop]
+    step.actions += [StopContainer(uid(pod), own, ids[own], grace_period(pod)) for own in stop]
+    start = [own for own in due if own not in stop]
+    make = [own for own in start if own not in ids or _other_image(own, pod, fact)]
+    if not (make or (start and fact.infra != "running")):
+        step.actions += _changed_volumes(pod, context)
+        step.actions += [StartContainer(uid(pod), own, ids[own]) for own in start]
+        return _explained(step)
+    rendered = render(pod, node=context.node, cluster=context.cluster, ip=fact.ip, lookup=context.lookup)
+    step.problems = rendered.problems
+    if "" in rendered.problems:
+        step.because = _problem_text(rendered)
+        return step
+    make = [own for own in make if own in rendered.containers]
+    start = [own for own in start if own in ids or own in make]
+    step.actions += _prepare(rendered, pod, context, every=fact.infra != "running")
+    step.actions += _images(rendered, make)
+    for own in make:
+        step.actions += _replaced(own, pod, fact, runs[own])
+        step.actions.append(CreateContainer(uid(pod), own, rendered.containers[own]))
+    step.actions += _start(pod, fact, start, {own: ids[own] for own in start if own not in make})
+    step.because = step.because or _problem_text(rendered)
+    return _explained(step)
+
+
+def _replaced(own: str, pod: Obj, fact: PodFact, run: Run) -> list[NodeAction]:
+    """What removes a container whose image was changed in the Pod."""
+    found = next((found for found in fact.containers if found.name == own), None)
+    if found is None:
+        return []
+    stop = [StopContainer(uid(pod), own, found.id, grace_period(pod))] if run.state == "running" else []
+    return [*stop, RemoveContainer(uid(pod), own, found.id)]
+
+
+def _start(pod: Obj, fact: PodFact, start: list[str], ids: Mapping[str, str]) -> list[NodeAction]:
+    """Start containers: the whole pod at once where that starts these and no other (Podman's pod start also starts
+    what has ended), else one by one (Podman starts the infra container first where it does not run)."""
+    whole = {*start} == {*_names(pod, "containers")} and not _init(pod)
+    if fact.infra != "running" and start and (whole or _only(start, fact)):
+        return [StartPod(uid(pod), fact.id)]
+    return [StartContainer(uid(pod), own, ids.get(own) or container_name(own, pod)) for own in start]
+
+
+def _only(start: list[str], fact: PodFact) -> bool:
+    return {found.name for found in fact.containers} <= {*start}
+
+
+def _explained(step: Step) -> Step:
+    if not step.actions and not step.because:
+        step.because = AS_WANTED
+    return step
+
+
+# --- ending ------------------------------------------------------------------------------------------------------
+
+
+def end(pod: Obj | None, fact: PodFact, context: Context) -> Step:
+    """Stop and remove what the node has of a pod: one that is being deleted, or (None) one that nobody wants."""
+    step = Step()
+    failure = context.failures.get((fact.uid, ""))
+    if failure is not None and failure.step in ENDING and context.now < retry_at(failure):
+        step.wake.append(retry_at(failure))
+        step.because = f"{failure.step} is tried again later"
+        return step
+    grace = GRACE
+    if pod is not None:
+        asked = meta(pod).get("deletionGracePeriodSeconds")
+        grace = grace_period(pod) if asked is None else int(asked)
+    step.actions += _end(fact, grace)
+    return step
+
+
+def _end(fact: PodFact, grace: int) -> list[NodeAction]:
+    alive = _alive(fact)
+    stop: list[NodeAction] = [StopPod(fact.uid, fact.id, alive, grace)] if alive else []
+    return [*stop, RemovePod(fact.uid, fact.id)]
+
+
+def _alive(fact: PodFact) -> tuple[str, ...]:
+    return tuple(found.id for found in fact.containers if found.state not in _SETTLED)
+
+
+# --- what holds a step back --------------------------------------------------------------------------------------
+
+
+def _held(pod: Obj, own: str, context: Context, step: Step) -> bool:
+    """Whether the last failure of this pod or container is too fresh. A pull is judged where images are needed."""
+    failure = context.failures.get((uid(pod), own))
+    if failure is None or failure.step == "EnsureImage" or context.now >= retry_at(failure):
+        return False
+    step.wake.append(retry_at(failure))
+    step.because = f"{failure.step} failed and is tried again later"
+    return True
+
+
+def _pull_held(pod: Obj, own: str | None, context: Context, step: Step) -> bool:
+    """Whether an image that is needed now (by one container, or by any: None) could not be pulled just before."""
+    for key in ("", own or ""):
+        failure = context.failures.get((uid(pod), key))
+        if failure is None or failure.step != "EnsureImage" or context.now >= retry_at(failure):
+            continue
+        needed = {image_name(str(c.get("image", ""))) for c in _containers(pod) if own in (None, c["name"])}
+        if not failure.image or image_name(failure.image) in needed:
+            step.wake.append(retry_at(failure))
+            step.because = f"image {failure.image} could not be pulled and is tried again later"
+            return True
+    return False
+
+
+def _other_image(own: str, pod: Obj, fact: PodFact) -> bool:
+    """Whether the Pod names another image than the one a container was made from."""
+    seen = next((found.image for found in fact.containers if found.name == own), "")
+    if not seen or _IMAGE_ID.fullmatch(seen):
+        return False
+    wanted = next((str(c.get("image", "")) for c in _containers(pod) if c["name"] == own), "")
+    return image_name(seen) != image_name(wanted)
+
+
+# --- parts -------------------------------------------------------------------------------------------------------
+
+
+def _prepare(rendered: Rendered, pod: Obj, context: Context, *, every: bool) -> list[NodeAction]:
+    """Volumes and host paths. `every`: nothing is known to be there still, as after a reboot."""
+    written = {} if every else context.written.get(uid(pod), {})
+    wanted = tuple(volume for volume in rendered.volumes if written.get(volume.name) != volume.hash)
+    return [*([WriteVolumes(uid(pod), wanted)] if wanted else []), *rendered.host_paths]
+
+
+def _changed_volumes(pod: Obj, context: Context) -> list[NodeAction]:
+    """New content for the volumes of a pod that runs. A ConfigMap that is gone leaves the old content in place."""
+    if not get(pod, "spec", "volumes"):
+        return []
+    written = context.written.get(uid(pod), {})
+    wanted = tuple(v for v in volumes(pod, context.lookup).volumes if written.get(v.name) != v.hash)
+    return [WriteVolumes(uid(pod), wanted)] if wanted else []
+
+
+def _images(rendered: Rendered, containers: Iterable[str]) -> list[NodeAction]:
+    """Each image once, in the order of the containers; Always wins where two containers differ."""
+    policies: dict[str, str] = {}
+    for own in containers:
+        image, policy = rendered.images[own]
+        policies[image] = policy if policies.get(image) != "Always" else "Always"
+    return [EnsureImage(image, policy) for image, policy in policies.items()]
+
+
+def _containers(pod: Obj) -> list[Obj]:
+    return [*get(pod, "spec", "initContainers", default=()), *get(pod, "spec", "containers", default=())]
+
+
+def _names(pod: Obj, group: str) -> list[str]:
+    return [container["name"] for container in get(pod, "spec", group, default=())]
+
+
+def _init(pod: Obj) -> list[str]:
+    return _names(pod, "initContainers")
+
+
+def _problem_text(rendered: Rendered) -> str:
+    return "; ".join(failure.message for failure in rendered.problems.values())
