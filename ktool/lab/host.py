@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import ipaddress
+import itertools
 import json
 import os
 import resource
@@ -41,12 +42,16 @@ def missing_packages() -> list[str]:
     return [package for package, program in _PACKAGES.items() if not shutil.which(program, path=SYSTEM_PATH)]
 
 
-def require(install: bool, say: Callable[[str], None]) -> None:
-    """LabError unless this machine can hold a lab. With `install`, missing packages are installed first."""
+def require_root() -> None:
+    """LabError unless this is root on Linux."""
     if sys.platform != "linux":
         raise LabError("A lab needs Linux: its nodes are Linux namespaces.")
     if os.geteuid() != 0:
         raise LabError("A lab needs root: run the command again with sudo.")
+
+
+def require_packages(install: bool, say: Callable[[str], None]) -> None:
+    """LabError when packages are missing. With `install` they are installed instead."""
     missing = missing_packages()
     if not missing:
         return
@@ -61,6 +66,16 @@ def require(install: bool, say: Callable[[str], None]) -> None:
     if done.returncode != 0:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
         raise LabError(f"`{' '.join(command)}` failed: {' '.join(last)}. Try `apt-get update` first.")
+
+
+@contextlib.contextmanager
+def plain_errors(doing: str) -> Iterator[None]:
+    """What the system refuses (a full disk, a read-only cgroup tree) becomes one sentence."""
+    try:
+        yield
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        raise LabError(f"{doing} failed: {what}.") from error
 
 
 def clean_environment() -> dict[str, str]:
@@ -141,15 +156,28 @@ def remove_cgroup(trees: Cgroups, lab: str) -> None:
 
 def free_octet(taken: set[int]) -> int:
     """n of a 10.89.n.0/24 that no route of the host touches and no lab in `taken` has. LabError when there is none."""
-    used: list[ipaddress.IPv4Network] = []
-    for route in json.loads(run("ip", "-json", "-4", "route", "show", "table", "all")):
-        if route.get("dst", "default") != "default":
-            used.append(ipaddress.IPv4Network(route["dst"], strict=False))
+    used = _used_networks()
     # From 100 upwards: Podman's own choice for networks on the host begins at 10.89.0.0.
-    for octet in [*range(100, 256), *range(1, 100)]:
-        if octet not in taken and not any(ipaddress.IPv4Network(f"10.89.{octet}.0/24").overlaps(net) for net in used):
+    for octet in itertools.chain(range(100, 256), range(1, 100)):
+        if octet not in taken and not _overlaps(octet, used):
             return octet
     raise LabError("No 10.89.n.0/24 is free on this machine; take a lab down first.")
+
+
+def is_free(octet: int) -> bool:
+    """Whether no route of the host touches 10.89.n.0/24."""
+    return not _overlaps(octet, _used_networks())
+
+
+def _used_networks() -> list[ipaddress.IPv4Network]:
+    routes = json.loads(run("ip", "-json", "-4", "route", "show", "table", "all"))
+    targets = [route.get("dst", "default") for route in routes]
+    return [ipaddress.IPv4Network(target, strict=False) for target in targets if target != "default"]
+
+
+def _overlaps(octet: int, used: list[ipaddress.IPv4Network]) -> bool:
+    subnet = ipaddress.IPv4Network(f"10.89.{octet}.0/24")
+    return any(subnet.overlaps(network) for network in used)
 
 
 def hard_limit(which: int, most: int) -> int:
@@ -160,7 +188,7 @@ def hard_limit(which: int, most: int) -> int:
 
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Hold the lock on a directory, waiting for it. The directory may have been removed by the one before us."""
+    """Hold the lock on a directory, waiting for it (flock(2): it ends with the process that holds it)."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

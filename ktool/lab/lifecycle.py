@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import image, machine
 from .config import host_key, make_key, script
-from .host import cgroups, free_octet, locked, remove_cgroup, require
+from .host import cgroups, free_octet, is_free, locked, plain_errors, remove_cgroup, require_packages, require_root
 from .model import (
     MAX_NODES,
     SSH_PORT,
@@ -38,10 +39,9 @@ def up(name: str = "lab", nodes: int | None = None, *, root: Path, install: bool
     """
     if nodes is not None and not 1 <= nodes <= MAX_NODES:
         raise LabError(f"A lab has 1 to {MAX_NODES} nodes, not {nodes}.")
-    require(install, say)
-    directory = plan_path(name, root)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with locked(directory.parent):
+    require_root()
+    require_packages(install, say)
+    with plain_errors(f"Bringing up the lab {name}"), _only_one(root):
         plan = _switch_up(name, nodes, root, say)
         wanted = plan.machines[1:]
         with ThreadPoolExecutor(8) as pool:
@@ -63,15 +63,12 @@ def down(name: str, root: Path, say: Say = _silent) -> None:
     directory = plan_path(name, root)
     if not directory.exists():
         return
-    require(False, say)
-    with locked(directory.parent):
+    require_root()
+    with plain_errors(f"Taking down the lab {name}"), _only_one(root):
         plan = load_plan(name, root)
         if plan is None:
             if directory.exists():
-                try:
-                    directory.rmdir()  # `up` was interrupted before it wrote a word
-                except OSError:
-                    raise LabError(f"{directory} is not a lab; it is left alone.") from None
+                _clear_unwritten(directory)
             return
         say(f"ending {name}")
         with ThreadPoolExecutor(8) as pool:
@@ -109,14 +106,14 @@ def images(name: str, root: Path) -> list[str]:
 def stop_node(name: str, node: str, root: Path) -> None:
     """Cut the node's power: every process of it dies at once; its storage stays."""
     found = _node_of(name, node, root)
-    with locked(found.lab.directory.parent):
+    with plain_errors(f"Stopping {node}"), _only_one(root):
         machine.stop(found)
 
 
 def start_node(name: str, node: str, root: Path) -> LabNode:
     """Start a stopped node again and wait until it answers. Harmless on one that runs."""
     found = _node_of(name, node, root)
-    with locked(found.lab.directory.parent), ThreadPoolExecutor(1) as pool:
+    with plain_errors(f"Starting {node}"), _only_one(root), ThreadPoolExecutor(1) as pool:
         if not machine.look(found).ready:
             _start([found], found.lab, pool)
             machine.wait_until_ready(found)
@@ -129,6 +126,14 @@ def reboot(name: str, node: str, root: Path) -> LabNode:
     return start_node(name, node, root)
 
 
+@contextlib.contextmanager
+def _only_one(root: Path) -> Iterator[None]:
+    """One change at a time to the labs below a root."""
+    root.mkdir(parents=True, exist_ok=True)
+    with locked(root):
+        yield
+
+
 # --- the steps -------------------------------------------------------------------------------------------------------
 
 
@@ -139,7 +144,9 @@ def _switch_up(name: str, nodes: int | None, root: Path, say: Say) -> Plan:
     with locked(Path("/run")):
         plan = load_plan(name, root)
         if plan is None:
-            directory.mkdir(mode=0o700, exist_ok=True)
+            if directory.exists():
+                _clear_unwritten(directory)
+            directory.mkdir(mode=0o700)
             plan = Plan(name, directory, free_octet(_taken(root)), nodes or 3)
             say(f"{name}: {plan.nodes} nodes in {plan.subnet}")
         elif nodes is not None and nodes > plan.nodes:
@@ -148,6 +155,13 @@ def _switch_up(name: str, nodes: int | None, root: Path, say: Say) -> Plan:
         make_key(plan.identity, f"ktool-lab-{name}")
         switch = plan.machines[0]
         if not machine.look(switch).ready:
+            machine.stop(switch)
+            machine.disconnect_host(plan)
+            if not is_free(plan.octet):
+                raise LabError(
+                    f"{plan.subnet} has belonged to the lab {name} and is now used by something else on this machine: "
+                    f"free it, or run `ktool lab down --name {name}` and begin anew."
+                )
             boot = machine.prepare(switch, cgroups())
             machine.connect_switch(plan)
             boot()
@@ -156,6 +170,15 @@ def _switch_up(name: str, nodes: int | None, root: Path, say: Say) -> Plan:
                 machine.stop(node)
     machine.wait_until_ready(switch)
     return plan
+
+
+def _clear_unwritten(directory: Path) -> None:
+    """Remove what an `up` leaves that was interrupted before it wrote a word. LabError when it is somebody else's."""
+    (directory / "lab.json.new").unlink(missing_ok=True)
+    try:
+        directory.rmdir()
+    except OSError:
+        raise LabError(f"{directory} is not a lab; it is left alone.") from None
 
 
 def _start(nodes: list[Machine], plan: Plan, pool: ThreadPoolExecutor) -> None:

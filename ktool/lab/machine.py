@@ -42,7 +42,7 @@ def prepare(machine: Machine, trees: Cgroups) -> Callable[[], None]:
     with open(gate, "rb") as stdin, open(machine.directory / "log", "ab") as log:
         # A session of its own, and no child of ours: it outlives us, and no zombie of it stays with us.
         command = ["setsid", "--fork", "sh", *argv]
-        subprocess.run(command, stdin=stdin, stdout=log, stderr=log, cwd="/", env=clean_environment(), check=True)
+        subprocess.run(command, stdin=stdin, stdout=log, stderr=log, cwd="/", env=clean_environment())
     boot = _opener(gate_here)
     init = proc.wait_until_recorded(machine.directory / "init", machine.directory / "holder")
     if not init:
@@ -77,15 +77,15 @@ def stop(machine: Machine) -> None:
 
 
 def connect_switch(plan: Plan) -> None:
-    """The bridge, and the link between it and the host. A link left by a switch that died is replaced."""
+    """The bridge, and the link between it and the host."""
     switch = pid_of(plan.machines[0])
-    disconnect_host(plan)
+    # Its own address, because a bridge otherwise takes one of its ports' and changes it whenever a node reboots.
     # The bridge lives in a network namespace of its own, so no firewall of the host can drop what nodes say to each
     # other. What leaves the lab is refused at once instead of waiting for a timeout: nodes have no internet.
     _ip_inside(
         switch,
         f"""link set lo up
-link add {_BRIDGE} type bridge
+link add {_BRIDGE} address {plan.machines[0].hardware_address} type bridge
 address add {plan.gateway}/24 dev {_BRIDGE}
 link set {_BRIDGE} up
 route add unreachable default

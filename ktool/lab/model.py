@@ -169,6 +169,8 @@ def load_plan(name: str, root: Path) -> Plan | None:
         return Plan(name, directory, int(state["octet"]), int(state["nodes"]))
     except FileNotFoundError:
         return None
+    except PermissionError as error:
+        raise LabError("Labs belong to root: run the command again with sudo.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise LabError(f"{path} cannot be read as the record of a lab ({error}).") from error
 

@@ -13,7 +13,7 @@ use Errno qw(EAGAIN EINTR EWOULDBLOCK);
 $| = 1;
 my $version = $ENV{VERSION} // 'v0';
 my $name    = (POSIX::uname())[1];
-my $port    = $ENV{PORT} || 8080;
+my $port    = $ENV{PORT} // 8080;    # 0 takes any free one
 my $access  = ($ENV{ACCESS_LOG} // '') eq '1';
 my $broken  = $version eq 'broken';
 my $longest = $ENV{DRAIN_SECONDS} // 10;
@@ -41,6 +41,7 @@ vec($reading, fileno($wake_r), 1) = 1;
 # A byte in the pipe wakes select() even when the signal comes just before it.
 $SIG{TERM} = $SIG{INT} = sub { $terminated = 1; syswrite($wake_w, 'x') };
 $SIG{PIPE} = 'IGNORE';
+$port = (sockaddr_in(getsockname $listener))[0];
 print "$name web $version listens on port $port\n";
 
 while (1) {

@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from ktool import lab
+from ktool.lab import host
 from ktool.lab.model import load_plan
 
 pytestmark = pytest.mark.podman
@@ -94,6 +96,12 @@ def links() -> set[str]:
         for link in json.loads(subprocess.check_output(["ip", "-json", "link"]))
         if "lab-" in link["ifname"]
     }
+
+
+def bridge_address(root: Path) -> str:
+    switch = f"--net=/proc/{lab.status(NAME, root)[0].pid}/ns/net"
+    [link] = json.loads(subprocess.check_output(["nsenter", switch, "ip", "-json", "link", "show", "type", "bridge"]))
+    return link["address"]
 
 
 def namespaces(found: lab.Lab) -> set[str]:
@@ -204,7 +212,7 @@ def test_what_dies_inside_a_node_is_started_again(one: lab.Lab, root: Path) -> N
 
 def test_reboot_keeps_the_disk_and_nothing_else(one: lab.Lab, root: Path) -> None:
     node = one.nodes[1]
-    boot = ssh(node, "cat /proc/sys/kernel/random/boot_id")
+    boot, bridge = ssh(node, "cat /proc/sys/kernel/random/boot_id"), bridge_address(root)
     ssh(node, "touch /run/t-run /var/lib/ktool/t-kept /etc/t-kept; podman run -d --name kept registry.lab/web:v1")
     new = lab.reboot(NAME, node.name, root)
     assert new.pid != node.pid and (new.address, new.host_key) == (node.address, node.host_key)
@@ -215,6 +223,8 @@ def test_reboot_keeps_the_disk_and_nothing_else(one: lab.Lab, root: Path) -> Non
     ]
     assert ssh(new, "podman inspect kept --format '{{.State.Running}}'") == "false"
     assert ssh(new, "podman start kept && podman rm -f -t 1 kept").split()[0] == "kept"
+    # The other nodes still know the way to the registry: the bridge has not taken another hardware address.
+    assert bridge_address(root) == bridge
     assert get(one.nodes[0], f"http://{one.registry}/v2/") == "{}"
 
 
@@ -290,8 +300,9 @@ def test_a_directory_that_is_no_lab_is_left_alone(root: Path) -> None:
     other = root / "t-other"
     other.mkdir()
     (other / "thesis.txt").write_text("mine")
-    with pytest.raises(lab.LabError, match="not a lab"):
-        lab.down("t-other", root)
+    for change in (lambda: lab.down("t-other", root), lambda: lab.up("t-other", root=root)):
+        with pytest.raises(lab.LabError, match="not a lab"):
+            change()
     assert (other / "thesis.txt").read_text() == "mine"
     (other / "thesis.txt").unlink()
     lab.down("t-other", root)
@@ -306,6 +317,27 @@ def test_names_that_cannot_name_a_lab(root: Path, name: str) -> None:
         lab.down(name, root)
 
 
+def test_missing_packages_are_named_with_the_command(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(host._PACKAGES, "t-package", "t-program")
+    assert lab.missing_packages() == ["t-package"]
+    with pytest.raises(lab.LabError, match=r"apt-get install -y --no-install-recommends t-package$"):
+        lab.up("t-none", root=root)
+    assert not (root / "t-none").exists()
+
+
+def test_root_is_needed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(lab.LabError, match="needs root"):
+        lab.up("t-none", root=root)
+
+
+def test_two_ups_at_once_make_one_lab(root: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: lab.up("t-race", 1, root=root), range(2))
+    assert first == second
+    lab.down("t-race", root)
+
+
 def test_unknown_labs_and_nodes_are_named(one: lab.Lab, root: Path) -> None:
     with pytest.raises(lab.LabError, match="no lab named t-none"):
         lab.images("t-none", root)
@@ -313,7 +345,7 @@ def test_unknown_labs_and_nodes_are_named(one: lab.Lab, root: Path) -> None:
         lab.reboot(NAME, "x", root)
 
 
-def wait_for(condition, timeout: float = 10) -> bool:
+def wait_for(condition: Callable[[], bool], timeout: float = 10) -> bool:
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
