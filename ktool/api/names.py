@@ -99,6 +99,14 @@ def ip(text: str) -> str:
     return ""
 
 
+def subnet(text: str) -> str:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return "must be a subnet, such as 10.244.1.0/24"
+    return ""
+
+
 def absolute_path(text: str) -> str:
     """A path on a node or in a container that names one place: absolute and without `..`."""
     if not text.startswith("/"):

@@ -54,7 +54,7 @@ class Requirement:
 
 @dataclass(frozen=True)
 class Selector:
-    """All of `requirements` must hold. `str` gives the form that `-l` and a URL take."""
+    """All of `requirements` must hold."""
 
     requirements: tuple[Requirement, ...] = ()
     nothing: bool = False
@@ -70,8 +70,13 @@ class Selector:
     def everything(self) -> bool:
         return not self.requirements and not self.nothing
 
-    def __str__(self) -> str:
+    @property
+    def text(self) -> str:
+        """The form that `-l` and a URL take."""
         return ",".join(str(requirement) for requirement in self.requirements)
+
+    def __str__(self) -> str:
+        return self.text
 
 
 EVERYTHING = Selector()

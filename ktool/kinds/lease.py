@@ -1,0 +1,38 @@
+"""Lease (coordination.k8s.io/v1): who may act, and until when. ktool's control planes hold one of their own."""
+
+from __future__ import annotations
+
+from ktool.api.duration import age
+from ktool.api.kind import Column, Kind
+from ktool.api.obj import get, name
+from ktool.api.shapes.build import INT32_MAX, integer, obj, string, time
+from ktool.api.shapes.meta import resource
+
+SCHEMA = resource(
+    spec=obj(
+        "Who holds it.",
+        {
+            "holderIdentity": string("Who holds it; empty when it is free."),
+            "leaseDurationSeconds": integer("Seconds after renewTime when it is free.", minimum=1, maximum=INT32_MAX),
+            "acquireTime": time("When its holder took it."),
+            "renewTime": time("When its holder last renewed it."),
+            "leaseTransitions": integer("How often it went to another holder.", minimum=0),
+            "strategy": string("How the next holder is chosen.", acted=False),
+            "preferredHolder": string("Who should hold it next.", acted=False),
+        },
+    )
+)
+
+KIND = Kind(
+    "coordination.k8s.io",
+    "v1",
+    "Lease",
+    "leases",
+    SCHEMA,
+    columns=(
+        Column("NAME", lambda obj, now: name(obj)),
+        Column("HOLDER", lambda obj, now: get(obj, "spec", "holderIdentity", default="")),
+        Column("AGE", age),
+    ),
+    apply_order=90,
+)

@@ -1,0 +1,75 @@
+"""Namespace (v1): a scope for names. It goes when everything in it has gone; the garbage collector sees to that."""
+
+from __future__ import annotations
+
+from ktool.api import names
+from ktool.api.duration import age
+from ktool.api.errors import Cause
+from ktool.api.kind import Column, Kind, Progress
+from ktool.api.obj import Obj, deleting, get, meta, name, put
+from ktool.api.shapes.build import choice, obj, strings
+from ktool.api.shapes.meta import CONDITIONS, resource
+from ktool.api.world import World
+
+SCHEMA = resource(
+    spec=obj(
+        "What the namespace is to be.",
+        {"finalizers": strings("What must be done before it may go; kubernetes stands for emptying it.")},
+    ),
+    status=obj(
+        "What it is.",
+        {"phase": choice("Whether it can be used.", "Active", "Terminating"), "conditions": CONDITIONS},
+        read_only=True,
+    ),
+)
+
+
+def default(namespace: Obj) -> Obj:
+    """A new one gets the finalizer that keeps it until it is empty; nothing puts it back later, or it could not go.
+    Every namespace has its name as a label, as in Kubernetes, so that selectors can name it."""
+    if not meta(namespace).get("uid") and get(namespace, "spec", "finalizers") is None:
+        namespace = put(namespace, "spec", "finalizers", ["kubernetes"])
+    if not get(namespace, "status", "phase"):
+        namespace = put(namespace, "status", "phase", "Active")
+    if name(namespace) and get(namespace, "metadata", "labels", NAME_LABEL) != name(namespace):
+        namespace = put(namespace, "metadata", "labels", NAME_LABEL, name(namespace))
+    return namespace
+
+
+NAME_LABEL = "kubernetes.io/metadata.name"
+
+
+def validate(namespace: Obj, old: Obj | None) -> list[Cause]:
+    problem = names.dns_label(name(namespace))
+    causes = [Cause("metadata.name", f'"{name(namespace)}" {problem}')] if problem else []
+    for index, finalizer in enumerate(get(namespace, "spec", "finalizers", default=())):
+        if problem := names.label_key(finalizer):
+            causes.append(Cause(f"spec.finalizers[{index}]", f'"{finalizer}" {problem}'))
+    return causes
+
+
+def progress(namespace: Obj, world: World) -> Progress:
+    if deleting(namespace):
+        return Progress(False, f'namespace "{name(namespace)}" is being deleted', failed="it is being deleted")
+    return Progress(True, f'namespace "{name(namespace)}" is active')
+
+
+KIND = Kind(
+    "",
+    "v1",
+    "Namespace",
+    "namespaces",
+    SCHEMA,
+    short=("ns",),
+    namespaced=False,
+    subresources=("status",),
+    default=default,
+    validate=validate,
+    columns=(
+        Column("NAME", lambda obj, now: name(obj)),
+        Column("STATUS", lambda obj, now: get(obj, "status", "phase", default="Active")),
+        Column("AGE", age),
+    ),
+    progress=progress,
+    apply_order=0,
+)

@@ -1,0 +1,280 @@
+"""Node (v1): a machine that runs pods. Its plan gives it a subnet for them; what it reports is written by its loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ktool.api import names
+from ktool.api.action import Delete, Emit, Patch, Plan
+from ktool.api.duration import age
+from ktool.api.errors import Cause
+from ktool.api.kind import Column, Kind, Progress, Watch
+from ktool.api.obj import Obj, annotations, condition, deleting, get, is_true, labels, meta, name, uid
+from ktool.api.ref import Ref
+from ktool.api.schema import Field
+from ktool.api.shapes.build import array, boolean, choice, integer, obj, quantities, string, strings, time
+from ktool.api.shapes.meta import CONDITIONS, resource
+from ktool.api.world import World
+from ktool.logic.ipam import IpamError, carve
+from ktool.logic.routes import is_simulated
+
+CLUSTER_CIDR, SUBNET_BITS = "10.244.0.0/16", 24
+SIMULATED_CIDR, SIMULATED_BITS = "100.64.0.0/10", 22
+"""Simulated nodes have no network and hold up to 1,000 pods: their subnets come from a range of their own (shared
+address space, RFC 6598), so that they use up none of the real one."""
+
+FINALIZER = "ktool.dev/node"
+"""Keeps a Node until nothing of ours is left on its machine; the node's loop takes it away."""
+
+CONNECTION = "ktool.dev/connection"
+_SCHEMES = ("ssh://", "local://", "simulated://")
+_ROLE = "node-role.kubernetes.io/"
+
+_TAINT = obj(
+    "Keeps pods away that do not tolerate it.",
+    {
+        "key": string("Name of the taint.", required=True),
+        "value": string("Its value."),
+        "effect": choice("What it does to pods.", "NoSchedule", "PreferNoSchedule", "NoExecute", required=True),
+        "timeAdded": time("When it was set."),
+    },
+)
+_ADDRESS = obj(
+    "One address.",
+    {
+        "type": string("InternalIP, ExternalIP, Hostname, InternalDNS or ExternalDNS.", required=True),
+        "address": string("The address.", required=True),
+    },
+)
+_INFO = obj(
+    "Versions and ids.",
+    {
+        member: string(doc)
+        for member, doc in (
+            ("machineID", "Content of /etc/machine-id."),
+            ("systemUUID", "Id of the hardware."),
+            ("bootID", "Id of this boot."),
+            ("kernelVersion", "Kernel release."),
+            ("osImage", "Name of the operating system."),
+            ("containerRuntimeVersion", "Container runtime and its version."),
+            ("kubeletVersion", "Version of the kubelet; ktool installs none."),
+            ("kubeProxyVersion", "Version of kube-proxy; ktool installs none."),
+            ("operatingSystem", "linux."),
+            ("architecture", "Processor architecture, as Go names it."),
+        )
+    },
+)
+
+SCHEMA = resource(
+    spec=obj(
+        "How the node is to be used.",
+        {
+            "podCIDR": string("Subnet of its pods' addresses; given when the node is added."),
+            "podCIDRs": strings("The same as a list.", format="set"),
+            "unschedulable": boolean("No new pods come here (cordon)."),
+            "taints": array("Which pods are kept away.", _TAINT),
+            "providerID": string("Id at a cloud provider.", acted=False),
+            "externalID": string("No longer used by Kubernetes.", acted=False),
+            "configSource": Field("any", "No longer used by Kubernetes.", acted=False),
+        },
+    ),
+    status=obj(
+        "What the node reports.",
+        {
+            "capacity": quantities("What the machine has."),
+            "allocatable": quantities("What pods can have of it."),
+            "addresses": array("How it is reached.", _ADDRESS),
+            "conditions": CONDITIONS,
+            "nodeInfo": _INFO,
+            "phase": string("No longer used by Kubernetes."),
+            "images": array("Images on it.", Field("any")),
+            "daemonEndpoints": Field("any", "Ports of its daemons."),
+            "volumesInUse": strings("Volumes in use."),
+            "volumesAttached": array("Volumes attached.", Field("any")),
+            "config": Field("any", "No longer used by Kubernetes."),
+            "runtimeHandlers": array("Runtime classes it has.", Field("any")),
+            "features": Field("any", "What its runtime can do."),
+            "declaredFeatures": strings("What its kubelet can do."),
+            "allocatedPods": integer("Pods on it."),
+        },
+        read_only=True,
+    ),
+)
+
+
+def default(node: Obj) -> Obj:
+    """A new Node gets the finalizer and the labels that every Node of Kubernetes has."""
+    metadata = meta(node)
+    wanted = {"kubernetes.io/hostname": name(node), "kubernetes.io/os": "linux"}
+    if annotations(node).get(CONNECTION, "").startswith("simulated://"):
+        wanted["ktool.dev/simulated"] = "true"
+    if not wanted.keys() <= labels(node).keys():
+        node = {**node, "metadata": {**metadata, "labels": {**wanted, **labels(node)}}}
+    finalizers = metadata.get("finalizers") or []
+    if not metadata.get("uid") and FINALIZER not in finalizers:
+        node = {**node, "metadata": {**meta(node), "finalizers": [*finalizers, FINALIZER]}}
+    return node
+
+
+def validate(node: Obj, old: Obj | None) -> list[Cause]:
+    """Taints that make sense, a way to reach the node, and no other subnet once pods have addresses of it."""
+    causes: list[Cause] = []
+    seen = set()
+    for index, taint in enumerate(get(node, "spec", "taints", default=())):
+        path = f"spec.taints[{index}]"
+        if problem := names.label_key(taint["key"]):
+            causes.append(Cause(f"{path}.key", f'"{taint["key"]}" {problem}'))
+        if problem := names.label_value(taint.get("value") or ""):
+            causes.append(Cause(f"{path}.value", f'"{taint["value"]}" {problem}'))
+        if (taint["key"], taint["effect"]) in seen:
+            message = f"there are two taints {taint['key']} with {taint['effect']}"
+            causes.append(Cause(path, message, "FieldValueDuplicate"))
+        seen.add((taint["key"], taint["effect"]))
+    connection = annotations(node).get(CONNECTION)
+    if connection is not None and not connection.startswith(_SCHEMES):
+        message = f'must begin with {", ".join(_SCHEMES)}, not "{connection}"'
+        causes.append(Cause(f"metadata.annotations[{CONNECTION}]", message))
+    return causes + _subnet_causes(node, old)
+
+
+def _subnet_causes(node: Obj, old: Obj | None) -> list[Cause]:
+    subnet = get(node, "spec", "podCIDR", default="")
+    before = get(old, "spec", "podCIDR", default="")
+    if before and subnet != before:
+        message = f"may not be changed from {before}; remove the node and add it again"
+        return [Cause("spec.podCIDR", message, "FieldValueForbidden")]
+    if subnet and (problem := names.subnet(subnet)):
+        return [Cause("spec.podCIDR", f'"{subnet}" {problem}')]
+    return []
+
+
+# --- the controller ----------------------------------------------------------------------------------------------
+
+
+def plan(node: Obj, world: World, now: float) -> Plan:
+    """Give a new node its subnet; take the pods off one that is being removed."""
+    if deleting(node):
+        return _leave(node, world)
+    if get(node, "spec", "podCIDR"):
+        return Plan(because=f"it has the subnet {node['spec']['podCIDR']}")
+    try:
+        subnet = _subnet(node, world.list("Node"))
+    except IpamError as error:
+        message = str(error)
+        return Plan((Emit(Ref.of(node), "CIDRNotAvailable", message, "Warning", uid(node)),), message)
+    return Plan((Patch(Ref.of(node), {"spec": {"podCIDR": subnet, "podCIDRs": [subnet]}}, uid(node)),))
+
+
+def _subnet(node: Obj, nodes: Iterable[Obj]) -> str:
+    """The subnet for this node. Those that have none yet are served in the order in which they were added, so that
+    plans made on one World never give two nodes the same."""
+    simulated = is_simulated(node)
+    cluster, bits = (SIMULATED_CIDR, SIMULATED_BITS) if simulated else (CLUSTER_CIDR, SUBNET_BITS)
+    nodes = list(nodes)
+    taken = [subnet for other in nodes if (subnet := get(other, "spec", "podCIDR"))]
+    waiting = [
+        other
+        for other in nodes
+        if not get(other, "spec", "podCIDR") and not deleting(other) and is_simulated(other) == simulated
+    ]
+    for other in sorted(waiting, key=_since):
+        if _since(other) >= _since(node):
+            break
+        taken.append(carve(cluster, taken, bits))
+    return carve(cluster, taken, bits)
+
+
+def _since(node: Obj) -> tuple[str, str]:
+    return str(meta(node).get("creationTimestamp", "")), name(node)
+
+
+def _leave(node: Obj, world: World) -> Plan:
+    """The pods of a node that goes are gone from the API at once, so that others take their place; the node's loop
+    ends their containers before it lets the Node go."""
+    pods = sorted(world.on_node(name(node)), key=lambda pod: Ref.of(pod))
+    actions = tuple(Delete(Ref.of(pod), uid(pod), grace=0) for pod in pods)
+    return Plan(actions, "" if actions else "being removed; its loop cleans the machine and lets it go")
+
+
+def _removed(node: Obj, world: World) -> Iterable[Ref]:
+    """A node that is gone leaves its subnet to one that could not get any."""
+    if world.get(Ref.of(node)) is not None:
+        return ()
+    return [Ref.of(other) for other in world.list("Node") if not get(other, "spec", "podCIDR")]
+
+
+def _pod_on_leaving(pod: Obj, world: World) -> Iterable[Ref]:
+    """A pod that was put on a node while it was being removed."""
+    where = Ref("Node", "", get(pod, "spec", "nodeName", default=""))
+    node = world.get(where) if where.name else None
+    return (where,) if node is not None and deleting(node) else ()
+
+
+def progress(node: Obj, world: World) -> Progress:
+    """Done when the node is Ready and has its subnet."""
+    ready = condition(node, "Ready")
+    if ready is not None and ready.get("status") == "True" and get(node, "spec", "podCIDR"):
+        return Progress(True, f'node "{name(node)}" is ready')
+    why = f": {ready['message']}" if ready is not None and ready.get("message") else ""
+    return Progress(False, f'waiting for node "{name(node)}" to be ready{why}')
+
+
+# --- columns -----------------------------------------------------------------------------------------------------
+
+
+def _status(node: Obj, now: float) -> str:
+    known = condition(node, "Ready") is not None
+    words = [("Ready" if is_true(node, "Ready") else "NotReady") if known else "Unknown"]
+    if is_simulated(node):
+        words.append("Simulated")
+    if get(node, "spec", "unschedulable"):
+        words.append("SchedulingDisabled")
+    return ",".join(words)
+
+
+def _roles(node: Obj, now: float) -> str:
+    roles = {key.removeprefix(_ROLE) for key in labels(node) if key.startswith(_ROLE)}
+    if role := labels(node).get("kubernetes.io/role"):
+        roles.add(role)
+    return ",".join(sorted(role for role in roles if role)) or "<none>"
+
+
+def _address(kind: str, node: Obj) -> str:
+    for entry in get(node, "status", "addresses", default=()):
+        if entry.get("type") == kind:
+            return str(entry["address"])
+    return "<none>"
+
+
+def _info(member: str, node: Obj) -> str:
+    return str(get(node, "status", "nodeInfo", member) or "<unknown>")
+
+
+KIND = Kind(
+    "",
+    "v1",
+    "Node",
+    "nodes",
+    SCHEMA,
+    short=("no",),
+    namespaced=False,
+    subresources=("status",),
+    default=default,
+    validate=validate,
+    columns=(
+        Column("NAME", lambda obj, now: name(obj)),
+        Column("STATUS", _status),
+        Column("ROLES", _roles),
+        Column("AGE", age),
+        Column("VERSION", lambda obj, now: _info("kubeletVersion", obj)),
+        Column("INTERNAL-IP", lambda obj, now: _address("InternalIP", obj), wide=True),
+        Column("EXTERNAL-IP", lambda obj, now: _address("ExternalIP", obj), wide=True),
+        Column("OS-IMAGE", lambda obj, now: _info("osImage", obj), wide=True),
+        Column("KERNEL-VERSION", lambda obj, now: _info("kernelVersion", obj), wide=True),
+        Column("CONTAINER-RUNTIME", lambda obj, now: _info("containerRuntimeVersion", obj), wide=True),
+    ),
+    watches=(Watch("Node", _removed), Watch("Pod", _pod_on_leaving)),
+    plan=plan,
+    progress=progress,
+    apply_order=5,
+)
