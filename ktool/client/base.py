@@ -70,7 +70,13 @@ class Client(Protocol):
         """`namespace` None is all of them; `labels` and `fields` are selectors as users write them."""
 
     def watch(
-        self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = "", since: str = "",
+        self,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        labels: str = "",
+        fields: str = "",
+        since: str = "",
         timeout: float | None = None,
     ) -> Iterator[WatchEvent]:
         """Changes after resourceVersion `since` ("" begins with an ADDED for each existing object), until closed or
@@ -86,7 +92,12 @@ class Client(Protocol):
         """`type` is merge (RFC 7386), json (RFC 6902) or strategic."""
 
     def delete(
-        self, ref: Ref, *, grace: int | None = None, propagation: str = "Background", uid: str = "",
+        self,
+        ref: Ref,
+        *,
+        grace: int | None = None,
+        propagation: str = "Background",
+        uid: str = "",
         dry_run: bool = False,
     ) -> Obj:
         """`propagation` is Background, Foreground or Orphan. Returns the object as it was when deletion was asked."""

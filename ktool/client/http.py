@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode
 from ktool.api import framing
 from ktool.api.errors import ApiError
 from ktool.api.kind import REGISTRY, Kind
-from ktool.api.obj import Obj, namespace
+from ktool.api.obj import Obj, get, meta, namespace
 from ktool.api.ref import Ref
 from ktool.client.base import Applied, ClientError, Listing, LogRequest, WatchEvent
 
@@ -99,7 +99,8 @@ class HttpClient:
         return self._ask("POST", path, _dry(dry_run), obj)
 
     def update(self, obj: Obj, *, subresource: str = "", dry_run: bool = False) -> Obj:
-        return self._ask("PUT", _object_path(Ref.of(obj), subresource), _dry(dry_run), obj)
+        body = _scale(obj) if subresource == "scale" else obj
+        return self._ask("PUT", _object_path(Ref.of(obj), subresource), _dry(dry_run), body)
 
     def patch(
         self, ref: Ref, patch: object, *, type: str = "merge", subresource: str = "", dry_run: bool = False
@@ -411,6 +412,12 @@ def _escaped(namespace: str | None) -> str | None:
 def _object_path(ref: Ref, subresource: str = "") -> str:
     kind = _kind(ref.kind)
     return kind.path(_escaped(ref.namespace or "default"), quote(ref.name, safe=""), subresource)
+
+
+def _scale(obj: Obj) -> Obj:
+    """What an update of a whole object's scale sends: autoscaling/v1 Scale."""
+    spec = {"replicas": get(obj, "spec", "replicas", default=0)}
+    return {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": meta(obj), "spec": spec}
 
 
 def _dry(dry_run: bool) -> dict[str, str]:

@@ -9,7 +9,7 @@ from ktool.api.errors import ApiError
 from ktool.api.obj import Obj, meta
 from ktool.api.ref import Ref
 from ktool.api.world import World
-from ktool.store.store import Change, Store
+from ktool.store.store import Store
 
 Listener = Callable[[str, Obj, Obj | None], None]
 """Called with ADDED, MODIFIED or DELETED, the object and its predecessor."""

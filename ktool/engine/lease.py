@@ -39,7 +39,7 @@ class Holder:
 
     @classmethod
     def parse(cls, identity: str) -> Holder:
-        host, pid, started, what = (identity.split(" ", 3) + ["", "", "", ""])[:4]
+        host, pid, started, what = [*identity.split(" ", 3), "", "", "", ""][:4]
         return cls(host, int(pid) if pid.isdigit() else 0, started, what)
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ class Holder:
 
     def surely_gone(self) -> bool:
         """True only where this machine can tell: the process was here and is not any more."""
-        boot, namespace, _ = (self.started.split("-") + ["", "", ""])[:3]
+        boot, namespace, _ = [*self.started.split("-"), "", "", ""][:3]
         my_boot, my_namespace, _ = _start_time(os.getpid()).split("-")
         if self.host != socket.gethostname():
             return False

@@ -93,7 +93,7 @@ class NodeLoop:
         if self.busy and early > 0:
             return early
         with self._lock:
-            busy = frozenset(self._busy)
+            busy, failed = frozenset(self._busy), dict(self._failures)
         facts = runtime.observe()
         self._observed_at = time.monotonic()
         self._cache.sync()
@@ -107,42 +107,46 @@ class NodeLoop:
             node=node,
             cluster=self._cluster,
             routes=() if deleting(node) else routes.routes_for(node, nodes),
-            failures=dict(self._failures),
+            failures=failed,
             busy=busy,
             addresses=dict(self._addresses),
             lookup=self._lookup,
             now=self._clock(),
         )
-        self._report(node, pods, facts, plan, busy)
-        for action in plan.setup:
-            self._noted("", runtime.perform(action), None)
+        self._report(node, pods, facts, plan, failed)
         self._addresses.update(plan.addresses)
-        for lane in plan.lanes:
-            self._start(runtime, lane)
+        failures = [self._noted("", runtime.perform(action), None) for action in plan.setup]
+        if not any(failures):
+            for lane in plan.lanes:
+                self._start(runtime, lane)
         self._forget(pods, facts)
         if deleting(node) and not facts.pods and not plan.lanes and not busy:
             self._let_go(node)
-        return min(RESYNC, plan.after) if plan.after is not None else RESYNC
+        return min(RESYNC, RESYNC if plan.after is None else plan.after, 0.0 if plan.setup else RESYNC)
 
     def _lookup(self, ref: Ref) -> Obj | None:
         with self._cache.lock:
             return self._cache.world.get(ref)
 
     def _report(
-        self, node: Obj, pods: list[Obj], facts: NodeFacts, plan: nodeplan.NodePlan, busy: frozenset[str]
+        self,
+        node: Obj,
+        pods: list[Obj],
+        facts: NodeFacts,
+        plan: nodeplan.NodePlan,
+        failed: dict[tuple[str, str], Failure],
     ) -> None:
         """Say in the store what was seen: the status of each pod, and which deleted pods are gone from here."""
         seen: dict[str, PodFact] = {fact.uid: fact for fact in facts.pods}
         now = self._clock()
+        failures = {**plan.problems, **failed}
         actions: list[Action] = []
         for pod in pods:
-            status = podstatus.status(
-                pod, seen.get(uid(pod)), node=node, failures=self._failures, now=now
-            )
+            status = podstatus.status(pod, seen.get(uid(pod)), node=node, failures=failures, now=now)
             if status != pod.get("status"):
                 actions.append(Status(Ref.of(pod), status, uid(pod)))
                 actions.extend(nodeevents.of_status(pod, status))
-        actions += [Delete(ref, pod_uid, grace=0) for ref, pod_uid in plan.gone if pod_uid not in busy]
+        actions += [Delete(gone.ref, gone.uid, grace=0) for gone in plan.gone]
         actions += nodestatus.ready(node, now)
         if actions:
             self._registry.execute(actions, component=COMPONENT)
@@ -168,10 +172,10 @@ class NodeLoop:
         try:
             pod = self._pod(lane.uid)
             for action in lane.actions:
-                if self._stopping:
-                    break
-                if self._noted(lane.uid, runtime.perform(action), pod):
-                    break
+                if self._stopping or self._noted(lane.uid, runtime.perform(action), pod):
+                    return
+            with self._lock:
+                self._failures = {key: value for key, value in self._failures.items() if key[0] != lane.uid}
         except NodeError as error:
             log.info("%s: %s", self.node, error.message)
         except Exception:
@@ -190,13 +194,8 @@ class NodeLoop:
         """Remember how an action went, tell the user by an Event, and say whether it failed."""
         key = (pod_uid, str(getattr(outcome.action, "container", "")))
         failure = outcome.failure
-        if failure is None:
-            self._failures.pop(key, None)
-        else:
-            before = self._failures.get(key)
-            count = before.count + 1 if before and before.step == failure.step else 1
-            failure = replace(failure, at=self._clock(), count=count)
-            self._failures[key] = failure
+        if failure is not None:
+            failure = self._counted(key, failure)
         if pod is not None:
             said = nodeevents.of_outcome(pod, replace(outcome, failure=failure))
             if said:
@@ -204,12 +203,23 @@ class NodeLoop:
         elif failure is not None:
             text = f"{failure.step}: {failure.message}"
             self._registry.execute([Emit(self._ref, failure.reason, text, "Warning")], component=COMPONENT)
+        elif not pod_uid:
+            with self._lock:
+                self._failures.pop(key, None)
         return failure is not None
+
+    def _counted(self, key: tuple[str, str], failure: Failure) -> Failure:
+        with self._lock:
+            before = self._failures.get(key)
+            count = before.count + 1 if before and before.step == failure.step else 1
+            self._failures[key] = failure = replace(failure, at=self._clock(), count=count)
+            return failure
 
     def _forget(self, pods: list[Obj], facts: NodeFacts) -> None:
         """What concerned pods that are gone from the store and the node is not kept."""
         known = {uid(pod) for pod in pods} | {fact.uid for fact in facts.pods} | {""}
-        self._failures = {key: value for key, value in self._failures.items() if key[0] in known}
+        with self._lock:
+            self._failures = {key: value for key, value in self._failures.items() if key[0] in known}
         self._addresses = {key: value for key, value in self._addresses.items() if key in known}
 
     # --- the connection

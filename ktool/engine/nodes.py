@@ -180,15 +180,11 @@ def container_id(pod: Obj, container: str, previous: bool) -> str:
     ):
         if entry["name"] == container:
             if previous and not entry.get("restartCount"):
-                raise bad_request(
-                    f'previous terminated container "{container}" in pod "{meta(pod)["name"]}" not found'
-                )
+                raise bad_request(f'previous terminated container "{container}" in pod "{meta(pod)["name"]}" not found')
             if entry.get("containerID"):
                 return str(entry["containerID"]).removeprefix("podman://")
             waiting = get(entry, "state", "waiting", "reason", default="ContainerCreating")
-            raise bad_request(
-                f'container "{container}" in pod "{meta(pod)["name"]}" is waiting to start: {waiting}'
-            )
+            raise bad_request(f'container "{container}" in pod "{meta(pod)["name"]}" is waiting to start: {waiting}')
     raise bad_request(f'container "{container}" in pod "{meta(pod)["name"]}" is waiting to start: ContainerCreating')
 
 
@@ -200,8 +196,10 @@ def _closing(pieces: Iterator[bytes], close: Callable[[], None]) -> Iterator[byt
 
 
 def _asks_for_more(pod: Obj, before: Obj) -> bool:
-    return pod.get("spec") != before.get("spec") or deleting(pod) != deleting(before) or (
-        meta(pod).get("deletionGracePeriodSeconds") != meta(before).get("deletionGracePeriodSeconds")
+    return (
+        pod.get("spec") != before.get("spec")
+        or deleting(pod) != deleting(before)
+        or (meta(pod).get("deletionGracePeriodSeconds") != meta(before).get("deletionGracePeriodSeconds"))
     )
 
 

@@ -70,9 +70,7 @@ SCHEMA = resource(
             "minReadySeconds": Field(
                 "integer", "Seconds a new pod must be Ready before it counts as available.", default=0, minimum=0
             ),
-            "revisionHistoryLimit": Field(
-                "integer", "Old ReplicaSets to keep for a rollback.", default=10, minimum=0
-            ),
+            "revisionHistoryLimit": Field("integer", "Old ReplicaSets to keep for a rollback.", default=10, minimum=0),
             "paused": Field("boolean", "While true a changed template starts no rollout."),
             "progressDeadlineSeconds": Field(
                 "integer", "Seconds without progress after which the rollout is said to have failed.", default=600
@@ -322,8 +320,7 @@ def _progressing(conditions: list[Obj], status: str, now: float, reason: str, me
     result = with_condition(conditions, "Progressing", status, now, reason, message)
     if reason == "ReplicaSetUpdated" or result != conditions:
         return [
-            {**entry, "lastUpdateTime": timestamp(now)} if entry["type"] == "Progressing" else entry
-            for entry in result
+            {**entry, "lastUpdateTime": timestamp(now)} if entry["type"] == "Progressing" else entry for entry in result
         ]
     return result
 
@@ -384,8 +381,10 @@ def validate(deployment: Obj, old: Obj | None) -> list[Cause]:
         value = (chosen or {}).get(knob, 0)
         if not _is_count(value):
             causes.append(Cause(f"{where}.{knob}", f'must be a number or a percentage like "25%", not "{value}"'))
-    if chosen and all(_is_count(chosen.get(knob)) and str(chosen[knob]).rstrip("%").strip("0") == ""
-                      for knob in ("maxSurge", "maxUnavailable")):
+    if chosen and all(
+        _is_count(chosen.get(knob)) and str(chosen[knob]).rstrip("%").strip("0") == ""
+        for knob in ("maxSurge", "maxUnavailable")
+    ):
         causes.append(Cause(f"{where}.maxUnavailable", "may not be 0 when `maxSurge` is 0"))
     deadline = get(deployment, "spec", "progressDeadlineSeconds", default=600)
     patience = get(deployment, "spec", "minReadySeconds", default=0)

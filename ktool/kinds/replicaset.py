@@ -115,9 +115,7 @@ def _create(replica_set: Obj, world: World, count: int) -> list[Action]:
             continue
         taken.add(pod_name)
         actions.append(Create(_pod(replica_set, pod_name)))
-        actions.append(
-            Emit(Ref.of(replica_set), "SuccessfulCreate", f"Created pod: {pod_name}", uid=uid(replica_set))
-        )
+        actions.append(Emit(Ref.of(replica_set), "SuccessfulCreate", f"Created pod: {pod_name}", uid=uid(replica_set)))
     return actions
 
 

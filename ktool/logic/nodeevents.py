@@ -16,7 +16,7 @@ def of_outcome(pod: Obj, outcome: Outcome) -> list[Action]:
     if outcome.failure is not None:
         failure = outcome.failure
         reason = _FAILED.get(failure.reason, "Failed" if failure.step != "WriteVolumes" else "FailedMount")
-        text = f"Failed to pull image \"{failure.image}\": {failure.message}" if failure.image else failure.message
+        text = f'Failed to pull image "{failure.image}": {failure.message}' if failure.image else failure.message
         return [Emit(ref, reason, f"Error: {failure.reason}: {text}", "Warning", pod_uid)]
     match action:
         case EnsureImage(image=image):

@@ -82,8 +82,8 @@ def begin(pod: Obj, ip: str, context: Context) -> Step:
     if not wanted:
         step.because = _problem_text(rendered)
         return step
-    step.actions += _prepare(rendered, pod, context, every=True)
     step.actions += _images(rendered, rendered.images)
+    step.actions += _prepare(rendered, pod, context, every=True)
     step.actions.append(CreatePod(uid(pod), rendered.pod))
     step.actions += [CreateContainer(uid(pod), own, rendered.containers[own]) for own in wanted]
     step.actions.append(StartPod(uid(pod), rendered.pod_name))
@@ -162,8 +162,8 @@ def _perform(pod: Obj, fact: PodFact, runs: Mapping[str, Run], due: list[str], c
         return step
     make = [own for own in make if own in rendered.containers]
     start = [own for own in start if own in ids or own in make]
-    step.actions += _prepare(rendered, pod, context, every=fact.infra != "running")
     step.actions += _images(rendered, make)
+    step.actions += _prepare(rendered, pod, context, every=fact.infra != "running")
     for own in make:
         step.actions += _replaced(own, pod, fact, runs[own])
         step.actions.append(CreateContainer(uid(pod), own, rendered.containers[own]))

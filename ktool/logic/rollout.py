@@ -136,7 +136,7 @@ def proportional(replicas: int, sets: Sequence[Sizes], limit: Limits) -> dict[st
 
 def round_half_away(value: float) -> int:
     """Halves away from zero, as the documented arithmetic rounds."""
-    return int(math.floor(abs(value) + 0.5)) * (1 if value >= 0 else -1)
+    return math.floor(abs(value) + 0.5) * (1 if value >= 0 else -1)
 
 
 def _towards(share: int, left: int) -> int:

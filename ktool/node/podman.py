@@ -155,7 +155,7 @@ class PodmanRuntime:
         return containerio.logs(self._api, self.node, container_id, options)
 
     def exec(self, container_id: str, argv: Sequence[str], *, stdin: bool, tty: bool) -> ExecStream:
-        return containerio.PodmanExec(self._api, self.node, container_id, argv, stdin=stdin, tty=tty)
+        return containerio.PodmanExec(self._api, self._transport, container_id, argv, stdin=stdin, tty=tty)
 
     def close(self) -> None:
         self._api.close()

@@ -22,9 +22,6 @@ PATCH_TYPES = {
     "application/strategic-merge-patch+json": "strategic",
 }
 
-STREAMS = ("log", "exec")
-"""Subresources that are a stream of bytes and no document."""
-
 Query = Mapping[str, list[str]]
 
 
@@ -214,12 +211,15 @@ def object_body(body: bytes) -> Obj:
 def addressed(obj: Obj, route: Route) -> Obj:
     """The object of a body, with what the URL says and the body leaves out (kind, apiVersion, namespace, name) put
     in. Raises ApiError 400 where the two disagree."""
-    kind, metadata = route.kind, obj.get("metadata") or {}
+    metadata = obj.get("metadata") or {}
+    kind, version = (
+        ("Scale", "autoscaling/v1") if route.subresource == "scale" else (route.kind.name, route.kind.api_version)
+    )
     if not isinstance(metadata, dict):
         raise bad_request("metadata is not an object")
     for field, told, urls in (
-        ("kind", obj.get("kind"), kind.name),
-        ("apiVersion", obj.get("apiVersion"), kind.api_version),
+        ("kind", obj.get("kind"), kind),
+        ("apiVersion", obj.get("apiVersion"), version),
         ("namespace", metadata.get("namespace"), route.namespace),
         ("name", metadata.get("name"), route.name),
     ):
@@ -232,7 +232,7 @@ def addressed(obj: Obj, route: Route) -> Obj:
         metadata["namespace"] = route.namespace
     if route.name:
         metadata["name"] = route.name
-    return {**obj, "apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata}
+    return {**obj, "apiVersion": version, "kind": kind, "metadata": metadata}
 
 
 def patch_type(content_type: str) -> str:

@@ -1,0 +1,148 @@
+"""Both clients on the same real Registry: in this process, and through a server on a unix socket."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib import import_module, invalidate_caches
+from pathlib import Path
+
+import pytest
+from contract_backend import Backend
+
+import ktool.kinds
+from ktool.api.kind import REGISTRY, Kind, discover
+from ktool.api.obj import Obj
+from ktool.client.base import Client
+from ktool.client.http import HttpClient
+from ktool.client.local import LocalClient
+from ktool.engine.registry import Registry
+from ktool.serve.server import Server
+from ktool.store.store import Store
+
+discover(ktool.kinds)
+
+GADGET = '''
+"""A kind in twenty lines."""
+
+from ktool.api.errors import Cause
+from ktool.api.kind import Column, Kind
+from ktool.api.schema import Field
+from ktool.api.shapes.meta import resource
+
+SPEC = Field("object", required=True, fields={
+    "size": Field("integer", minimum=1, default=1),
+    "colour": Field("string", enum=("red", "green")),
+    "replicas": Field("integer", minimum=0, default=1),
+})
+
+
+def validate(obj, old):
+    if obj["spec"]["size"] == 13:
+        return [Cause("spec.size", "13 is unlucky")]
+    return []
+
+
+STATUS = Field("object", fields={"phase": Field("string")})
+KIND = Kind("test.ktool.dev", "v1", "Gadget", "gadgets", resource(SPEC, STATUS),
+            short=("gd",), subresources=("status", "scale"), validate=validate,
+            columns=(Column("Size", lambda obj, now: str(obj["spec"]["size"]), type="integer"),))
+'''
+
+
+@pytest.fixture
+def gadget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kind]:
+    """The kind of a package that nothing else knows; gone again after the test."""
+    package = tmp_path / "gadget_kinds"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "gadget.py").write_text(textwrap.dedent(GADGET))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    invalidate_caches()
+    try:
+        discover(import_module("gadget_kinds"))
+        yield REGISTRY["Gadget"]
+    finally:
+        if "Gadget" in REGISTRY:
+            REGISTRY.remove(REGISTRY["Gadget"])
+        for module in [name for name in sys.modules if name.split(".")[0] == "gadget_kinds"]:
+            del sys.modules[module]
+
+
+@dataclass
+class Plane:
+    """A store, a registry, a backend and, where it is wanted, a server."""
+
+    registry: Registry
+    backend: Backend
+    server: Server
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def socket(self) -> str:
+        return self.server.path
+
+
+@pytest.fixture
+def plane(tmp_path: Path) -> Iterator[Plane]:
+    """A control plane without controllers. Its socket stands in a short directory: a unix socket's path is bounded."""
+    directory = tempfile.mkdtemp(prefix="ktool-")
+    store = Store(tmp_path / "state.db")
+    said: list[str] = []
+    registry, backend = Registry(store, REGISTRY), Backend()
+    server = Server(registry, backend, f"{directory}/ktool.sock", said.append)
+    server.start()
+    try:
+        yield Plane(registry, backend, server, said)
+        assert said == [], "the server had a fault"
+    finally:
+        server.close()
+        backend.close()
+        store.close()
+        shutil.rmtree(directory)
+
+
+@pytest.fixture(params=["local", "http"])
+def client(request: pytest.FixtureRequest, plane: Plane) -> Iterator[Client]:
+    found = HttpClient(plane.socket) if request.param == "http" else LocalClient(plane.registry, plane.backend)
+    yield found
+    found.close()
+
+
+def configmap(name: str, namespace: str = "default", data: dict[str, str] | None = None, **metadata: object) -> Obj:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace, **metadata},
+        "data": data or {},
+    }
+
+
+def pod(name: str, *containers: str, node: str = "node1", **metadata: object) -> Obj:
+    spec: Obj = {"containers": [{"name": one, "image": "registry.test/app:1"} for one in containers or ("main",)]}
+    if node:
+        spec["nodeName"] = node
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default", **metadata},
+        "spec": spec,
+    }
+
+
+def deployment(name: str, replicas: int = 1, image: str = "registry.test/app:1") -> Obj:
+    labels = {"app": name}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "default", "labels": labels},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": image}]}},
+        },
+    }
