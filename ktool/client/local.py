@@ -1,0 +1,154 @@
+"""The client without a server: the Registry in this process."""
+
+from __future__ import annotations
+
+import platform
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from ktool import __version__
+from ktool.api.obj import Obj
+from ktool.api.ref import Ref
+from ktool.client.base import Applied, ClientError, Listing, LogRequest, WatchEvent
+from ktool.engine import apply as applying
+from ktool.engine.podstreams import Backend, open_exec, open_logs
+from ktool.engine.registry import Registry
+from ktool.node.base import ExecStream, LogOptions
+from ktool.store.errors import StoreError
+
+_LOOK_SECONDS = 0.5
+"""How often a watch that waits looks whether it was closed."""
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """A database that fails is a control plane that cannot be asked."""
+    try:
+        yield
+    except StoreError as error:
+        raise ClientError(str(error)) from error
+
+
+class LocalClient:
+    """ktool.client.base.Client on a Registry. Objects that come out are shared and must not be changed in place."""
+
+    def __init__(self, registry: Registry, backend: Backend) -> None:
+        self._registry, self._backend = registry, backend
+
+    def get(self, ref: Ref) -> Obj:
+        with _plainly():
+            return self._registry.get(ref)
+
+    def list(self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = "") -> Listing:
+        with _plainly():
+            return Listing(*self._registry.list(kind, namespace, labels, fields))
+
+    def watch(
+        self,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        labels: str = "",
+        fields: str = "",
+        since: str = "",
+        timeout: float | None = None,
+    ) -> LocalWatch:
+        return LocalWatch(self._registry, kind, namespace, labels, fields, since, timeout)
+
+    def create(self, obj: Obj, *, dry_run: bool = False) -> Obj:
+        with _plainly():
+            return self._registry.create(obj, dry_run)
+
+    def update(self, obj: Obj, *, subresource: str = "", dry_run: bool = False) -> Obj:
+        with _plainly():
+            return self._registry.update(obj, subresource, dry_run)
+
+    def patch(
+        self, ref: Ref, patch: object, *, type: str = "merge", subresource: str = "", dry_run: bool = False
+    ) -> Obj:
+        with _plainly():
+            return self._registry.patch(ref, patch, type, subresource, dry_run)
+
+    def delete(
+        self,
+        ref: Ref,
+        *,
+        grace: int | None = None,
+        propagation: str = "Background",
+        uid: str = "",
+        dry_run: bool = False,
+    ) -> Obj:
+        with _plainly():
+            return self._registry.delete(ref, grace, propagation, uid, dry_run)
+
+    def apply(self, objects: Sequence[Obj], *, dry_run: bool = False, strict: bool = False) -> list[Applied]:
+        with _plainly():
+            done = applying.apply(self._registry, objects, dry_run=dry_run, strict=strict)
+        return [Applied(*one) for one in done]
+
+    def logs(self, pod: Ref, request: LogRequest) -> Iterator[bytes]:
+        options = LogOptions(
+            follow=request.follow,
+            previous=request.previous,
+            tail=request.tail,
+            since=time.time() - request.since if request.since else 0.0,
+            timestamps=request.timestamps,
+        )
+        with _plainly():
+            return open_logs(self._registry, self._backend, pod, request.container, options)
+
+    def exec(self, pod: Ref, container: str, argv: Sequence[str], *, stdin: bool, tty: bool) -> ExecStream:
+        with _plainly():
+            return open_exec(self._registry, self._backend, pod, container, argv, stdin=stdin, tty=tty)
+
+    def version(self) -> dict[str, str]:
+        return {
+            "gitVersion": f"v{__version__}",
+            "platform": f"{platform.system().lower()}/{platform.machine()}",
+            "where": "this process",
+        }
+
+    def close(self) -> None:
+        """Nothing is held: the registry belongs to whoever made it."""
+
+
+class LocalWatch:
+    """The events of a watch. `close` ends it from any thread, within half a second."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        kind: str,
+        namespace: str | None,
+        labels: str,
+        fields: str,
+        since: str,
+        timeout: float | None,
+    ) -> None:
+        self._closed = threading.Event()
+        with _plainly():
+            events = registry.watch(kind, namespace, labels, fields, since, timeout, bookmark_every=_LOOK_SECONDS)
+        self._events = self._read(events)
+
+    def __iter__(self) -> Iterator[WatchEvent]:
+        return self
+
+    def __next__(self) -> WatchEvent:
+        return next(self._events)
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def _read(self, events: Iterator[tuple[str, Obj]]) -> Iterator[WatchEvent]:
+        """A bookmark is only the moment to look whether somebody closed this."""
+        with _plainly():
+            try:
+                for type_, obj in events:
+                    if self._closed.is_set():
+                        return
+                    if type_ != "BOOKMARK":
+                        yield WatchEvent(type_, obj)
+            finally:
+                events.close()  # type: ignore[attr-defined]
