@@ -1,0 +1,131 @@
+"""What is drawn: aligned tables, and the progress of long work. The only module that knows rich."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+GAP = 3
+NARROWEST = 6
+"""kubectl's tabwriter: three spaces between columns, no column narrower than six."""
+
+
+def safe(text: str) -> str:
+    """Without what would move the cursor or break the line: names and messages may come from anywhere."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+class Table:
+    """Rows of text under a header, aligned like kubectl's. It remembers its widths, so that rows of a watch line up
+    with those before them."""
+
+    def __init__(self, header: Sequence[str], *, headless: bool = False) -> None:
+        self._header = list(header)
+        self._headless = headless
+        self._widths = [0] * len(header)
+
+    def lines(self, rows: Sequence[Sequence[str]]) -> list[str]:
+        """The rows as lines, after the header the first time."""
+        cells = [[safe(cell) if cell else "<none>" for cell in row] for row in rows]
+        if not self._headless:
+            cells.insert(0, self._header)
+            self._headless = True
+        for row in cells:
+            for index, cell in enumerate(row):
+                self._widths[index] = max(self._widths[index], len(cell) + GAP, NARROWEST)
+        return ["".join(map(str.ljust, row, self._widths)).rstrip() for row in cells]
+
+
+def is_live(stream: TextIO = sys.stderr) -> bool:
+    """Whether a person looks at that stream on a terminal that can redraw."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb" and not os.environ.get("CI")
+
+
+class Progress:
+    """Tells how far long work is: `update` with one line for each thing that is still going on, `say` for a line that
+    stays. In a pipe each new line is printed once, plain. `detailed`: there is room for a line for each pod."""
+
+    detailed = False
+
+    def update(self, lines: Sequence[str]) -> None:
+        raise NotImplementedError
+
+    def say(self, line: str) -> None:
+        raise NotImplementedError
+
+
+class Quiet(Progress):
+    def update(self, lines: Sequence[str]) -> None:
+        """Nothing: the user asked for names or YAML only."""
+
+    def say(self, line: str) -> None:
+        """Nothing either."""
+
+
+class PlainProgress(Progress):
+    """Lines in a pipe or CI: a line is printed when it was not among those printed last, once a second at most."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._shown: set[str] = set()
+        self._printed = -1.0
+
+    def update(self, lines: Sequence[str]) -> None:
+        new = [line for line in dict.fromkeys(lines) if line not in self._shown]
+        if not new or time.monotonic() - self._printed < 1.0:
+            return
+        self._shown, self._printed = set(lines), time.monotonic()
+        for line in new:
+            self.say(line)
+
+    def say(self, line: str) -> None:
+        print(safe(line), file=self._stream, flush=True)
+
+
+class LiveProgress(Progress):
+    """A region at the bottom of a terminal that is redrawn."""
+
+    MOST = 12
+    detailed = True
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console
+        from rich.live import Live
+        from rich.text import Text
+
+        self._text: Any = Text
+        console = Console(file=stream, no_color=bool(os.environ.get("NO_COLOR")), highlight=False, soft_wrap=False)
+        self.live = Live(console=console, auto_refresh=False, transient=True)
+        self._drawn = 0.0
+
+    def update(self, lines: Sequence[str]) -> None:
+        now = time.monotonic()
+        if now - self._drawn < 0.05:  # more often than that nobody can read, and drawing would slow the work down
+            return
+        self._drawn = now
+        shown = [safe(line) for line in lines[: self.MOST]]
+        if len(lines) > self.MOST:
+            shown.append(f"... and {len(lines) - self.MOST} more")
+        text = self._text("\n".join(shown), no_wrap=True, overflow="ellipsis")
+        self.live.update(text, refresh=True)
+
+    def say(self, line: str) -> None:
+        self.live.console.print(self._text(safe(line)))
+
+
+@contextmanager
+def progress(*, quiet: bool = False, stream: TextIO | None = None) -> Iterator[Progress]:
+    """The way to tell progress that fits where stderr goes."""
+    stream = stream or sys.stderr
+    if quiet:
+        yield Quiet()
+    elif is_live(stream):
+        live = LiveProgress(stream)
+        with live.live:
+            yield live
+    else:
+        yield PlainProgress(stream)
