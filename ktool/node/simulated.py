@@ -140,7 +140,8 @@ class SimulatedRuntime:
                 return Outcome(action, id=self._do(action))
         except Refused as refused:
             image = action.image if isinstance(action, EnsureImage) else ""
-            return Outcome(action, Failure(refused.reason, refused.message, type(action).__name__, image))
+            failure = Failure(refused.reason, refused.message, type(action).__name__, image, at=machine.clock())
+            return Outcome(action, failure)
 
     def listen(self, changed: Callable[[], None]) -> None:
         self._listener = changed
