@@ -64,16 +64,17 @@ def assess(before: Obj, fact: ContainerFact | None, *, policy: str, init: bool, 
     restarts, last = _history(before, fact, known)
     if state == "running":
         if _loops(fact, restarts, last, init) and now - fact.started_at < YOUNG:
-            return Run(state, restarts, last=last, delay=_delay(before), until=now, stop=True)
+            return Run(state, restarts, last=last, delay=_delay(before, fact), until=now, stop=True)
         return Run(state, restarts, last=last)
     ended = _ended(before, fact)
     if _is_final(policy, init, ended):
         return Run(state, restarts, ended, last, final=True)
-    waiting = _waits(before) and (fact.restarts > 0 or int(fact.started_at) <= known)
+    waiting = _within(before, fact)
     if waiting and get(last, "exitCode") is not None and fact.exit_code in _KILLED and not fact.oom_killed:
-        ended = last or ended  # our own stop ended this run: what users want to read is the crash before it
+        # Our own stop ended this run: what users want to read is the crash before it.
+        ended = {**last, "finishedAt": ended["finishedAt"]} if last else ended
     if waiting or _loops(fact, restarts, last, init):
-        pause = _delay(before)
+        pause = _delay(before, fact)
         return Run(state, restarts, ended, last, delay=pause, until=fact.finished_at + pause)
     return Run(state, restarts, ended, last, until=fact.finished_at if init else fact.finished_at + WINDOW)
 
@@ -126,8 +127,8 @@ def _history(before: Obj, fact: ContainerFact, known: float) -> tuple[int, Obj |
     """restartCount and lastState.terminated, given a container that runs or has run."""
     restarts = int(before.get("restartCount") or 0)
     last: Obj | None = get(before, "lastState", "terminated")
-    if known and int(fact.started_at) > known and not (_waits(before) and fact.restarts):
-        restarts += 1  # a run that Podman began while the back-off was decided on is counted already
+    if known and _is_new(before, fact, known) and not _within(before, fact):
+        restarts += 1
         terminated, running = get(before, "state", "terminated"), get(before, "state", "running")
         if terminated is not None:
             last = terminated
@@ -135,9 +136,20 @@ def _history(before: Obj, fact: ContainerFact, known: float) -> tuple[int, Obj |
             last = _lost(before) if container_id(before) != fact.id else _previous(fact, known)
         elif get(before, "state", "waiting") is None:
             last = _previous(fact, known)
-    elif not known and fact.restarts and fact.state in _ALIVE:
+    elif not known and fact.finished_at and fact.state in _ALIVE:
         last = _previous(fact, fact.finished_at)
     return max(restarts, fact.restarts), last
+
+
+def _is_new(before: Obj, fact: ContainerFact, known: float) -> bool:
+    """Whether the node tells of a run that the status does not know. Times in a status are whole seconds, and two
+    runs may begin in one of them: then the end of the run before tells them apart."""
+    if int(fact.started_at) > known:
+        return True
+    if fact.state not in _ALIVE:
+        return False
+    written = epoch(get(before, "lastState", "terminated", "finishedAt"))
+    return get(before, "state", "terminated") is not None or int(fact.finished_at) > written
 
 
 def _previous(fact: ContainerFact, started: float) -> Obj:
@@ -183,18 +195,32 @@ def _loops(fact: ContainerFact, restarts: int, last: Obj | None, init: bool) -> 
     return fact.restarts >= 1 and restarts >= FREE and last is not None and _length(last) < backoff.RESET
 
 
-def _waits(before: Obj) -> bool:
-    return bool(get(before, "state", "waiting", "reason") == CRASH_LOOP)
+def _waiting(before: Obj) -> int:
+    """The back-off that the status says a container is in; 0 for none."""
+    waiting = get(before, "state", "waiting", default={})
+    if waiting.get("reason") != CRASH_LOOP:
+        return 0
+    found = _BACK_OFF.match(str(waiting.get("message", "")))
+    return backoff.parse_duration(found[1]) if found else backoff.BASE
+
+
+def _within(before: Obj, fact: ContainerFact) -> bool:
+    """Whether a run belongs to the crash that the status says is being waited out: it is that run, or one that Podman
+    began before it was told to stop. A run that began when the back-off was over is a new one; half of the back-off
+    is the line between them, so that a node's clock may differ by seconds."""
+    waited = _waiting(before)
+    crashed = epoch(get(before, "lastState", "terminated", "finishedAt"))
+    return bool(waited) and fact.started_at < crashed + waited / 2
 
 
 def _length(run: Obj) -> float:
     return epoch(run.get("finishedAt")) - epoch(run.get("startedAt"))
 
 
-def _delay(before: Obj) -> int:
+def _delay(before: Obj, fact: ContainerFact) -> int:
     """The back-off of this crash: the one its message says already, or the step after the pause kept last time."""
-    if _waits(before) and (found := _BACK_OFF.match(str(get(before, "state", "waiting", "message", default="")))):
-        return backoff.parse_duration(found[1]) or backoff.BASE
+    if waited := _waiting(before):
+        return waited if _within(before, fact) else backoff.following(waited)
     recorded = get(before, "lastState", "terminated")
     running = epoch(get(before, "state", "running", "startedAt") or get(before, "state", "terminated", "startedAt"))
     if recorded is None or not running:
