@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from ktool.api.obj import Obj, get, meta
 from ktool.api.ref import Ref
 
+Objects = list[Obj]
+
 
 class World:
     """Objects by Ref, with indexes by kind and namespace, by owner and (for Pods) by node."""
@@ -29,18 +31,18 @@ class World:
 
     def list(
         self, kind: str, namespace: str | None = None, where: Callable[[Mapping[str, str]], bool] | None = None
-    ) -> list[Obj]:
+    ) -> Objects:
         """The objects of a kind, in one namespace or in all; `where` judges their labels (see api/selector)."""
         found = self._kinds.get(kind, {}) if namespace is None else self._namespaces.get((kind, namespace), {})
         if where is None:
             return list(found.values())
         return [obj for obj in found.values() if where(meta(obj).get("labels") or {})]
 
-    def owned(self, uid: str, kind: str | None = None) -> list[Obj]:
+    def owned(self, uid: str, kind: str | None = None) -> Objects:
         """The objects with an ownerReference to `uid`, of one kind or of all."""
         return [obj for ref, obj in self._owned.get(uid, {}).items() if kind is None or ref.kind == kind]
 
-    def on_node(self, node: str) -> list[Obj]:
+    def on_node(self, node: str) -> Objects:
         """The Pods bound to a node (spec.nodeName)."""
         return list(self._on_node.get(node, {}).values())
 

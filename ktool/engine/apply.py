@@ -15,7 +15,7 @@ from typing import Any
 from ktool.api import patch, schema
 from ktool.api.errors import ApiError, Cause, bad_request, invalid
 from ktool.api.kind import Kind, Kinds
-from ktool.api.obj import Obj, annotations, deleting, put
+from ktool.api.obj import Obj, annotations_of, deleting, put
 from ktool.api.ref import Ref
 from ktool.engine import admission
 from ktool.engine.registry import Registry
@@ -97,14 +97,14 @@ def _checked(kind: Kind, manifest: Obj) -> Obj:
 
 def _last_applied_text(manifest: Obj) -> str:
     """The text kubectl keeps: the manifest without this annotation, keys sorted, with a newline at its end."""
-    kept = {key: value for key, value in annotations(manifest).items() if key != LAST_APPLIED}
+    kept = {key: value for key, value in annotations_of(manifest).items() if key != LAST_APPLIED}
     return json.dumps(put(manifest, "metadata", "annotations", kept), sort_keys=True, separators=(",", ":")) + "\n"
 
 
 def _last_applied(live: Obj) -> Obj:
     """The manifest that was applied last; empty where the object was made in another way."""
     try:
-        found = json.loads(annotations(live).get(LAST_APPLIED, "{}"))
+        found = json.loads(annotations_of(live).get(LAST_APPLIED, "{}"))
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

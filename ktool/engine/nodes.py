@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from ktool.api.errors import bad_request
-from ktool.api.obj import Obj, annotations, deleting, get, labels, meta, namespace
+from ktool.api.obj import Obj, annotations_of, deleting, get, labels, meta, namespace
 from ktool.api.ref import Ref
 from ktool.engine.cache import Cache
 from ktool.engine.nodeloop import NodeLoop, wants_attention
@@ -207,7 +207,7 @@ def _moved(node: Obj, before: Obj) -> bool:
     """Whether what other nodes route to, or how this one is reached, is not what it was."""
     return (
         node.get("spec") != before.get("spec")
-        or annotations(node) != annotations(before)
+        or annotations_of(node) != annotations_of(before)
         or deleting(node) != deleting(before)
         or get(node, "status", "addresses") != get(before, "status", "addresses")
     )

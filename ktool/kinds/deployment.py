@@ -10,7 +10,7 @@ from ktool.api.errors import Cause
 from ktool.api.kind import Column, Kind, Progress, Watch, owned
 from ktool.api.obj import (
     Obj,
-    annotations,
+    annotations_of,
     condition,
     controlled_by,
     controller_of,
@@ -180,13 +180,13 @@ def _number(deployment: Obj, new: Obj, old: list[Obj]) -> list[Action]:
     number = max(revisions.revision(new), revisions.next_revision(old) if old else 1)
     wanted = {**_copied_annotations(deployment), revisions.REVISION: str(number)}
     patch: dict[str, object] = {}
-    if any(annotations(new).get(key) != value for key, value in wanted.items()):
+    if any(annotations_of(new).get(key) != value for key, value in wanted.items()):
         patch["metadata"] = {"annotations": wanted}
     patience = get(deployment, "spec", "minReadySeconds", default=0)
     if get(new, "spec", "minReadySeconds", default=0) != patience:
         patch["spec"] = {"minReadySeconds": patience}
     actions: list[Action] = [Patch(Ref.of(new), patch, uid(new))] if patch else []
-    if annotations(deployment).get(revisions.REVISION) != str(number):
+    if annotations_of(deployment).get(revisions.REVISION) != str(number):
         mark = {"metadata": {"annotations": {revisions.REVISION: str(number)}}}
         actions.append(Patch(Ref.of(deployment), mark, uid(deployment)))
     return actions
@@ -194,7 +194,7 @@ def _number(deployment: Obj, new: Obj, old: list[Obj]) -> list[Action]:
 
 def _copied_annotations(deployment: Obj) -> dict[str, str]:
     """What a revision keeps of its Deployment: why it was made (kubernetes.io/change-cause)."""
-    cause = annotations(deployment).get(revisions.CHANGE_CAUSE)
+    cause = annotations_of(deployment).get(revisions.CHANGE_CAUSE)
     return {revisions.CHANGE_CAUSE: cause} if cause else {}
 
 

@@ -9,7 +9,7 @@ from ktool.api.action import Delete, Emit, Patch, Plan
 from ktool.api.duration import age
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Kind, Progress, Watch
-from ktool.api.obj import Obj, annotations, condition, deleting, get, is_true, labels, meta, name, uid
+from ktool.api.obj import Obj, annotations_of, condition, deleting, get, is_true, labels, meta, name, uid
 from ktool.api.ref import Ref
 from ktool.api.schema import Field
 from ktool.api.shapes.build import array, boolean, choice, integer, obj, quantities, string, strings, time
@@ -106,7 +106,7 @@ def default(node: Obj) -> Obj:
     """A new Node gets the finalizer and the labels that every Node of Kubernetes has."""
     metadata = meta(node)
     wanted = {"kubernetes.io/hostname": name(node), "kubernetes.io/os": "linux"}
-    if annotations(node).get(CONNECTION, "").startswith("simulated://"):
+    if annotations_of(node).get(CONNECTION, "").startswith("simulated://"):
         wanted["ktool.dev/simulated"] = "true"
     if not wanted.keys() <= labels(node).keys():
         node = {**node, "metadata": {**metadata, "labels": {**wanted, **labels(node)}}}
@@ -130,7 +130,7 @@ def validate(node: Obj, old: Obj | None) -> list[Cause]:
             message = f"there are two taints {taint['key']} with {taint['effect']}"
             causes.append(Cause(path, message, "FieldValueDuplicate"))
         seen.add((taint["key"], taint["effect"]))
-    connection = annotations(node).get(CONNECTION)
+    connection = annotations_of(node).get(CONNECTION)
     if connection is not None and not connection.startswith(_SCHEMES):
         message = f'must begin with {", ".join(_SCHEMES)}, not "{connection}"'
         causes.append(Cause(f"metadata.annotations[{CONNECTION}]", message))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ktool.api.action import Action, Emit, Status
-from ktool.api.obj import Obj, annotations, condition, get, name, uid, with_condition
+from ktool.api.obj import Obj, annotations_of, condition, get, name, uid, with_condition
 from ktool.api.ref import Ref
 from ktool.logic.nodeaction import NodeInfo
 
@@ -12,7 +12,7 @@ _UNREACHABLE = "NodeStatusUnknown"
 
 def described(node: Obj, info: NodeInfo, now: float) -> list[Action]:
     """Record what a node said of itself when it was connected."""
-    pods = "1000" if annotations(node).get("ktool.dev/connection", "").startswith("simulated:") else "110"
+    pods = "1000" if annotations_of(node).get("ktool.dev/connection", "").startswith("simulated:") else "110"
     capacity = {"cpu": str(info.cpu), "memory": f"{info.memory // 1024}Ki", "pods": pods}
     addresses = [{"type": "InternalIP", "address": address} for address in info.addresses]
     status = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ktool.api.obj import Obj, annotations, canonical, content_hash, drop, get, joined_name, meta, name, put
+from ktool.api.obj import Obj, annotations_of, canonical, content_hash, drop, get, joined_name, meta, name, put
 
 REVISION = "deployment.kubernetes.io/revision"
 CHANGE_CAUSE = "kubernetes.io/change-cause"
@@ -35,7 +35,7 @@ def find_new(deployment: Obj, replica_sets: Iterable[Obj]) -> Obj | None:
 
 
 def revision(obj: Obj) -> int:
-    text = annotations(obj).get(REVISION, "0")
+    text = annotations_of(obj).get(REVISION, "0")
     return int(text) if text.isdigit() else 0
 
 

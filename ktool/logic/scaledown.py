@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from ktool.api.obj import Obj, annotations, condition, epoch, get, is_true, meta, name
+from ktool.api.obj import Obj, annotations_of, condition, epoch, get, is_true, meta, name
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
@@ -37,7 +37,7 @@ def first_to_go(pods: Sequence[Obj], count: int) -> list[Obj]:
 
 
 def _deletion_cost(pod: Obj) -> int:
-    text = annotations(pod).get(DELETION_COST, "0")
+    text = annotations_of(pod).get(DELETION_COST, "0")
     return int(text) if text.lstrip("-").isdigit() else 0
 
 

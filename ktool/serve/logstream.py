@@ -75,7 +75,8 @@ class _Pump:
         self._pieces = pieces
         self._queue: queue.Queue[bytes | BaseException | None] = queue.Queue(64)
         self._stopped = threading.Event()
-        threading.Thread(target=self._run, name="serve-log", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="serve-log", daemon=True)
+        self._thread.start()
 
     def take(self, timeout: float) -> bytes | None:
         """What has arrived: b"" where nothing has within `timeout` seconds, None at the end. Raises what the iterator
@@ -96,6 +97,7 @@ class _Pump:
         close = getattr(self._pieces, "close", None)
         if close is not None:
             close()
+        self._thread.join(LOOK_SECONDS)  # one that cannot be closed ends with its next piece
 
     def _run(self) -> None:
         end: BaseException | None = None
