@@ -242,7 +242,8 @@ def _sizes(replica_set: Obj) -> Sizes:
 def _sizes_with_pods(replica_set: Obj, world: World) -> Sizes:
     """With the pods that really exist, ending ones included: Recreate waits for the last of them."""
     sizes = _sizes(replica_set)
-    return Sizes(sizes.name, sizes.wanted, len(world.owned(uid(replica_set), "Pod")), sizes.available)
+    existing = max(sizes.existing, len(world.owned(uid(replica_set), "Pod")))
+    return Sizes(sizes.name, sizes.wanted, existing, sizes.available)
 
 
 def _forget(deployment: Obj, new: Obj, old: list[Obj]) -> list[Action]:
@@ -296,17 +297,20 @@ def _with_progressing(
 ) -> tuple[list[Obj], float | None]:
     """The condition Progressing: lastUpdateTime moves with each step forward, and the deadline runs from there."""
     before = condition(deployment, "Progressing") or {}
+    if get(deployment, "spec", "paused", default=False):
+        return _progressing(conditions, "Unknown", now, "DeploymentPaused", "Deployment is paused"), None
     if new is not None and rollout.complete(_replicas(deployment), _sizes(new), [_sizes(rs) for rs in old]):
         message = f'ReplicaSet "{name(new)}" has successfully progressed.'
         return _progressing(conditions, "True", now, "NewReplicaSetAvailable", message), None
-    moved = not before or any(
+    # What was complete or paused begins anew: its old time says nothing about this rollout.
+    moved = before.get("reason") in (None, "NewReplicaSetAvailable", "DeploymentPaused") or any(
         status[count] != get(deployment, "status", count, default=0)
         for count in ("updatedReplicas", "readyReplicas", "availableReplicas", "replicas")
     )
     moved = moved or status["observedGeneration"] != get(deployment, "status", "observedGeneration", default=0)
     patience = get(deployment, "spec", "progressDeadlineSeconds", default=600)
     left = epoch(before.get("lastUpdateTime") or before.get("lastTransitionTime")) + patience - now
-    if not moved and left <= 0 and not get(deployment, "spec", "paused", default=False):
+    if not moved and left <= 0:
         message = f'ReplicaSet "{name(new) if new else ""}" has timed out progressing.'
         return _progressing(conditions, "False", now, "ProgressDeadlineExceeded", message), None
     if not moved:
