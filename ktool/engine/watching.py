@@ -42,26 +42,20 @@ def stream(
     with subscription:
         for obj in existing:
             yield "ADDED", obj
-        while True:
+        while not subscription.closed:
             now = time.monotonic()
-            if timeout is not None and now - started >= timeout:
-                return
             if bookmark_every is not None and now - bookmarked >= bookmark_every:
                 bookmarked = now
                 yield "BOOKMARK", _bookmark(kind, subscription.reached)
-            waits = []
-            if timeout is not None:
-                waits.append(timeout - (now - started))
-            if bookmark_every is not None:
-                waits.append(bookmark_every - (now - bookmarked))
-            if not subscription.wait(min(waits, default=None)):
-                if subscription.closed:
-                    return
-                continue
-            for change in subscription.poll():
-                seen = seen_through(change, matches)
-                if seen is not None:
-                    yield seen
+            left = None if timeout is None else max(0.0, timeout - (now - started))
+            until = None if bookmark_every is None else bookmark_every - (now - bookmarked)
+            if subscription.wait(min((t for t in (left, until) if t is not None), default=None)):
+                for change in subscription.poll():
+                    seen = seen_through(change, matches)
+                    if seen is not None:
+                        yield seen
+            if left == 0.0:
+                return
 
 
 def _bookmark(kind: Kind, rv: int) -> Obj:
