@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ktool import __version__
@@ -115,7 +115,8 @@ class LocalClient:
 
 
 class LocalWatch:
-    """The events of a watch. `close` ends it from any thread, within half a second."""
+    """The events of a watch, which begins with the first `next`. `close` ends it from any thread, within half a
+    second."""
 
     def __init__(
         self,
@@ -128,9 +129,9 @@ class LocalWatch:
         timeout: float | None,
     ) -> None:
         self._closed = threading.Event()
-        with _plainly():
-            events = registry.watch(kind, namespace, labels, fields, since, timeout, bookmark_every=_LOOK_SECONDS)
-        self._events = self._read(events)
+        self._events = self._read(
+            lambda: registry.watch(kind, namespace, labels, fields, since, timeout, bookmark_every=_LOOK_SECONDS)
+        )
 
     def __iter__(self) -> Iterator[WatchEvent]:
         return self
@@ -141,14 +142,11 @@ class LocalWatch:
     def close(self) -> None:
         self._closed.set()
 
-    def _read(self, events: Iterator[tuple[str, Obj]]) -> Iterator[WatchEvent]:
+    def _read(self, begin: Callable[[], Iterator[tuple[str, Obj]]]) -> Iterator[WatchEvent]:
         """A bookmark is only the moment to look whether somebody closed this."""
         with _plainly():
-            try:
-                for type_, obj in events:
-                    if self._closed.is_set():
-                        return
-                    if type_ != "BOOKMARK":
-                        yield WatchEvent(type_, obj)
-            finally:
-                events.close()  # type: ignore[attr-defined]
+            for type_, obj in begin():
+                if self._closed.is_set():
+                    return
+                if type_ != "BOOKMARK":
+                    yield WatchEvent(type_, obj)

@@ -126,6 +126,8 @@ class Connection(BaseHTTPRequestHandler):
 
     def reply(self, code: int, document: Any) -> None:
         """One whole answer in one write: JSON, or plain text where the document is a string."""
+        if self.server.closing.is_set():
+            self.close_connection = True
         if isinstance(document, str):
             body, content_type = document.encode(), "text/plain; charset=utf-8"
         else:

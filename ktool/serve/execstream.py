@@ -60,7 +60,8 @@ def _to_client(connection: Connection, stream: ExecStream) -> None:
         status = json.dumps(as_api_error(error).to_status()).encode()
     except ApiError as error:
         status = json.dumps(error.to_status()).encode()
-    send(framing.pack(framing.STATUS, status))
+    if not connection.server.closing.is_set():  # it ended by itself, not because the server does
+        send(framing.pack(framing.STATUS, status))
 
 
 def _from_client(connection: Connection, stream: ExecStream) -> None:

@@ -23,8 +23,12 @@ CONNECTIONS = 512
 PATH_LIMIT = 107
 """The longest path of a unix socket in bytes (unix(7): sun_path)."""
 
-CLOSE_SECONDS = 5.0
-"""How long `close` waits for the requests that are being served."""
+FINISH_SECONDS = 3.0
+"""How long `close` lets requests finish that have been read already: what they ask is done or it is not, and their
+clients are to know."""
+
+CLOSE_SECONDS = 2.0
+"""How long `close` then waits for the threads of connections that it cut."""
 
 
 class ServerError(Exception):
@@ -63,26 +67,31 @@ class Server:
         self._acceptor.start()
 
     def close(self) -> None:
-        """Stop listening, end every connection and stream, and remove the socket file. Returns when the threads have
-        ended, or after CLOSE_SECONDS."""
+        """Stop listening, remove the socket file, answer the requests that were read, and end every stream and
+        connection. Returns when their threads have ended, or after a few seconds at the most."""
         if self._listener is None or self.closing.is_set():
             return
         self.closing.set()
         _shut(self._listener)
-        self._acceptor.join(CLOSE_SECONDS)
+        self._acceptor.join()
         try:
             os.unlink(self.path)
         except FileNotFoundError:
             pass
         self._listener.close()
-        deadline = time.monotonic() + CLOSE_SECONDS
-        with self._lock:
-            threads = list(self._open.items())
-        for sock, _ in threads:
-            _shut(sock)
-        for _, thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        self._end(socket.SHUT_RD, FINISH_SECONDS)
+        self._end(socket.SHUT_RDWR, CLOSE_SECONDS)
         self._drop_lock()
+
+    def _end(self, how: int, seconds: float) -> None:
+        """Shut every connection in one way, and wait so long for their threads."""
+        deadline = time.monotonic() + seconds
+        with self._lock:
+            connections = list(self._open.items())
+        for sock, _ in connections:
+            _shut(sock, how)
+        for _, thread in connections:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     # --- threads
 
@@ -157,9 +166,9 @@ def _listen(path: str) -> socket.socket:
     return sock
 
 
-def _shut(sock: socket.socket) -> None:
+def _shut(sock: socket.socket, how: int = socket.SHUT_RDWR) -> None:
     """Make every thread wake up that reads from a socket, writes to it or accepts on it (Linux)."""
     try:
-        sock.shutdown(socket.SHUT_RDWR)
+        sock.shutdown(how)
     except OSError:
         pass

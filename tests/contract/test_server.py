@@ -211,6 +211,26 @@ def test_closing_ends_every_stream(plane: Plane):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("serve")]
 
 
+def test_a_request_that_was_read_is_answered_before_the_end(plane: Plane):
+    client = HttpClient(plane.socket)
+    done: list[str] = []
+    with plane.registry.verbs():  # whoever holds the writer's place lets the apply wait
+        applying = threading.Thread(
+            target=lambda: done.extend(one.outcome for one in client.apply([configmap("a"), configmap("b")])),
+            daemon=True,
+        )
+        applying.start()
+        time.sleep(0.2)
+        closing = threading.Thread(target=plane.server.close, daemon=True)
+        closing.start()
+        time.sleep(0.2)
+        assert done == []
+    applying.join(5)
+    closing.join(5)
+    assert done == ["created", "created"]
+    assert not closing.is_alive() and not os.path.exists(plane.socket)
+
+
 def test_closing_twice_or_before_the_start_is_fine(plane: Plane):
     plane.server.close()
     plane.server.close()
