@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from ktool.api.obj import DOMAIN
 from ktool.logic.nodeaction import ContainerFact, NodeInfo, PodFact
 
-DOMAIN = "ktool.dev"
 CLUSTER_LABEL, UID_LABEL = f"{DOMAIN}/cluster", f"{DOMAIN}/uid"
 DISK, MEMORY = "/var/lib/ktool/pods", "/run/ktool/pods"
 ROUTE_PROTOCOL = "76"
@@ -35,6 +35,7 @@ echo "os=$(. /etc/os-release 2>/dev/null; printf %s "${PRETTY_NAME:-Linux}")"
 echo "architecture=$(uname -m)"
 echo "podman=$(podman --version 2>/dev/null)"
 echo "clock=$(date +%s.%N)"
+ip -4 route get 192.0.2.1 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/address=\1/p'
 ip -4 -o address show scope global 2>/dev/null | while read -r _ device _ address _; do
     case $device in ktool0|podman*|cni-*|docker*|veth*) ;; *) echo "address=${address%%/*}" ;; esac
 done
@@ -52,9 +53,9 @@ def info(text: str) -> NodeInfo:
         key, separator, value = line.partition("=")
         if not separator:
             continue
-        if key == "address":
+        if key == "address" and value not in addresses:
             addresses.append(value)
-        else:
+        elif key != "address":
             values[key] = value
     try:
         version = values["podman"].split()

@@ -17,6 +17,10 @@ class HostKeyRefused(Exception):
     """The server's key is not the one expected; the message says what was, and what to do."""
 
 
+class HostKeyUnknown(HostKeyRefused):
+    """No line speaks of this server at all."""
+
+
 class Client(paramiko.Transport):
     """paramiko's Transport, able to open a channel to a unix socket (OpenSSH's PROTOCOL, section 2.4).
 
@@ -70,7 +74,7 @@ def check_host_key(client: Client, entries: Sequence[hostkeys.Entry], host: str,
         return
     shown = f"{hostkeys.key_type(blob)} {hostkeys.fingerprint(blob)}"
     if verdict.reason == "unknown":
-        raise HostKeyRefused(
+        raise HostKeyUnknown(
             f"nobody has vouched for the host key of {host}:{port}, {shown}: compare it with what the machine says "
             f"(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then accept it with --accept-new-host-keys"
         )

@@ -183,7 +183,7 @@ class ApiStream:
     def _raw(response: http.client.HTTPResponse, size: int) -> bytes:
         # After "101 UPGRADED" http.client thinks the body is empty; the bytes come from the socket's reader below it.
         if response.status == 101 or (not response.chunked and response.length is None):
-            return response.fp.read1(size) if response.fp else b""  # type: ignore[attr-defined]
+            return response.fp.read1(size) if response.fp else b""
         return response.read1(size)
 
     def _guard(self, read: Any) -> bytes:
@@ -211,7 +211,7 @@ class _Adapter(HTTPAdapter):
                 return bool(super().is_connected)
 
         class Pool(urllib3.HTTPConnectionPool):
-            ConnectionCls = Connection  # type: ignore[assignment]
+            ConnectionCls = Connection
 
         self._pool_class = Pool
         super().__init__(pool_connections=1, pool_maxsize=POOL)

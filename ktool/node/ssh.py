@@ -16,7 +16,7 @@ import paramiko
 
 from ktool.node import hostkeys, identity
 from ktool.node.base import Completed, NodeError, Unreachable
-from ktool.node.handshake import Client, HostKeyRefused, check_host_key, preferred_key_types
+from ktool.node.handshake import Client, HostKeyRefused, HostKeyUnknown, check_host_key, preferred_key_types
 from ktool.node.quote import command_line
 from ktool.node.stream import ChannelStream
 
@@ -36,7 +36,8 @@ class SshTransport:
     """Transport over one SSH connection. It connects at first use; a connection that was lost stays lost (every call
     raises Unreachable), so that whoever uses the node must claim it again over a new transport.
 
-    `host_key` is a pin ("ssh-ed25519 AAAA..."); without one, `known_hosts` files decide (default: those of ssh(1)).
+    `host_key` is a pin ("ssh-ed25519 AAAA..."); without one, `known_hosts` files decide (default: those of ssh(1)), and
+    `accept_new_host_key` takes a key that no line speaks of (StrictHostKeyChecking accept-new; never a changed one).
     Where `user` is not root, commands run through `sudo -n`. Thread-safe."""
 
     def __init__(
@@ -49,12 +50,13 @@ class SshTransport:
         identity: str | Path | None = None,
         host_key: str = "",
         known_hosts: Sequence[Path] | None = None,
+        accept_new_host_key: bool = False,
         connect_timeout: float = 15.0,
     ) -> None:
         self.node, self.host, self.port, self.user = node, host, port, user
         self._identity, self._host_key = identity, host_key
         self._known_hosts = hostkeys.files() if known_hosts is None else known_hosts
-        self._connect_timeout = connect_timeout
+        self._accept_new, self._connect_timeout = accept_new_host_key, connect_timeout
         self._client: Client | None = None
         self._lock = threading.Lock()
         self._sessions = threading.BoundedSemaphore(SESSIONS)
@@ -96,6 +98,12 @@ class SshTransport:
             f"{host}:{port}",
             deadline,
         )
+
+    def server_key(self) -> str:
+        """The key of the server this is connected to, to be pinned ("ssh-ed25519 AAAA..."); "" where a certificate
+        vouched for it, because that is to be asked each time."""
+        key = self._connected("connect").get_remote_server_key()
+        return "" if key.public_blob is not None else hostkeys.text_of(key.asbytes())
 
     def close(self) -> None:
         self._closed = True
@@ -237,7 +245,11 @@ class SshTransport:
             entries = self._entries()
             client = open_client(self.host, self.port, deadline, entries)
             try:
-                check_host_key(client, entries, self.host, self.port, self.node)
+                try:
+                    check_host_key(client, entries, self.host, self.port, self.node)
+                except HostKeyUnknown:
+                    if not self._accept_new:
+                        raise
                 self._log_in(client, deadline)
                 client.set_keepalive(15)
                 return client
@@ -294,16 +306,6 @@ def open_client(host: str, port: int, deadline: float, entries: Sequence[hostkey
     except BaseException:
         client.close()
         raise
-
-
-def scan(host: str, port: int, timeout: float = 10.0) -> str:
-    """The key a server shows, as "ssh-ed25519 AAAA...", as ssh-keyscan(1) does: nobody has vouched for it. Raises
-    OSError, EOFError or SSHException where there is no SSH server."""
-    client = open_client(host, port, time.monotonic() + timeout)
-    try:
-        return hostkeys.text_of(client.get_remote_server_key().asbytes())
-    finally:
-        client.close()
 
 
 def _auth_hint(error: paramiko.AuthenticationException) -> str:

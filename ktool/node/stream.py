@@ -36,7 +36,7 @@ class ChannelStream:
     @property
     def dropped(self) -> bool:
         """Whether an idle stream cannot carry another request: it ended, or something came that nobody asked for."""
-        return self._channel.closed or self._channel.eof_received or self._channel.recv_ready()
+        return bool(self._channel.closed or self._channel.eof_received or self._channel.recv_ready())
 
     def recv(self, size: int) -> bytes:
         data = self._channel.recv(size)

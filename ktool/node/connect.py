@@ -1,0 +1,62 @@
+"""From a Node object to something that acts on it."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from ktool.api.obj import DOMAIN, Obj, annotations_of, name
+from ktool.node.base import NodeError, Runtime, Transport
+
+CONNECTION = f"{DOMAIN}/connection"
+IDENTITY = f"{DOMAIN}/identity"
+HOST_KEY = f"{DOMAIN}/host-key"
+
+
+def runtime_for(node: Obj, cluster: str) -> Runtime:
+    """The runtime that the Node's annotations describe; nothing is connected yet. Raises NodeError where they say
+    nothing we understand. Modules are imported here: a simulated node needs no SSH, and a local one neither."""
+    url = annotations_of(node).get(CONNECTION, "")
+    if url.startswith("simulated:"):
+        from ktool.node.simulated import from_url
+
+        return from_url(name(node), url)
+    transport = transport_for(node)
+    from ktool.node.podman import PodmanRuntime
+
+    return PodmanRuntime(transport, node=name(node), cluster=cluster)
+
+
+def transport_for(node: Obj, *, accept_new_host_key: bool = False) -> Transport:
+    """The transport alone, for `node add` and its checks. With `accept_new_host_key` a host key nobody has vouched for
+    is taken at its word; a changed one never is."""
+    url = annotations_of(node).get(CONNECTION, "")
+    if url.startswith("local:"):
+        from ktool.node.local import LocalTransport
+
+        return LocalTransport(name(node))
+    if not url.startswith("ssh:"):
+        message = f"node {name(node)} has no annotation {CONNECTION} with ssh://, local:// or simulated:// in it"
+        raise NodeError(name(node), "connect", message)
+    from ktool.node.ssh import SshTransport
+
+    annotations = annotations_of(node)
+    return SshTransport(
+        name(node),
+        identity=annotations.get(IDENTITY) or None,
+        host_key=annotations.get(HOST_KEY, ""),
+        accept_new_host_key=accept_new_host_key,
+        **_parse(name(node), url),
+    )
+
+
+def _parse(node: str, url: str) -> dict[str, Any]:
+    """ssh://[USER@]HOST[:PORT]; an IPv6 address stands in brackets (RFC 3986, section 3.2.2)."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 22
+    except ValueError as error:
+        raise NodeError(node, "connect", f"the connection {url!r} of node {node} is not understood: {error}") from None
+    if not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment or parts.password:
+        raise NodeError(node, "connect", f"the connection {url!r} of node {node} must be ssh://[USER@]HOST[:PORT]")
+    return {"host": parts.hostname, "port": port, "user": unquote(parts.username or "root")}
