@@ -58,14 +58,6 @@ class Progress:
         raise NotImplementedError
 
 
-class Quiet(Progress):
-    def update(self, lines: Sequence[str]) -> None:
-        """Nothing: the user asked for names or YAML only."""
-
-    def say(self, line: str) -> None:
-        """Nothing either."""
-
-
 class PlainProgress(Progress):
     """Lines in a pipe or CI: a line is printed when it was not among those printed last, once a second at most."""
 
@@ -118,12 +110,10 @@ class LiveProgress(Progress):
 
 
 @contextmanager
-def progress(*, quiet: bool = False, stream: TextIO | None = None) -> Iterator[Progress]:
-    """The way to tell progress that fits where stderr goes."""
+def progress(stream: TextIO | None = None) -> Iterator[Progress]:
+    """The way to tell progress that fits where the stream (stderr where none is given) goes."""
     stream = stream or sys.stderr
-    if quiet:
-        yield Quiet()
-    elif is_live(stream):
+    if is_live(stream):
         live = LiveProgress(stream)
         with live.live:
             yield live

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,8 +20,9 @@ from ktool.cli.render import Progress
 if TYPE_CHECKING:
     from ktool.client.base import Client
 
-UNREACHABLE_PATIENCE = 20.0
-"""Seconds to wait for pods on nodes that are not Ready, once nothing else is left to wait for."""
+PATIENCE = 20.0
+"""Seconds that a command which is the control plane itself waits for nodes that are not Ready and for pods that fit
+nowhere, once nothing else is left to wait for: nobody but itself could change that."""
 
 LEAST_IDLE = 4.0
 """Judging takes at most one part in five of the time: each round is followed by four times its length of listening.
@@ -30,7 +32,7 @@ A large rollout brings thousands of events, and this process may be the one that
 @dataclass
 class Waited:
     """What came of waiting. `failed`: reasons that waiting will not mend; `pending`: what was missing at the end of
-    the time; `unreachable`: the nodes that kept pods from running, with what is known about each."""
+    the time; `unreachable`: the nodes that kept pods from running (or from ending), with what is known about each."""
 
     done: list[Ref] = field(default_factory=list)
     failed: dict[Ref, str] = field(default_factory=dict)
@@ -47,7 +49,26 @@ class Waited:
         return TIMEOUT if self.pending else DONE
 
 
-def wait_for(client: Client, refs: Iterable[Ref], timeout: float, progress: Progress) -> Waited:
+class _Patience:
+    """Runs out when the same sort of trouble has been all that is left for so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._since = seconds, 0.0
+
+    def is_over(self, trouble: bool) -> bool:
+        if not trouble:
+            self._since = 0.0
+            return False
+        self._since = self._since or time.monotonic()
+        return time.monotonic() - self._since >= self._seconds
+
+
+# --- as desired --------------------------------------------------------------------------------------------------
+
+
+def wait_for(
+    client: Client, refs: Iterable[Ref], timeout: float, progress: Progress, patience: float = math.inf
+) -> Waited:
     """Wait until every object is as desired or has certainly failed, `timeout` seconds at most (0: for ever).
 
     Kinds without a progress of their own are as desired as soon as they are stored."""
@@ -55,52 +76,52 @@ def wait_for(client: Client, refs: Iterable[Ref], timeout: float, progress: Prog
     if not refs:
         return Waited()
     with Follower(client, scopes(refs)) as follower:
-        return _Wait(follower, refs, timeout, progress).run()
+        return _Wait(follower, refs, timeout, progress, patience).run()
 
 
 class _Wait:
-    def __init__(self, follower: Follower, refs: list[Ref], timeout: float, progress: Progress) -> None:
+    def __init__(
+        self, follower: Follower, refs: list[Ref], timeout: float, progress: Progress, patience: float
+    ) -> None:
         self.follower, self.progress = follower, progress
         self.world = follower.world
-        self.end = time.monotonic() + timeout if timeout else None
+        self.end = time.monotonic() + timeout if timeout else math.inf
         self.open = dict.fromkeys(refs, "")
         self.result = Waited(world=follower.world)
-        self.stuck_since = 0.0
+        self.patience = _Patience(patience)
 
     def run(self) -> Waited:
+        first = True
         while True:
             began = time.monotonic()
-            self._judge()
-            if not self.open or self._nodes_are_gone():
+            self._judge(first)
+            first = False
+            if not self.open or self._is_hopeless() or time.monotonic() >= self.end:
                 break
-            if self.end is not None and time.monotonic() >= self.end:
-                break
-            if not self._listen((time.monotonic() - began) * LEAST_IDLE):
-                break
+            self._listen((time.monotonic() - began) * LEAST_IDLE)
         self.result.pending = {ref: text for ref, text in self.open.items() if ref not in self.result.failed}
         return self.result
 
-    def _judge(self) -> None:
+    def _judge(self, first: bool) -> None:
         """Ask every object that is not done yet; a failed one may still mend while others are waited for."""
+        failed = self.result.failed
         for ref in list(self.open):
             standing = self._standing(ref)
             self.open[ref] = standing.message
+            if standing.failed:
+                if failed.get(ref) != standing.failed and len(self.open) > 1:
+                    self.progress.say(f"{shown(ref)}: {standing.failed}")
+                failed[ref] = standing.failed
+                continue
+            failed.pop(ref, None)
             if standing.done:
                 del self.open[ref]
-                self.result.failed.pop(ref, None)
                 self.result.done.append(ref)
-            elif standing.failed:
-                if self.result.failed.get(ref) != standing.failed:
-                    self.progress.say(f"{shown(ref)}: {standing.failed}")
-                self.result.failed[ref] = standing.failed
-            else:
-                self.result.failed.pop(ref, None)
-        lines = [text for text in self.open.values() if text]
-        if self.progress.detailed:
-            lines += [pod_line(pod) for ref in self.open for pod in pods_of(self.world, ref) if not settled(pod)][:10]
-        self.progress.update(lines)
-        if all(ref in self.result.failed for ref in self.open):
+                if standing.message and not first:
+                    self.progress.say(standing.message)
+        if all(ref in failed for ref in self.open):
             self.open = {}
+        self.progress.update(self._lines())
 
     def _standing(self, ref: Ref) -> Standing:
         obj = self.world.get(ref)
@@ -110,33 +131,44 @@ class _Wait:
         assert judge is not None
         return judge(obj, self.world)
 
-    def _listen(self, at_least: float) -> bool:
-        """Take in news; for `at_least` seconds if there is any. False where the time is over."""
-        timeout = 1.0 if self.end is None else min(1.0, max(0.0, self.end - time.monotonic()))
-        if self.follower.changes(timeout):
+    def _lines(self) -> list[str]:
+        lines = [text for text in self.open.values() if text]
+        if self.progress.detailed:
+            lines += [pod_line(pod) for pod in self._waiting()][:10]
+        return lines
+
+    def _waiting(self) -> list[Obj]:
+        return [pod for ref in self.open for pod in pods_of(self.world, ref) if not settled(pod)]
+
+    def _listen(self, at_least: float) -> None:
+        """Take in news; for `at_least` seconds if there is any."""
+        if self.follower.changes(min(1.0, max(0.0, self.end - time.monotonic()))):
             until = time.monotonic() + min(at_least, 0.5)
             while (left := until - time.monotonic()) > 0:
                 self.follower.changes(left)
-        return True
 
-    def _nodes_are_gone(self) -> bool:
-        """Whether all that is left waits for nodes that are not Ready, for longer than patience goes."""
-        waiting = [pod for ref in self.open for pod in pods_of(self.world, ref) if not settled(pod)]
-        nodes = {str(get(pod, "spec", "nodeName", default="")) for pod in waiting}
-        bad = {node: why for node in nodes if (why := not_ready(self.world, node))}
-        if not nodes or set(bad) != nodes:
-            self.stuck_since = 0.0
-            return False
-        self.stuck_since = self.stuck_since or time.monotonic()
-        if time.monotonic() - self.stuck_since < UNREACHABLE_PATIENCE:
+    def _is_hopeless(self) -> bool:
+        """Whether every pod that is left is on a node that takes no orders or fits nowhere, for too long."""
+        waiting = self._waiting()
+        bad = {node: why for pod in waiting if (why := not_ready(self.world, node := node_of(pod)))}
+        homeless = [pod for pod in waiting if not node_of(pod) and unschedulable(pod)]
+        stuck = sum(node_of(pod) in bad for pod in waiting) + len(homeless)
+        if not self.patience.is_over(bool(waiting) and stuck == len(waiting)):
             return False
         self.result.unreachable = bad
+        for ref in self.open:
+            for pod in pods_of(self.world, ref):
+                if pod in homeless:
+                    self.result.failed.setdefault(ref, f"pod {name(pod)}: {unschedulable(pod)}")
         return True
 
 
 def shown(ref: Ref) -> str:
     """As output names it: `deployment.apps/web`."""
     return REGISTRY[ref.kind].display(ref.name)
+
+
+# --- about pods and nodes ------------------------------------------------------------------------------------------
 
 
 def pods_of(world: World, ref: Ref) -> list[Obj]:
@@ -147,14 +179,33 @@ def pods_of(world: World, ref: Ref) -> list[Obj]:
     return [found for found in (obj, *below(world, uid(obj))) if found.get("kind") == "Pod"]
 
 
+def node_of(pod: Obj) -> str:
+    return str(get(pod, "spec", "nodeName", default=""))
+
+
 def settled(pod: Obj) -> bool:
     """Whether nobody waits for this pod."""
     return is_true(pod, "Ready") or get(pod, "status", "phase") == "Succeeded"
 
 
+def unschedulable(pod: Obj) -> str:
+    """Why no node takes the pod, as the scheduler says; "" where it does not say so."""
+    scheduled = condition(pod, "PodScheduled") or {}
+    return str(scheduled.get("message") or "fits on no node") if scheduled.get("status") == "False" else ""
+
+
+def not_ready(world: World, node: str) -> str:
+    """Why a node takes no orders; "" where it does, or is not known."""
+    found = world.get(Ref("Node", "", node)) if node else None
+    ready = condition(found, "Ready") if found else None
+    if ready is None or ready.get("status") == "True":
+        return ""
+    return str(ready.get("message") or ready.get("reason") or "not Ready")
+
+
 def pod_line(pod: Obj) -> str:
     """Which pod, where, and which step it is at."""
-    on = get(pod, "spec", "nodeName", default="")
+    on = node_of(pod)
     return f"  pod {name(pod)}{f' on {on}' if on else ''}: {pod_step(pod)}"
 
 
@@ -162,52 +213,44 @@ def pod_step(pod: Obj) -> str:
     """The step a pod is at, in one short phrase: its first container that waits, or its phase."""
     if deleting(pod):
         return "ending"
-    for status in (
-        *get(pod, "status", "initContainerStatuses", default=()),
-        *get(pod, "status", "containerStatuses", default=()),
-    ):
-        if waiting := get(status, "state", "waiting", default={}):
-            return f"{status['name']}: {waiting.get('message') or waiting.get('reason') or 'waiting'}"
-    scheduled = condition(pod, "PodScheduled") or {}
-    if scheduled.get("status") == "False":
-        return str(scheduled.get("message") or "waits for a node")
-    return str(get(pod, "status", "phase", default="Pending"))
-
-
-def not_ready(world: World, node: str) -> str:
-    """Why a node takes no orders; "" where it does, or is not known."""
-    found = world.get(Ref("Node", "", node)) if node else None
-    if found is None:
-        return ""
-    ready = condition(found, "Ready")
-    if ready is None or ready.get("status") == "True":
-        return ""
-    return str(ready.get("message") or ready.get("reason") or "not Ready")
+    for group in ("initContainerStatuses", "containerStatuses"):
+        for status in get(pod, "status", group, default=()):
+            if waiting := get(status, "state", "waiting", default={}):
+                return f"{status['name']}: {waiting.get('message') or waiting.get('reason') or 'waiting'}"
+    return unschedulable(pod) or str(get(pod, "status", "phase", default="Pending"))
 
 
 # --- gone --------------------------------------------------------------------------------------------------------
 
 
 def wait_gone(
-    client: Client, targets: Mapping[Ref, str], timeout: float, progress: Progress, *, dependents: bool
-) -> list[Ref]:
-    """Wait until these very objects (by uid) are gone, `timeout` seconds at most (0: for ever); what is left then.
+    client: Client,
+    targets: Mapping[Ref, str],
+    timeout: float,
+    progress: Progress,
+    *,
+    dependents: bool,
+    patience: float = math.inf,
+) -> Waited:
+    """Wait until these very objects (by uid) are gone, `timeout` seconds at most (0: for ever).
 
     `dependents`: also what they own, at any depth. A command that is the control plane itself has to stay for that."""
     watched = scopes(targets)
     for ref in targets:
         if ref.kind == "Namespace" and ("Pod", ref.name) not in watched:
-            watched.append(("Pod", ref.name))
-    end = time.monotonic() + timeout if timeout else None
+            watched += [("Pod", ref.name), ("Node", None)]
+    end = time.monotonic() + timeout if timeout else math.inf
+    patient = _Patience(patience)
     with Follower(client, watched) as follower:
-        doomed = set(targets.values())
+        world, doomed = follower.world, set(targets.values())
         while True:
-            left = _left(follower.world, targets, doomed if dependents else set())
-            remaining = None if end is None else end - time.monotonic()
-            if not left or (remaining is not None and remaining <= 0):
-                return left
-            progress.update([_ending(follower.world, ref) for ref in left])
-            follower.changes(remaining)
+            left = _left(world, targets, doomed if dependents else set())
+            bad = _kept_by(world, left)
+            if not left or time.monotonic() >= end or patient.is_over(bool(bad)):
+                pending = {ref: _ending(world, ref) for ref in left}
+                return Waited(pending=pending, unreachable=bad, world=world)
+            progress.update([_ending(world, ref) for ref in left])
+            follower.changes(min(1.0, max(0.0, end - time.monotonic())))
 
 
 def _left(world: World, targets: Mapping[Ref, str], doomed: set[str]) -> list[Ref]:
@@ -224,12 +267,21 @@ def _left(world: World, targets: Mapping[Ref, str], doomed: set[str]) -> list[Re
     return left + sorted(seen - set(left))
 
 
+def _kept_by(world: World, left: list[Ref]) -> dict[str, str]:
+    """The nodes that keep pods from ending, if nothing but such pods and their owners is left."""
+    pods = [obj for ref in left if ref.kind == "Pod" and (obj := world.get(ref)) is not None]
+    for ref in left:
+        if ref.kind == "Namespace":
+            pods += world.list("Pod", ref.name)
+    bad = {node_of(pod): not_ready(world, node_of(pod)) for pod in pods}
+    return bad if pods and all(bad.values()) else {}
+
+
 def _ending(world: World, ref: Ref) -> str:
     obj = world.get(ref)
     if obj is None:
-        return ""
-    on = get(obj, "spec", "nodeName") if ref.kind == "Pod" else ""
+        return f"{shown(ref)} is gone"
     if ref.kind == "Namespace":
         return f"{shown(ref)} is ending, {len(world.list('Pod', name(obj)))} pods left"
-    word = "is ending" if deleting(obj) else "waits for its turn"
-    return f"{shown(ref)} {word}{f' on {on}' if on else ''}"
+    on = f" on {node_of(obj)}" if ref.kind == "Pod" and node_of(obj) else ""
+    return f"{shown(ref)} {'is ending' if deleting(obj) else 'waits for its turn'}{on}"

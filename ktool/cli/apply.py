@@ -1,0 +1,113 @@
+"""`ktool apply`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ktool.api.errors import ApiError, is_not_found
+from ktool.api.ref import Ref
+from ktool.cli import errors, names, options, output
+from ktool.cli.command import Verb, examples, session, settings, verbs
+from ktool.cli.converge import converge
+from ktool.cli.durations import seconds
+from ktool.cli.errors import UsageError
+from ktool.cli.manifests import Manifest, load, refused
+from ktool.client.base import Applied
+
+if TYPE_CHECKING:
+    from ktool.client.base import Client
+
+app = verbs()
+
+EXAMPLES = """
+ktool apply -f manifests/guestbook        # a folder
+ktool apply -f web.yaml -f settings.yaml
+ktool apply -f . -R --dry-run=server      # what would happen
+cat web.yaml | ktool apply -f -
+"""
+
+SUFFIX = {"none": "", "client": " (dry run)", "server": " (server dry run)"}
+
+
+@app.command(cls=Verb, epilog=examples(EXAMPLES))
+def apply(
+    ctx: typer.Context,
+    files: options.Files = None,
+    recursive: options.Recursive = False,
+    dry_run: options.DryRun = "none",
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until all is as desired (without a server that is always so).")
+    ] = False,
+    timeout: options.Timeout = "10m",
+    strict: Annotated[bool, typer.Option("--strict", help="Fields that ktool does not act on are errors.")] = False,
+    output_format: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="name, yaml or json.")] = "",
+) -> int:
+    """Make the cluster match manifests.
+
+    Each object is created, or changed by the difference between this manifest, the one applied last and the live
+    object. All of them change or none: with one mistake anywhere nothing is applied.
+    """
+    form = output.parse(output_format, only=("name", "yaml", "json"))
+    options.dry_run(dry_run)
+    patience = seconds(timeout, "--timeout")
+    if not files:
+        raise UsageError("must specify what to apply: -f FILE, -f DIR or -f -")
+    names.kinds()
+    chosen = settings(ctx)
+    manifests = load(
+        files, namespace=chosen.namespace, namespace_chosen=bool(chosen.chosen_namespace), recursive=recursive
+    )
+    _refuse_generated(manifests)
+    with session(ctx, act=dry_run == "none") as opened:
+        applied = _apply(opened.client, manifests, dry_run, strict)
+        _show(applied, form, SUFFIX[dry_run])
+        if dry_run != "none":
+            return errors.DONE
+        return converge(opened, [one.ref for one in applied], wait=wait, timeout=patience)
+
+
+def _refuse_generated(manifests: Sequence[Manifest]) -> None:
+    for manifest in manifests:
+        if not manifest.obj["metadata"].get("name"):
+            raise errors.CliError(
+                manifest.error("cannot use generateName with apply; use create", "metadata.generateName")
+            )
+
+
+def _apply(client: Client, manifests: Sequence[Manifest], dry_run: str, strict: bool) -> list[Applied]:
+    if dry_run == "client":
+        return [_would_be(client, manifest) for manifest in manifests]
+    try:
+        return client.apply([manifest.obj for manifest in manifests], dry_run=dry_run == "server", strict=strict)
+    except ApiError as error:
+        placed = refused(manifests, error.causes, "nothing was applied")
+        if placed is None:
+            raise
+        raise placed from None
+
+
+def _would_be(client: Client, manifest: Manifest) -> Applied:
+    """What a client can tell without the server's merge: whether the object is there, as kubectl does."""
+    ref = Ref.of(manifest.obj)
+    try:
+        client.get(ref)
+    except ApiError as error:
+        if not is_not_found(error):
+            raise
+        return Applied(ref, "created", manifest.obj)
+    return Applied(ref, "configured", manifest.obj)
+
+
+def _show(applied: Sequence[Applied], form: output.Output, suffix: str) -> None:
+    for one in applied:
+        for warning in one.warnings:
+            errors.warn(f"{output.shown(one.obj)}: {warning}")
+    if form.format:
+        sys.stdout.write(form.text([one.obj for one in applied], listed=len(applied) > 1))
+    else:
+        print("\n".join(f"{output.shown(one.obj)} {one.outcome}{suffix}" for one in applied))
+    sys.stdout.flush()

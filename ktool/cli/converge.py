@@ -1,0 +1,102 @@
+"""What a changing command does after the change: wait, tell how it goes, and say why where it does not work out."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, TextIO
+
+from ktool.api.errors import ApiError
+from ktool.api.obj import Obj, get, name
+from ktool.api.ref import Ref
+from ktool.cli import errors, render
+from ktool.cli.wait import PATIENCE, Waited, pods_of, settled, shown, wait_for, wait_gone
+
+if TYPE_CHECKING:
+    from ktool.app import Session
+    from ktool.client.base import Client
+
+LOG_LINES = 5
+MOST_PODS = 3
+
+
+def converge(session: Session, refs: Iterable[Ref], *, wait: bool, timeout: float, stream: TextIO | None = None) -> int:
+    """Wait until the objects are as desired, where the user asked for it or where this process is the control plane.
+    The exit code, after everything was said: progress on `stream` (stderr where none is given), errors on stderr."""
+    if not (wait or session.acting):
+        return errors.DONE
+    patience = PATIENCE if session.acting else math.inf
+    with render.progress(stream) as progress:
+        waited = wait_for(session.client, refs, timeout, progress, patience)
+    if waited.exit_code != errors.DONE:
+        _explain(session.client, waited, timeout)
+    return waited.exit_code
+
+
+def end(session: Session, targets: Mapping[Ref, str], *, timeout: float, dependents: bool) -> int:
+    """Wait until these objects (by uid) are gone. The exit code, after everything was said."""
+    patience = PATIENCE if session.acting else math.inf
+    with render.progress() as progress:
+        waited = wait_gone(session.client, targets, timeout, progress, dependents=dependents, patience=patience)
+    if waited.exit_code != errors.DONE:
+        _explain(session.client, waited, timeout)
+    return waited.exit_code
+
+
+def _explain(client: Client, waited: Waited, timeout: float) -> None:
+    for ref, reason in waited.failed.items():
+        _say(f"error: {shown(ref)}: {reason}")
+        _show_logs(client, waited, ref)
+    for ref, missing in waited.pending.items():
+        if waited.unreachable:
+            _say(f"error: {shown(ref)}: {missing}")
+        else:
+            _say(f"error: timed out after {timeout:g}s waiting for {shown(ref)}: {missing}")
+            _show_logs(client, waited, ref)
+    for node, reason in sorted(waited.unreachable.items()):
+        _say(f"error: node {node} cannot be used: {reason}")
+
+
+def _show_logs(client: Client, waited: Waited, ref: Ref) -> None:
+    """The last lines of the containers that do not work, of a few pods: most often they hold the reason."""
+    shown_pods = 0
+    for pod in pods_of(waited.world, ref):
+        sick = [] if settled(pod) else list(_ended_containers(pod))
+        if not sick or shown_pods >= MOST_PODS:
+            continue
+        shown_pods += 1
+        for container, previous, exit_status in sick:
+            lines = _tail(client, pod, container, previous)
+            end = ", its last lines:" if lines else ""
+            _say(f"  pod {name(pod)}, container {container}: exit code {exit_status}{end}")
+            for line in lines:
+                _say(f"    {line}")
+
+
+def _ended_containers(pod: Obj) -> Iterable[tuple[str, bool, int]]:
+    """Containers that ended with an error: name, whether another one runs in its place by now, exit code."""
+    for group in ("initContainerStatuses", "containerStatuses"):
+        for status in get(pod, "status", group, default=()):
+            ended = get(status, "state", "terminated", default={})
+            before = get(status, "lastState", "terminated", default={})
+            if ended.get("exitCode"):
+                yield status["name"], False, ended["exitCode"]
+            elif before.get("exitCode"):
+                yield status["name"], bool(get(status, "state", "running")), before["exitCode"]
+
+
+def _tail(client: Client, pod: Obj, container: str, previous: bool) -> list[str]:
+    from ktool.client.base import ClientError, LogRequest
+    from ktool.node.base import NodeError
+
+    request = LogRequest(container=container, previous=previous, tail=LOG_LINES)
+    try:
+        data = b"".join(client.logs(Ref.of(pod), request))
+    except (ApiError, ClientError, NodeError):  # The reason was said already; logs are an extra.
+        return []
+    return data.decode(errors="replace").splitlines()[-LOG_LINES:]
+
+
+def _say(line: str) -> None:
+    print(render.safe(line), file=sys.stderr)
