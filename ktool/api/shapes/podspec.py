@@ -187,9 +187,9 @@ def default_pod_spec(spec: Obj) -> Obj:
             after = [default_container(container, host_network) for container in before]
             if any(new is not old for new, old in zip(after, before, strict=True)):
                 changes[member] = after
-    account, old_name = spec.get("serviceAccountName"), spec.get("serviceAccount")
-    if account != old_name:
-        changes["serviceAccountName"] = changes["serviceAccount"] = account or old_name
+    account = spec.get("serviceAccountName") or spec.get("serviceAccount")
+    if account and not account == spec.get("serviceAccountName") == spec.get("serviceAccount"):
+        changes["serviceAccountName"] = changes["serviceAccount"] = account
     return {**spec, **changes} if changes else spec
 
 
