@@ -91,6 +91,10 @@ class Runtime(Protocol):
         """Say who acts: the node keeps the highest token it has seen of its cluster and refuses a lower one, and
         another cluster. Raises NodeError with a sentence that says who holds the node."""
 
+    def release(self) -> None:
+        """Leave the machine as it was before it became a node of ours: no network, routes or owner. Its pods must be
+        gone. Raises NodeError."""
+
     def observe(self) -> NodeFacts: ...
 
     def perform(self, action: NodeAction) -> Outcome:

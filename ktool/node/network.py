@@ -95,3 +95,12 @@ def set_routes(transport: Transport, settled: Settled, routes: Sequence[tuple[st
     errors = [line for line in errors if "No such process" not in line]
     if errors:
         raise NodeError(transport.node, "SetRoutes", f"routes on {transport.node}: {'; '.join(errors)}")
+
+
+def remove(api: PodmanApi, transport: Transport, cluster: str, settled: Settled) -> None:
+    """Remove our network, rule and routes; a network of another cluster stays. Raises Refused while pods use it."""
+    set_routes(transport, settled, ())
+    existing = find(api)
+    if existing is not None and (existing.get("labels") or {}).get(CLUSTER_LABEL) == cluster:
+        api.delete(f"networks/{NAME}")
+        transport.run(["nft", "-f", "-"], stdin=b"add table ip ktool\ndelete table ip ktool\n", timeout=15)

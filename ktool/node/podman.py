@@ -16,6 +16,9 @@ from ktool.node.podmanapi import ApiStream, PodmanApi, Refused
 SETTLED_FOR = 30.0
 """Seconds for which routes, volumes and the network are believed to be as they were, unless we changed them."""
 
+_ENDS = ("died", "oom", "restart")
+"""Events after which a container is to be asked how it ended."""
+
 
 class PodmanRuntime:
     """Runtime of base.Runtime. It lives as long as its transport's connection."""
@@ -32,6 +35,8 @@ class PodmanRuntime:
         self._seen: dict[str, tuple[tuple[Any, ...], dict[str, Any] | None]] = {}
         self._ended: set[str] = set()
         self._events: ApiStream | None = None
+        self._listener: Callable[[], None] | None = None
+        self._closed = False
         self._hands = execute.Hands(self._api, transport, cluster, self._read_settled, self._unsettle)
 
     def info(self) -> NodeInfo:
@@ -45,6 +50,17 @@ class PodmanRuntime:
     def claim(self, cluster: str, token: int) -> None:
         fence.claim(self._transport, cluster, token)
 
+    def release(self) -> None:
+        """Leave the machine as it was before it became our node: no network, rules, routes or owner of ours. Its pods
+        must be gone. Raises NodeError where something is in the way."""
+        try:
+            network.remove(self._api, self._transport, self.cluster, self._read_settled())
+        except Refused as refused:
+            raise NodeError(self.node, "release", f"Podman on {self.node}: {refused.message}") from None
+        finally:
+            self._unsettle()
+        fence.release(self._transport, self.cluster)
+
     def perform(self, action: NodeAction) -> Outcome:
         return execute.perform(self._hands, action)
 
@@ -52,6 +68,8 @@ class PodmanRuntime:
 
     def observe(self) -> NodeFacts:
         """All facts; about two small calls where nothing ended since the last time."""
+        if self._listener is not None and self._events is None:
+            self.listen(self._listener)
         ended = self._take_ended()
         try:
             filters = facts.label_filter(self.cluster)
@@ -129,7 +147,9 @@ class PodmanRuntime:
             self._settled = None
 
     def listen(self, changed: Callable[[], None]) -> None:
-        """As base.Runtime has it. When the stream of events ends, `changed` is called once more; listen again then."""
+        """As base.Runtime has it. Where the stream of events ends (Podman's service was restarted), `changed` is called
+        once more, and the next observation listens again."""
+        self._listener = changed
         stream = self._api.stream("GET", "events", stream=True, filters=facts.label_filter(self.cluster))
         self._events = stream
         thread = threading.Thread(target=self._follow, args=(stream, changed), name=f"events-{self.node}", daemon=True)
@@ -141,13 +161,14 @@ class PodmanRuntime:
                 event = json.loads(line)
             except ValueError:
                 continue
-            if event.get("status") in ("died", "oom", "restart") or event.get("Action") in ("died", "oom", "restart"):
+            if event.get("status") in _ENDS or event.get("Action") in _ENDS:
                 with self._lock:
                     self._ended.add(str((event.get("Actor") or {}).get("ID", "")))
             changed()
         self._events = None
         stream.close()
-        changed()
+        if not self._closed:
+            changed()
 
     # --- reaching into containers ------------------------------------------------------------------------------------
 
@@ -158,5 +179,6 @@ class PodmanRuntime:
         return containerio.PodmanExec(self._api, self._transport, container_id, argv, stdin=stdin, tty=tty)
 
     def close(self) -> None:
+        self._closed = True
         self._api.close()
         self._transport.close()
