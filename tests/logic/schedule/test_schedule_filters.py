@@ -39,6 +39,7 @@ WEB = {"app": "web"}
         pytest.param(["k=v:NoSchedule"], [{"key": "k", "value": "w"}], False, id="other-value"),
         pytest.param(["k=v:NoSchedule"], [{"key": "j", "value": "v"}], False, id="other-key"),
         pytest.param(["k=v:NoSchedule"], [{"key": "k", "operator": "Exists"}], True, id="exists"),
+        pytest.param(["k=v:NoSchedule"], [{"operator": "Equal", "value": "v"}], False, id="equal-needs-a-key"),
         pytest.param(["k:NoSchedule"], [{"key": "k"}], True, id="empty-value-equals-empty"),
         pytest.param(["k=v:NoSchedule"], [{"operator": "Exists"}], True, id="exists-without-key-is-everything"),
         pytest.param(
@@ -369,6 +370,19 @@ def test_pods_placed_in_the_same_call_keep_each_other_away() -> None:
     taken, *others = where([loner, pod("b"), pod("c")], nodes)
     zone = taken[0]
     assert all(place[0] != zone for place in others)
+
+
+def test_what_was_placed_between_two_pods_of_a_kind_counts_for_the_second() -> None:
+    quiet = apart(term(app="loud"))
+    waiting = [
+        pod("1", labels={"app": "loud"}),
+        pod("2", affinity=quiet),
+        pod("3", labels={"app": "loud"}, nodeSelector={HOST: "c"}),
+        pod("4", affinity=quiet, nodeSelector={HOST: "c"}),
+        pod("5", affinity=quiet),
+    ]
+    placed = where(waiting, [node("a"), node("b"), node("c")])
+    assert placed[:3] == ["a", "b", "c"] and "anti-affinity" in placed[3] and placed[4] == "b"
 
 
 def test_a_group_that_wants_to_be_together_starts_one_and_follows_it() -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from schedule_objects import ZONE, apart, expression, node, pod, prefer, prefer_nodes, spread, term, where
+from schedule_objects import ZONE, apart, expression, near, node, pod, prefer, prefer_nodes, spread, term, where
 
 from ktool.logic.schedule import place
 
@@ -28,7 +28,7 @@ GPU = {"matchExpressions": [expression("gpu", "Exists")]}
         pytest.param(
             pod(cpu="1", memory="1Gi"),
             [node("a", cpu="8", memory="8Gi"), node("b", cpu="8", memory="8Gi")],
-            [pod("o", on="a", cpu="4"), pod("q", on="b", cpu="2", memory="2Gi")], "b", id="balanced",
+            [pod("o", on="a", cpu="4", memory="1Mi"), pod("q", on="b", cpu="2", memory="2200Mi")], "b", id="balanced",
         ),
         pytest.param(pod(), [node("a", taints=["k:PreferNoSchedule"]), node("b")], [], "b", id="prefer-no-schedule"),
         pytest.param(
@@ -78,6 +78,10 @@ GPU = {"matchExpressions": [expression("gpu", "Exists")]}
             "b", id="a-running-pod-wishes-to-be-alone",
         ),
         pytest.param(
+            pod(labels=WEB), TWO, [pod("o", on="a"), pod("d", on="b", affinity=near(term()))], "b",
+            id="a-running-pod-that-needed-company",
+        ),
+        pytest.param(
             pod(owner="rs"), [node("a"), node("b", cpu="2")],
             [pod("o", on="a", owner="rs", cpu="1m", memory="1Mi")], "b", id="replicas-spread-by-default",
         ),
@@ -99,6 +103,12 @@ GPU = {"matchExpressions": [expression("gpu", "Exists")]}
             pod(labels=WEB, topologySpreadConstraints=[spread(ZONE, when="ScheduleAnyway")]),
             [node("a"), node("b", zone="y"), node("c", zone="z")], [pod("o", on="b"), pod("q", on="c")], "b",
             id="schedule-anyway-puts-nodes-without-the-label-last",
+        ),
+        pytest.param(
+            pod(labels=WEB, topologySpreadConstraints=[spread(ZONE, when="ScheduleAnyway")]),
+            [node("a"), node("b", zone="y"), node("c", zone="z")],
+            [pod("w", on="b", labels=WEB), *(pod(f"w{number}", on="c", labels=WEB) for number in range(3))], "b",
+            id="schedule-anyway-prefers-a-fuller-domain-to-none",
         ),
     ],
 )  # fmt: skip
