@@ -9,10 +9,8 @@ Source: kubernetes.io/docs/concepts/architecture/garbage-collection.
 
 from __future__ import annotations
 
-from collections.abc import Container
-
 from ktool.api.action import Action, Delete, Patch
-from ktool.api.kind import REGISTRY
+from ktool.api.kind import REGISTRY, Kinds
 from ktool.api.obj import Obj, deleting, meta, name, namespace, uid
 from ktool.api.ref import Ref
 from ktool.api.world import World
@@ -42,7 +40,7 @@ def orphaned_by(gone: Obj, world: World) -> list[Ref]:
     return found
 
 
-def plan(obj: Obj, world: World, kinds: Container[str] = REGISTRY) -> tuple[Action, ...]:
+def plan(obj: Obj, world: World, kinds: Kinds = REGISTRY) -> tuple[Action, ...]:
     """What the garbage collector does for one object as it is now; nothing, for nearly all of them. `kinds` are the
     names of the kinds that `world` would hold: an owner of any other kind is taken to exist."""
     if not deleting(obj):
@@ -61,7 +59,7 @@ def empty(within: Obj, world: World) -> tuple[Action, ...]:
     return (Patch(Ref.of(within), {"spec": {"finalizers": []}}, uid(within)),)
 
 
-def _by_owners(obj: Obj, world: World, kinds: Container[str]) -> tuple[Action, ...]:
+def _by_owners(obj: Obj, world: World, kinds: Kinds) -> tuple[Action, ...]:
     """Delete what has no owner left; where some are left, forget the others."""
     references = meta(obj).get("ownerReferences")
     if not references:
@@ -80,7 +78,7 @@ def _by_owners(obj: Obj, world: World, kinds: Container[str]) -> tuple[Action, .
     return (delete,)
 
 
-def _foreground(owner: Obj, world: World, kinds: Container[str]) -> tuple[Action, ...]:
+def _foreground(owner: Obj, world: World, kinds: Kinds) -> tuple[Action, ...]:
     dependents = world.owned(uid(owner))
     if not any(_blocks(dependent, owner) for dependent in dependents):
         left = [word for word in meta(owner)["finalizers"] if word != FOREGROUND]
@@ -95,7 +93,7 @@ def _blocks(dependent: Obj, owner: Obj) -> bool:
     return any(r.get("uid") == uid(owner) and r.get("blockOwnerDeletion") for r in references)
 
 
-def _state(reference: Obj, dependent: Obj, world: World, kinds: Container[str]) -> str:
+def _state(reference: Obj, dependent: Obj, world: World, kinds: Kinds) -> str:
     if reference.get("kind") not in kinds:
         return _SOLID
     owner = _owner(reference, dependent, world)

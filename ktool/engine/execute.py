@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from ktool.api.action import Action, Bind, Create, Delete, Emit, Patch, Status, Update
 from ktool.api.errors import ApiError, conflict, invalid, is_already_exists, is_conflict, is_not_found
@@ -146,7 +147,7 @@ class Batch:
         return events.event_ref(action.ref, action.reason, action.message, self._component, action.uid)
 
 
-_HANDLERS = {
+_HANDLERS: dict[type, Callable[[Batch, Any], None]] = {
     Create: Batch._create,
     Update: Batch._update,
     Patch: Batch._patch,

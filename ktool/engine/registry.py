@@ -28,6 +28,9 @@ from ktool.store.store import Store
 
 _PRUNE_SECONDS = 60.0
 
+Outcomes = list[ApiError | None]
+"""One for each action: None, or why it was refused."""
+
 
 def _new_uid() -> str:
     return str(uuid.uuid4())
@@ -164,7 +167,7 @@ class Registry:
         with self.verbs(dry_run) as verbs:
             return verbs.delete(kind, ref, DeleteOptions(grace, propagation, uid))
 
-    def execute(self, actions: Iterable[Action], *, component: str) -> list[ApiError | None]:
+    def execute(self, actions: Iterable[Action], *, component: str) -> Outcomes:
         """Carry out what planners ask for, in one transaction. The answer has one entry for each action: None where it
         was done or there was nothing to do, else why it was refused; the others are not affected.
 

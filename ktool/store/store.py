@@ -38,6 +38,7 @@ class Store:
     def __init__(self, where: str | os.PathLike[str], *, keep: int = 10_000, backlog: int = 20_000) -> None:
         self._keep, self._backlog = keep, backlog
         self._writer = threading.Lock()
+        self._writing = 0
         self._hub = Hub()
         self._engine, self.where = connect(where)
         self._rows = Rows(self.where)
@@ -79,18 +80,27 @@ class Store:
     def transaction(self) -> Iterator[Transaction]:
         """All or nothing: an exception inside undoes everything. One at a time in this process, and SQLite's own lock
         makes it one at a time among processes. Watchers have the changes when this returns."""
+        if self._writing == threading.get_ident():
+            raise RuntimeError("a transaction was begun inside another one of the same thread")
         with self._writer, self._plainly(), self._connected(writes=True) as connection:
-            with connection.begin():
-                head = self._rows.head(connection)
-                if self._hub:
-                    self._deliver(connection, head)
-                transaction = Transaction(connection, head, self._rows.many, self._rows.scan)
-                yield transaction
-                changes = transaction.flush()
-                if changes and changes[-1].rv - self._floor > self._keep + self._keep // 10:
-                    self._compact(connection, changes[-1].rv - self._keep)
-            self._rows.remember(changes)
-            self._hub.publish(changes)
+            self._writing = threading.get_ident()
+            try:
+                yield from self._transacted(connection)
+            finally:
+                self._writing = 0
+
+    def _transacted(self, connection: Connection) -> Iterator[Transaction]:
+        with connection.begin():
+            head = self._rows.head(connection)
+            if self._hub:
+                self._deliver(connection, head)
+            transaction = Transaction(connection, head, self._rows.many, self._rows.scan)
+            yield transaction
+            changes = transaction.flush()
+            if changes and changes[-1].rv - self._floor > self._keep + self._keep // 10:
+                self._compact(connection, changes[-1].rv - self._keep)
+        self._rows.remember(changes)
+        self._hub.publish(changes)
 
     def _compact(self, connection: Connection, upto: int) -> None:
         """Forget the history up to a revision, but for what is still current. It costs what was written since the

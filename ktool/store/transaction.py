@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
@@ -77,7 +77,7 @@ class Transaction:
                     found[key] = write.change.obj
         return [found[key] for key in sorted(found)]
 
-    def oldest(self, prefix: str, limit: int) -> list[str]:
+    def oldest(self, prefix: str, limit: int) -> Sequence[str]:
         """The keys under `prefix` whose last write is longest ago, of those that this transaction has not touched."""
         statement = select(OBJECTS.c.key).where(*in_prefix(OBJECTS.c.key, prefix)).order_by(OBJECTS.c.rv).limit(limit)
         return [key for key in self._connection.execute(statement).scalars() if key not in self._last]
@@ -150,7 +150,7 @@ class Transaction:
 
     # --- ending
 
-    def flush(self) -> list[Change]:
+    def flush(self) -> Sequence[Change]:
         """Send everything to the database, and give the changes in the order of their revisions."""
         if self.discarded or not self._log:
             return []

@@ -242,3 +242,9 @@ def test_a_full_disk_is_one_sentence_and_changes_nothing(store):
     assert [o["metadata"]["name"] for o in store.list("")[0]] == ["a"]
     assert subscription.poll() == []
     assert store.head() == 1
+
+
+def test_a_transaction_inside_a_transaction_is_refused_instead_of_waiting_for_itself(store):
+    with store.transaction(), pytest.raises(RuntimeError, match="inside another"), store.transaction():
+        pass
+    put(store, "a")
