@@ -1,0 +1,248 @@
+"""Pod (v1): containers that share an address, on one node, once. What makes, places and runs them are others:
+a ReplicaSet, the scheduler, and the node's loop (logic/nodeplan, logic/podstatus)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ktool.api.action import Delete, Emit, Plan
+from ktool.api.duration import age, since
+from ktool.api.errors import Cause
+from ktool.api.kind import Column, Kind, Progress, Watch
+from ktool.api.obj import Obj, condition, deleting, drop, get, is_true, name, put, uid
+from ktool.api.ref import Ref
+from ktool.api.shapes.meta import resource
+from ktool.api.shapes.podspec import POD_SPEC, default_pod_spec, validate_pod_spec
+from ktool.api.shapes.podstatus import POD_STATUS
+from ktool.api.world import World
+from ktool.logic.podqos import qos_class
+from ktool.logic.podspec import grace_period
+from ktool.logic.trouble import trouble
+
+SCHEMA = resource(spec=POD_SPEC, status=POD_STATUS)
+_NONE = "<none>"
+
+
+def default(obj: Obj) -> Obj:
+    """The defaults of its spec; phase Pending and the QoS class of a new one."""
+    spec = get(obj, "spec")
+    if isinstance(spec, dict) and (filled := default_pod_spec(spec)) is not spec:
+        obj = put(obj, "spec", filled)
+    if not get(obj, "status", "phase"):
+        obj = put(obj, "status", {"phase": "Pending", "qosClass": qos_class(obj), **(obj.get("status") or {})})
+    return obj
+
+
+# --- rules -------------------------------------------------------------------------------------------------------
+
+_MUTABLE = (
+    "spec.containers[*].image, spec.initContainers[*].image, spec.activeDeadlineSeconds, spec.tolerations (only"
+    " additions) and spec.schedulingGates (only removals)"
+)
+
+
+def validate(obj: Obj, old: Obj | None) -> list[Cause]:
+    spec = get(obj, "spec", default={})
+    causes = validate_pod_spec(spec)
+    return causes if old is None else causes + _changes(spec, get(old, "spec", default={}))
+
+
+def _changes(spec: Obj, old: Obj) -> list[Cause]:
+    """What an update may not touch (core/v1: a Pod is made anew, not changed)."""
+    causes = []
+    if spec is old or spec == old:
+        return []
+    if _fixed(spec) != _fixed(old):
+        changed = sorted(key for key in {*_fixed(spec), *_fixed(old)} if _fixed(spec).get(key) != _fixed(old).get(key))
+        message = f"pod updates may not change {', '.join(changed)}; only {_MUTABLE} can be changed"
+        causes.append(Cause("spec", f"{message}; delete the pod and create it anew", "FieldValueForbidden"))
+    tolerations = spec.get("tolerations") or []
+    if any(toleration not in tolerations for toleration in old.get("tolerations") or ()):
+        message = "existing toleration can not be modified except its tolerationSeconds"
+        causes.append(Cause("spec.tolerations", message, "FieldValueForbidden"))
+    before = [gate.get("name") for gate in old.get("schedulingGates") or ()]
+    if any(gate.get("name") not in before for gate in spec.get("schedulingGates") or ()):
+        message = "may only be removed once the pod exists"
+        causes.append(Cause("spec.schedulingGates", message, "FieldValueForbidden"))
+    return causes
+
+
+def _fixed(spec: Obj) -> Obj:
+    """A spec without what an update may change."""
+    for key in ("activeDeadlineSeconds", "tolerations", "schedulingGates"):
+        spec = drop(spec, key)
+    for group in ("containers", "initContainers"):
+        if group in spec:
+            spec = put(spec, group, [drop(container, "image") for container in spec[group] or ()])
+    return spec
+
+
+def graceful(obj: Obj) -> int | None:
+    """Seconds to end; None where nothing runs: not placed yet, or ended."""
+    if not get(obj, "spec", "nodeName") or get(obj, "status", "phase") in ("Succeeded", "Failed"):
+        return None
+    return grace_period(obj)
+
+
+# --- columns -----------------------------------------------------------------------------------------------------
+
+
+def shown_status(obj: Obj) -> str:
+    """The STATUS of `kubectl get pods` (k8s.io/kubernetes/pkg/printers/internalversion, printPod)."""
+    reason = str(get(obj, "status", "reason", default="") or get(obj, "status", "phase", default="Pending"))
+    scheduled = condition(obj, "PodScheduled") or {}
+    if scheduled.get("reason") == "SchedulingGated":
+        reason = "SchedulingGated"
+    initializing = _init_reason(obj)
+    if initializing and not is_true(obj, "Initialized"):
+        reason = initializing
+    else:
+        reason = _app_reason(obj, reason)
+    if deleting(obj) and get(obj, "status", "reason") == "NodeLost":
+        return "Unknown"
+    if deleting(obj) and get(obj, "status", "phase") not in ("Succeeded", "Failed"):
+        return "Terminating"
+    return reason
+
+
+def _init_reason(obj: Obj) -> str:
+    """What the first init container that has not succeeded is about; "" where all have."""
+    total = len(get(obj, "spec", "initContainers", default=()))
+    for index, entry in enumerate(get(obj, "status", "initContainerStatuses", default=())):
+        ended, waiting = get(entry, "state", "terminated"), get(entry, "state", "waiting", "reason", default="")
+        if ended is not None:
+            if ended.get("exitCode") == 0:
+                continue
+            return f"Init:{_ended(ended)}"
+        if waiting and waiting != "PodInitializing":
+            return f"Init:{waiting}"
+        return f"Init:{index}/{total}"
+    return ""
+
+
+def _app_reason(obj: Obj, reason: str) -> str:
+    running = False
+    for entry in reversed(get(obj, "status", "containerStatuses", default=())):
+        ended, waiting = get(entry, "state", "terminated"), get(entry, "state", "waiting", "reason", default="")
+        if waiting:
+            reason = waiting
+        elif ended is not None:
+            reason = _ended(ended)
+        elif entry.get("ready") and get(entry, "state", "running") is not None:
+            running = True
+    if reason == "Completed" and running:
+        return "Running" if is_true(obj, "Ready") else "NotReady"
+    return reason
+
+
+def _ended(terminated: Obj) -> str:
+    if terminated.get("reason"):
+        return str(terminated["reason"])
+    if terminated.get("signal"):
+        return f"Signal:{terminated['signal']}"
+    return f"ExitCode:{terminated.get('exitCode', 0)}"
+
+
+def _ready(obj: Obj, now: float) -> str:
+    entries = get(obj, "status", "containerStatuses", default=())
+    ready = sum(1 for entry in entries if entry.get("ready") and get(entry, "state", "running") is not None)
+    return f"{ready}/{len(get(obj, 'spec', 'containers', default=()))}"
+
+
+def _restarts(obj: Obj, now: float) -> str:
+    """How often containers were started again, and how long ago the last one had ended."""
+    group = "containerStatuses"
+    if _init_reason(obj) and not is_true(obj, "Initialized"):
+        group = "initContainerStatuses"
+    entries = get(obj, "status", group, default=())
+    count = sum(int(entry.get("restartCount") or 0) for entry in entries)
+    ends = [get(entry, "lastState", "terminated", "finishedAt", default="") for entry in entries]
+    last = max(ends, default="")
+    return f"{count} ({since(last, now)} ago)" if count and last else str(count)
+
+
+def _gates(obj: Obj, now: float) -> str:
+    gates = [gate.get("conditionType", "") for gate in get(obj, "spec", "readinessGates", default=())]
+    return f"{sum(is_true(obj, gate) for gate in gates)}/{len(gates)}" if gates else _NONE
+
+
+def _text(*path: str) -> Column:
+    labels = {"podIP": "IP", "nodeName": "NODE", "nominatedNodeName": "NOMINATED NODE"}
+    return Column(labels[path[-1]], lambda obj, now: str(get(obj, *path, default=_NONE) or _NONE), wide=True)
+
+
+# --- the controller ----------------------------------------------------------------------------------------------
+
+
+def progress(obj: Obj, world: World) -> Progress:
+    """Done when it is Ready or has succeeded."""
+    shown = name(obj)
+    if deleting(obj):
+        return Progress(False, f"pod {shown} is being deleted")
+    if get(obj, "status", "phase") == "Succeeded":
+        return Progress(True, f"pod {shown} has succeeded")
+    if is_true(obj, "Ready"):
+        return Progress(True, f"pod {shown} is ready")
+    if failed := trouble(obj):
+        return Progress(False, failed, failed)
+    scheduled = condition(obj, "PodScheduled") or {}
+    if not get(obj, "spec", "nodeName"):
+        why = scheduled.get("message") or "it waits for the scheduler"
+        return Progress(False, f"pod {shown} is not placed yet: {why}")
+    return Progress(False, f"pod {shown} on node {obj['spec']['nodeName']}: {shown_status(obj)}{_first_message(obj)}")
+
+
+def _first_message(obj: Obj) -> str:
+    for group in ("initContainerStatuses", "containerStatuses"):
+        for entry in get(obj, "status", group, default=()):
+            if message := get(entry, "state", "waiting", "message", default=""):
+                return f" ({message})"
+    return ""
+
+
+def plan(obj: Obj, world: World, now: float) -> Plan:
+    """A pod is run by its node's loop. What is left to do here: one whose node was removed goes with it."""
+    node = get(obj, "spec", "nodeName", default="")
+    if not node:
+        return Plan(because="the scheduler places it")
+    if world.get(Ref("Node", "", node)) is not None:
+        return Plan(because=f"the loop of node {node} runs it")
+    ref = Ref.of(obj)
+    message = f"node {node} does not exist any more: the pod is deleted"
+    return Plan((Emit(ref, "NodeGone", message, "Warning", uid(obj)), Delete(ref, uid(obj), grace=0)))
+
+
+def _on_node(node: Obj, world: World) -> Iterable[Ref]:
+    """A node that comes or goes concerns the pods bound to it; its heartbeats do not."""
+    if world.get(Ref("Node", "", name(node))) is not None:
+        return ()
+    return [Ref.of(pod) for pod in world.on_node(name(node))]
+
+
+KIND = Kind(
+    "",
+    "v1",
+    "Pod",
+    "pods",
+    schema=SCHEMA,
+    short=("po",),
+    categories=("all",),
+    subresources=("status", "binding", "log", "exec"),
+    default=default,
+    validate=validate,
+    columns=(
+        Column("NAME", lambda obj, now: name(obj)),
+        Column("READY", _ready),
+        Column("STATUS", lambda obj, now: shown_status(obj)),
+        Column("RESTARTS", _restarts),
+        Column("AGE", age),
+        _text("status", "podIP"),
+        _text("spec", "nodeName"),
+        _text("status", "nominatedNodeName"),
+        Column("READINESS GATES", _gates, wide=True),
+    ),
+    watches=(Watch("Node", _on_node),),
+    plan=plan,
+    progress=progress,
+    graceful=graceful,
+)
