@@ -1,0 +1,99 @@
+"""Node plans against golden cases: tests/golden/nodeplan/<case>.yaml gives {pods, facts, failures, ...} and expects the
+plan, each action in one line. Payloads have their own tests (test_podspec)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ktool.api.ref import Ref
+from ktool.logic import nodeaction as act
+from ktool.logic.nodeplan import NodePlan, plan
+from tests.logic.nodemodel import NODE
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "nodeplan"
+CASES = [pytest.param(path, id=path.stem) for path in sorted(GOLDEN.glob("*.yaml"))]
+
+
+def line(action: act.NodeAction) -> str:
+    """An action as golden files write it: its name and what it is about."""
+    words: list[str] = [type(action).__name__]
+    for key, value in vars(action).items():
+        if key == "payload":
+            words.append(value["name"])
+        elif key == "volumes":
+            words += [f"{volume.name}{[file.path for file in volume.files] or ''}" for volume in value]
+        elif key == "routes":
+            words += [f"{subnet} via {address}" for subnet, address in value]
+        elif key == "containers":
+            words.append(",".join(value))
+        elif key != "uid":
+            words.append(str(value))
+    return " ".join(word for word in words if word)
+
+
+def facts(given: dict[str, Any]) -> act.NodeFacts:
+    pods = []
+    for entry in given.pop("pods", ()):
+        containers = tuple(act.ContainerFact(**{"id": f"c-{c['name']}", **c}) for c in entry.pop("containers", ()))
+        base = {"namespace": "default", "hash": "h", "infra": "running", "id": f"p-{entry['name']}"}
+        pods.append(act.PodFact(**{**base, "uid": f"uid-{entry['name']}", "ip": "", **entry}, containers=containers))
+    routes = tuple((subnet, address) for subnet, address in given.pop("routes", {}).items())
+    return act.NodeFacts(**{"network": "10.244.1.0/24", **given, "pods": tuple(pods), "routes": routes})
+
+
+def pods(given: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The given pods, with the metadata that every one of them has."""
+    for entry in given:
+        own = entry["metadata"]["name"]
+        entry["metadata"] = {"namespace": "default", "uid": f"uid-{own}", **entry["metadata"]}
+    return given
+
+
+def failures(given: list[dict[str, Any]]) -> dict[tuple[str, str], act.Failure]:
+    return {(entry.pop("uid"), entry.pop("container", "")): act.Failure(**entry) for entry in given}
+
+
+def found(result: NodePlan) -> dict[str, Any]:
+    entries: dict[str, Any] = {
+        "setup": [line(action) for action in result.setup],
+        "lanes": {lane.uid: [line(action) for action in lane.actions] for lane in result.lanes},
+        "addresses": dict(result.addresses),
+        "gone": [gone.uid for gone in result.gone],
+        "problems": {"/".join(key): f"{failure.reason}: {failure.message}" for key, failure in result.problems.items()},
+        "after": result.after,
+        "because": result.because,
+    }
+    return {key: value for key, value in entries.items() if value not in ([], {}, None, "")}
+
+
+@pytest.mark.parametrize("path", CASES)
+def test_node_plan(path: Path) -> None:
+    case = yaml.safe_load(path.read_text())
+    given = case["given"]
+    config = {(entry["metadata"]["name"]): entry for entry in given.get("configMaps", ())}
+
+    def lookup(ref: Ref) -> dict[str, Any] | None:
+        return config.get(ref.name) if ref.kind == "ConfigMap" else None
+
+    result = plan(
+        pods(given.get("pods", [])),
+        facts(given.get("facts", {})),
+        node=given.get("node", NODE),
+        cluster="c1",
+        failures=failures(given.get("failures", [])),
+        busy=frozenset(given.get("busy", ())),
+        addresses=given.get("addresses", {}),
+        routes=tuple(given.get("routes", {}).items()),
+        lookup=lookup,
+        now=float(given.get("now", 1_700_000_000)),
+    )
+    assert result.setup or result.lanes or result.gone or result.because, "an empty plan must say because"
+    assert found(result) == case["expect"]
+
+
+def test_there_are_cases():
+    assert len(CASES) > 20
