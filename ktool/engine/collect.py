@@ -94,7 +94,7 @@ def _blocks(dependent: Obj, owner: Obj) -> bool:
 
 
 def _state(reference: Obj, dependent: Obj, world: World, kinds: Kinds) -> str:
-    if reference.get("kind") not in kinds:
+    if str(reference.get("kind")) not in kinds:
         return _SOLID
     owner = _owner(reference, dependent, world)
     if owner is None:

@@ -75,7 +75,7 @@ class Rows:
         """The changes after `since` up to `upto`, each with the object it replaced."""
         statement = _SINCE.where(*in_prefix(HISTORY.c.key, prefix))
         return [
-            Change(kind, key, self._body(rv, body), rv, self._body(prev, old) if old is not None else None)
+            Change(kind, key, self._parsed(rv, body), rv, self._parsed(prev, old) if old is not None else None)
             for rv, key, kind, prev, body, old in connection.execute(statement, {"since": since, "upto": upto})
         ]
 
@@ -90,18 +90,25 @@ class Rows:
             self._shrink()
 
     def _body(self, rv: int, body: str) -> Obj:
-        found = self._bodies.get(rv)
-        if found is None:
-            try:
-                found = json.loads(body)
-            except ValueError:
-                raise StoreError(
-                    f"the database {self._where} is damaged (revision {rv} is no JSON): restore it from a copy"
-                ) from None
+        """The body of a current revision, which is likely to be asked for again."""
+        found = self._parsed(rv, body)
+        if rv not in self._bodies:
             with self._lock:
                 self._bodies[rv] = found
                 self._shrink()
         return found
+
+    def _parsed(self, rv: int, body: str) -> Obj:
+        found = self._bodies.get(rv)
+        if found is not None:
+            return found
+        try:
+            parsed: Obj = json.loads(body)
+        except ValueError:
+            raise StoreError(
+                f"the database {self._where} is damaged (revision {rv} is no JSON): restore it from a copy"
+            ) from None
+        return parsed
 
     def _shrink(self) -> None:
         while len(self._bodies) > self._limit:
