@@ -58,8 +58,8 @@ POD_AFFINITY_TERM = obj(
         "labelSelector": LABEL_SELECTOR,
         "namespaces": strings("Namespaces of those pods; this pod's own where absent."),
         "namespaceSelector": replace(LABEL_SELECTOR, doc="Further namespaces, by their labels."),
-        "matchLabelKeys": strings("Labels whose value is taken from this pod and must be equal.", acted=False),
-        "mismatchLabelKeys": strings("Labels whose value is taken from this pod and must differ.", acted=False),
+        "matchLabelKeys": strings("Labels whose value is taken from this pod and must be equal."),
+        "mismatchLabelKeys": strings("Labels whose value is taken from this pod and must differ."),
     },
 )
 _POD_WISHES = array(
