@@ -136,6 +136,7 @@ PROJECTED = obj(
                             "path": string("File in the volume.", required=True),
                         },
                     ),
+                    "podCertificate": Field("any", "A key and a certificate for it."),
                     "clusterTrustBundle": obj(
                         "Certificates to trust.",
                         {
