@@ -16,8 +16,9 @@ VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update
 
 _SUBRESOURCES: dict[str, tuple[str, list[str], dict[str, str]]] = {
     "scale": ("Scale", ["get", "patch", "update"], {"group": "autoscaling", "version": "v1"}),
+    "binding": ("Binding", ["create"], {}),
     "exec": ("PodExecOptions", ["create", "get"], {}),
-    "log": ("", ["get"], {}),
+    "log": ("Pod", ["get"], {}),
 }
 """Of each subresource that is not the object itself: the kind of its document, its verbs and its own group."""
 

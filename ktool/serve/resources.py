@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ktool.api.errors import ApiError, bad_request, method_not_allowed
-from ktool.api.obj import Obj
+from ktool.api.action import Bind
+from ktool.api.errors import ApiError, bad_request, conflict, method_not_allowed
+from ktool.api.obj import Obj, get, uid
 from ktool.api.ref import Ref
 from ktool.engine import apply as applying
 from ktool.engine.registry import Registry
@@ -35,8 +36,11 @@ Answer = tuple[int, Any]
 
 def answer(registry: Registry, route: Route, request: Request) -> Answer:
     """Do what a request for a collection, an object or a subresource asks. Raises ApiError."""
-    verb = _VERBS.get((request.method, bool(route.name)))
-    if verb is None or (route.subresource and verb is _delete):
+    if route.subresource:
+        verb = _SUBRESOURCES.get((request.method, route.subresource))
+    else:
+        verb = _VERBS.get((request.method, bool(route.name)))
+    if verb is None:
         raise method_not_allowed(f"{request.method} is not understood for {request.path}")
     return verb(registry, route, request)
 
@@ -120,6 +124,22 @@ def _delete(registry: Registry, route: Route, request: Request) -> Answer:
     )
 
 
+def _bind(registry: Registry, route: Route, request: Request) -> Answer:
+    """core/v1 Binding: put a Pod on the node that `target` names."""
+    body = routes.object_body(request.body)
+    node = get(body, "target", "name")
+    if not node or not isinstance(node, str) or get(body, "target", "kind", default="Node") != "Node":
+        raise bad_request("the target of a Binding is a Node with a name")
+    pod = registry.get(route.ref)
+    wanted = str(get(body, "metadata", "uid", default=""))
+    if wanted and wanted != uid(pod):
+        raise conflict(route.kind.resource, route.name, f"the uid is {uid(pod)}, not {wanted}")
+    refused = registry.execute([Bind(route.ref, node, uid(pod))], component="binding")[0]
+    if refused is not None:
+        raise refused
+    return 201, {"apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Success", "code": 201}
+
+
 def _delete_options(request: Request) -> routes.DeleteOptions:
     body = routes.object_body(request.body) if request.body.strip() else None
     return routes.delete_options(request.query, body)
@@ -135,3 +155,14 @@ _VERBS: dict[tuple[str, bool], Callable[[Registry, Route, Request], Answer]] = {
     ("DELETE", True): _delete,
 }
 """By method and whether the path names an object."""
+
+_SUBRESOURCES: dict[tuple[str, str], Callable[[Registry, Route, Request], Answer]] = {
+    ("GET", "status"): _get,
+    ("PUT", "status"): _update,
+    ("PATCH", "status"): _patch,
+    ("GET", "scale"): _get,
+    ("PUT", "scale"): _update,
+    ("PATCH", "scale"): _patch,
+    ("POST", "binding"): _bind,
+}
+"""By method and subresource."""

@@ -118,6 +118,26 @@ def test_the_scale_of_an_object(rest):
     assert rest("GET", web)[1]["spec"]["replicas"] == 4
 
 
+def test_a_pod_is_bound_once(rest):
+    pods = "/api/v1/namespaces/default/pods"
+    made = rest("POST", pods, pod("p", node=""))[1]
+    binding = {
+        "apiVersion": "v1",
+        "kind": "Binding",
+        "metadata": {"name": "p"},
+        "target": {"kind": "Node", "name": "n1"},
+    }
+    assert rest("POST", f"{pods}/p/binding", {**binding, "metadata": {"uid": "other"}})[0] == 409
+    assert rest("POST", f"{pods}/p/binding", {**binding, "target": {}})[0] == 400
+    assert rest("POST", f"{pods}/q/binding", binding)[0] == 404
+    code, status = rest("POST", f"{pods}/p/binding", {**binding, "metadata": {"uid": made["metadata"]["uid"]}})
+    assert (code, status["status"]) == (201, "Success")
+    assert rest("GET", f"{pods}/p")[1]["spec"]["nodeName"] == "n1"
+    code, status = rest("POST", f"{pods}/p/binding", {**binding, "target": {"name": "n2"}})
+    assert (code, status["reason"]) == (409, "Conflict")
+    assert rest("GET", f"{pods}/p/binding")[0] == 405
+
+
 @pytest.mark.parametrize(
     ("method", "url", "body", "content_type", "code"),
     [
