@@ -75,6 +75,14 @@ def test_states_of_a_node_keep_pods_away_unless_tolerated(state: Obj, says: str)
     assert where(pod(tolerations=only_evicts), [node("n", **state)]) != ["n"]
 
 
+def test_a_node_that_is_being_removed_takes_no_pods_and_is_no_domain() -> None:
+    leaving = node("a")
+    leaving["metadata"]["deletionTimestamp"] = "2024-01-01T00:00:00Z"
+    incoming = pod(labels=WEB, topologySpreadConstraints=[spread()], tolerations=[{"operator": "Exists"}])
+    assert where(incoming, [leaving, node("b")], [pod("w", on="b", labels=WEB)]) == ["b"]
+    assert where(incoming, [leaving]) == ["no nodes available to schedule pods"]
+
+
 # --- node selector and affinity ----------------------------------------------------------------------------------
 
 GROVE = [
