@@ -26,11 +26,12 @@ def place(pending: Sequence[Obj], nodes: Sequence[Obj], pods: Iterable[Obj], nam
 
     `pods` are all pods of the cluster (those without a node are passed over, so they may contain the pending ones);
     `namespaces` gives the labels of each namespace, for namespaceSelector. Terminating pods hold their place until
-    they are gone; Succeeded and Failed ones hold none. A node whose deletion was asked for is none any more. Pods of
-    `pending` that are bound, terminating or finished get
-    no Decision. Decisions come in the order of placing: higher spec.priority first, then the older pod, then by
-    name; every decision counts for those behind it. The result depends on nothing else, not even on the order of the
-    arguments: equal scores go to the first node by name."""
+    they are gone; Succeeded and Failed ones hold none. A node whose deletion was asked for is none any more.
+
+    Pods of `pending` that are bound, terminating or finished get no Decision. Decisions come in the order of placing:
+    higher spec.priority first, then the older pod, then by name; every decision counts for those behind it. The
+    result depends on nothing else, not even on the order of the arguments: equal scores go to the first node by
+    name."""
     state = State([node_of(node) for node in nodes if not deleting(node)], namespaces)
     for pod in pods:
         node = state.index.get(get(pod, "spec", "nodeName", default=""), -1)
