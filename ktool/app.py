@@ -99,10 +99,9 @@ class ControlPlane:
 
     def stop(self) -> None:
         """End in order: no new decisions, then no new actions on nodes."""
-        self._deciding.stop()
+        self._deciding.stop(wake=self.controllers.queue.close)
         self.nodes.stop()
-        self._watching.stop()
-        self.cache.close()
+        self._watching.stop(wake=self.cache.close)
 
     def _decide(self) -> None:
         """One key of a controller; when none is left, the pods that wait for a node all at once."""

@@ -44,7 +44,12 @@ class Terminated(BaseException):
 
 
 def warn(message: str) -> None:
-    print(f"Warning: {message}", file=sys.stderr)
+    say(f"Warning: {message}")
+
+
+def say(line: str) -> None:
+    """A line for the person at the terminal, beside the output proper."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def sentence(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from ktool.api.kind import REGISTRY
-from ktool.api.obj import Obj, annotations_of, drop, name
+from ktool.api.obj import Obj, drop, name
 from ktool.cli.columns import CustomColumns
 from ktool.cli.errors import CliError, UsageError
 from ktool.cli.jsonpath import JsonPathError, Template
@@ -92,7 +92,7 @@ def as_list(objects: Sequence[Obj]) -> Obj:
 
 def without_bookkeeping(obj: Obj) -> Obj:
     """Without metadata.managedFields, which kubectl hides as well."""
-    return drop(obj, "metadata", "managedFields") if annotations_of(obj) is not None else obj
+    return drop(obj, "metadata", "managedFields")
 
 
 def to_yaml(value: Any) -> str:

@@ -113,8 +113,10 @@ class Stepper:
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self, timeout: float = 10.0) -> None:
+    def stop(self, wake: Callable[[], None], timeout: float = 10.0) -> None:
+        """End after the step on its way; `wake` makes a waiting step return at once."""
         self._stop.set()
+        wake()
         self._thread.join(timeout)
 
     def _run(self) -> None:

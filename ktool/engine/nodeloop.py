@@ -245,7 +245,11 @@ class NodeLoop:
     def _lost(self, node: Obj, error: NodeError) -> float:
         """The node cannot be asked: say so on the Node, and try again later, each time later."""
         self.disconnect()
+        if self._stopping:
+            return RESYNC
         self._unreachable += 1
+        self._cache.sync()
+        node = self._cache.world.get(self._ref) or node
         if isinstance(error, Unreachable) or self._unreachable > 1:
             self._registry.execute(nodestatus.unreachable(node, error.message, self._clock()), component=COMPONENT)
         log.info("%s: %s: %s", self.node, error.step, error.message)
@@ -260,7 +264,7 @@ class NodeLoop:
     # --- the end
 
     def stop(self, timeout: float) -> None:
-        """Let the actions on their way end, begin none."""
+        """Let the actions on their way end, begin none. The connection stays until `close`."""
         with self._lock:
             self._stopping = True
         if self._lanes is not None:
@@ -268,7 +272,6 @@ class NodeLoop:
         end = time.monotonic() + timeout
         while self._acting and time.monotonic() < end:
             time.sleep(0.02)
-        self.close()
 
     def disconnect(self) -> None:
         runtime, self._runtime = self._runtime, None

@@ -133,6 +133,8 @@ class Nodes:
             loop.stop(timeout)
         for thread in self._threads:
             thread.join(timeout)
+        for loop in list(self._loops.values()):
+            loop.close()
 
     # --- streams of a pod (engine/podstreams.Backend)
 
