@@ -152,6 +152,7 @@ def _pod(pod: Obj) -> dict[str, Any]:
         "infra_name": f"infra_{pod_name(pod)}",
         "shared_namespaces": ["net", "uts", "ipc"],
         "exit_policy": "continue",
+        "resource_limits": {"cpu": {"shares": _pod_shares(spec)}},
     }
     if host_network(pod):
         body["netns"] = {"nsmode": "host"}
@@ -233,9 +234,7 @@ def _resources(container: Obj) -> dict[str, Any]:
     """OCI LinuxResources: swap equals memory (the container gets no swap), shares follow the request, quota the
     limit (cgroup v1 names; Podman converts them for v2)."""
     limits = get(container, "resources", "limits", default={})
-    requests = get(container, "resources", "requests", default={})
-    request = requests.get("cpu", limits.get("cpu", "0"))
-    cpu: dict[str, Any] = {"shares": max(MIN_SHARES, quantity.milli(request) * 1024 // 1000)}
+    cpu: dict[str, Any] = {"shares": _shares(container)}
     if limits.get("cpu"):
         cpu |= {"quota": max(1000, quantity.milli(limits["cpu"]) * CPU_PERIOD // 1000), "period": CPU_PERIOD}
     result: dict[str, Any] = {"cpu": cpu}
@@ -243,6 +242,19 @@ def _resources(container: Obj) -> dict[str, Any]:
         size = quantity.bytes_(limits["memory"])
         result["memory"] = {"limit": size, "swap": size}
     return result
+
+
+def _shares(container: Obj) -> int:
+    """CPU weight by the request (the limit where there is none): 1024 for a core, at least 2."""
+    limit = get(container, "resources", "limits", "cpu", default="0")
+    request = get(container, "resources", "requests", "cpu", default=limit)
+    return max(MIN_SHARES, quantity.milli(request) * 1024 // 1000)
+
+
+def _pod_shares(spec: Obj) -> int:
+    """The weight of the pod's own cgroup, without which its containers would compete with each other only."""
+    init = [_shares(container) for container in spec.get("initContainers") or ()]
+    return max(sum(_shares(container) for container in spec.get("containers") or ()), *init, MIN_SHARES)
 
 
 def _security(container: Obj, pod: Obj) -> dict[str, Any]:
