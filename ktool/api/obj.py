@@ -112,7 +112,8 @@ def controller_of(obj: Mapping[str, Any]) -> Obj | None:
     """The ownerReference whose `controller` is true, if any: an object has at most one."""
     for reference in meta(obj).get("ownerReferences") or ():
         if reference.get("controller"):
-            return dict(reference)
+            found: Obj = reference
+            return found
     return None
 
 
@@ -148,7 +149,8 @@ def condition(obj: Mapping[str, Any], kind: str) -> Obj | None:
     """The entry of status.conditions whose type is `kind`."""
     for entry in get(obj, "status", "conditions", default=()):
         if entry.get("type") == kind:
-            return dict(entry)
+            found: Obj = entry
+            return found
     return None
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from ktool.api.obj import Obj, get, meta
+from ktool.api.obj import Obj, controller_of, get, meta
 from ktool.api.ref import Ref
 
 Objects = list[Obj]
@@ -21,6 +21,7 @@ class World:
         self._namespaces: dict[tuple[str, str], dict[Ref, Obj]] = {}
         self._owned: dict[str, dict[Ref, Obj]] = {}
         self._on_node: dict[str, dict[Ref, Obj]] = {}
+        self._ownerless: dict[tuple[str, str], dict[Ref, Obj]] = {}
         for obj in objects:
             self.set(obj)
 
@@ -41,6 +42,10 @@ class World:
     def owned(self, uid: str, kind: str | None = None) -> Objects:
         """The objects with an ownerReference to `uid`, of one kind or of all."""
         return [obj for ref, obj in self._owned.get(uid, {}).items() if kind is None or ref.kind == kind]
+
+    def ownerless(self, kind: str, namespace: str) -> Objects:
+        """The objects of a kind that no controller owns: what a controller might adopt."""
+        return list(self._ownerless.get((kind, namespace), {}).values())
 
     def on_node(self, node: str) -> Objects:
         """The Pods bound to a node (spec.nodeName)."""
@@ -64,6 +69,8 @@ class World:
         self._namespaces.setdefault((ref.kind, ref.namespace), {})[ref] = obj
         for reference in meta(obj).get("ownerReferences") or ():
             self._owned.setdefault(reference["uid"], {})[ref] = obj
+        if controller_of(obj) is None:
+            self._ownerless.setdefault((ref.kind, ref.namespace), {})[ref] = obj
         if ref.kind == "Pod" and (node := get(obj, "spec", "nodeName")):
             self._on_node.setdefault(node, {})[ref] = obj
         return before
@@ -79,6 +86,7 @@ class World:
     def _unindex(self, ref: Ref, before: Obj) -> None:
         for reference in meta(before).get("ownerReferences") or ():
             self._drop(self._owned, reference["uid"], ref)
+        self._ownerless.get((ref.kind, ref.namespace), {}).pop(ref, None)
         if ref.kind == "Pod" and (node := get(before, "spec", "nodeName")):
             self._drop(self._on_node, node, ref)
 

@@ -59,6 +59,7 @@ class NodeLoop:
         self._acting = 0
         self._failures: dict[tuple[str, str], Failure] = {}
         self._addresses: dict[str, str] = {}
+        self._untold: list[Action] = []
         self._unreachable = 0
         self._observed_at = 0.0
         self._stopping = False
@@ -147,9 +148,7 @@ class NodeLoop:
                 actions.append(Status(Ref.of(pod), status, uid(pod)))
                 actions.extend(nodeevents.of_status(pod, status))
         actions += [Delete(gone.ref, gone.uid, grace=0) for gone in plan.gone]
-        actions += nodestatus.ready(node, now)
-        if actions:
-            self._registry.execute(actions, component=COMPONENT)
+        self._tell([*actions, *nodestatus.ready(node, now)])
 
     # --- lanes
 
@@ -184,7 +183,7 @@ class NodeLoop:
             with self._lock:
                 self._acting -= 1
                 self._busy.discard(lane.uid)
-            self._wake(0.0)
+            self._wake(GATHER / 10 if self._lanes is None else 0.0)
 
     def _pod(self, pod_uid: str) -> Obj | None:
         with self._cache.lock:
@@ -196,17 +195,22 @@ class NodeLoop:
         failure = outcome.failure
         if failure is not None:
             failure = self._counted(key, failure)
-        if pod is not None:
-            said = nodeevents.of_outcome(pod, replace(outcome, failure=failure))
-            if said:
-                self._registry.execute(said, component=COMPONENT)
-        elif failure is not None:
-            text = f"{failure.step}: {failure.message}"
-            self._registry.execute([Emit(self._ref, failure.reason, text, "Warning")], component=COMPONENT)
-        elif not pod_uid:
-            with self._lock:
+        with self._lock:
+            if pod is not None:
+                self._untold += nodeevents.of_outcome(pod, replace(outcome, failure=failure))
+            elif failure is not None:
+                text = f"{failure.step}: {failure.message}"
+                self._untold.append(Emit(self._ref, failure.reason, text, "Warning"))
+            elif not pod_uid:
                 self._failures.pop(key, None)
         return failure is not None
+
+    def _tell(self, actions: list[Action]) -> None:
+        """Write what was seen, and the Events that gathered in the lanes, in one transaction."""
+        with self._lock:
+            untold, self._untold = self._untold, []
+        if actions or untold:
+            self._registry.execute([*actions, *untold], component=COMPONENT)
 
     def _counted(self, key: tuple[str, str], failure: Failure) -> Failure:
         with self._lock:
@@ -264,7 +268,8 @@ class NodeLoop:
     # --- the end
 
     def stop(self, timeout: float) -> None:
-        """Let the actions on their way end, begin none. The connection stays until `close`."""
+        """Let the actions on their way end, begin none, and tell what came of them. The connection stays until
+        `close`."""
         with self._lock:
             self._stopping = True
         if self._lanes is not None:
@@ -272,6 +277,7 @@ class NodeLoop:
         end = time.monotonic() + timeout
         while self._acting and time.monotonic() < end:
             time.sleep(0.02)
+        self._tell([])
 
     def disconnect(self) -> None:
         runtime, self._runtime = self._runtime, None

@@ -18,6 +18,7 @@ from ktool.api.obj import (
     epoch,
     generation,
     get,
+    labels,
     meta,
     name,
     namespace,
@@ -124,7 +125,7 @@ def _replica_sets(deployment: Obj, world: World) -> list[Obj]:
     selector = from_label_selector(get(deployment, "spec", "selector", default={}))
     own = [rs for rs in world.owned(uid(deployment), "ReplicaSet") if controlled_by(rs, deployment)]
     orphans = [
-        rs for rs in world.list("ReplicaSet", namespace(deployment), selector.matches) if controller_of(rs) is None
+        rs for rs in world.ownerless("ReplicaSet", namespace(deployment)) if selector.matches(labels(rs))
     ]
     return [rs for rs in own + orphans if not deleting(rs)]
 

@@ -73,8 +73,10 @@ def plan(replica_set: Obj, world: World, now: float) -> Plan:
     actions = [_adopt(replica_set, pod) for pod in pods if not controlled_by(pod, replica_set)]
     active = [pod for pod in pods if _active(pod)]
     wanted = get(replica_set, "spec", "replicas", default=0)
-    actions += _create(replica_set, world, wanted - len(active))
-    actions += _delete(replica_set, active, len(active) - wanted)
+    if len(active) < wanted:
+        actions += _create(replica_set, world, wanted - len(active))
+    elif len(active) > wanted:
+        actions += _delete(replica_set, active, len(active) - wanted)
     status, after = _status(replica_set, active, now)
     if status != replica_set.get("status"):
         actions.append(Status(Ref.of(replica_set), status, uid(replica_set)))
@@ -88,8 +90,8 @@ def _pods(replica_set: Obj, world: World) -> list[Obj]:
     own = world.owned(uid(replica_set), "Pod")
     orphans = [
         pod
-        for pod in world.list("Pod", namespace(replica_set), selector.matches)
-        if controller_of(pod) is None and not deleting(pod)
+        for pod in world.ownerless("Pod", namespace(replica_set))
+        if selector.matches(labels(pod)) and not deleting(pod)
     ]
     return [pod for pod in own if controlled_by(pod, replica_set)] + orphans
 
@@ -136,7 +138,7 @@ def _pod(replica_set: Obj, pod_name: str) -> Obj:
 
 def _delete(replica_set: Obj, active: list[Obj], count: int) -> list[Action]:
     actions: list[Action] = []
-    for pod in first_to_go(active, max(0, count)):
+    for pod in first_to_go(active, count):
         actions.append(Delete(Ref.of(pod), uid(pod)))
         message = f"Deleted pod: {name(pod)}"
         actions.append(Emit(Ref.of(replica_set), "SuccessfulDelete", message, uid=uid(replica_set)))
