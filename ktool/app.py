@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -174,34 +174,46 @@ def session(act: bool, lock_timeout: float = 30.0) -> Iterator[Session]:
     """Open what a command works with. `act`: it changes something, so somebody has to carry it out.
 
     Raises Locked where another process acts on this cluster and does not end within `lock_timeout` seconds."""
+    with _remote() or _local(act, lock_timeout) as opened:
+        yield opened
+
+
+def _remote() -> AbstractContextManager[Session] | None:
+    """A session with the server of this state directory; None where none answers."""
+    if not socket_path().exists():
+        return None
     from ktool.client.http import HttpClient, probe
 
-    if socket_path().exists() and probe(str(socket_path())):
-        client = HttpClient(str(socket_path()))
+    if not probe(str(socket_path())):
+        return None
+    client = HttpClient(str(socket_path()))
+
+    @contextmanager
+    def opened() -> Iterator[Session]:
         try:
             yield Session(client, acting=False)
         finally:
             client.close()
-        return
-    with _local(act, lock_timeout) as local:
-        yield local
+
+    return opened()
 
 
 @contextmanager
 def _local(act: bool, lock_timeout: float) -> Iterator[Session]:
     from ktool.client.local import LocalClient
-    from ktool.engine.nodes import PassingNodes
+    from ktool.engine.streams import NodeStreams
 
     store, registry = open_registry()
+    client = LocalClient(registry, NodeStreams(registry, connector(store.cluster_id)))
     try:
         if not act:
-            yield Session(LocalClient(registry, PassingNodes(registry, connector(store.cluster_id))), acting=False)
+            yield Session(client, acting=False)
             return
         with _leading(registry, lock_timeout) as leadership:
             plane = ControlPlane(store, registry, token=leadership.token, every_node=False)
             plane.start()
             try:
-                yield Session(LocalClient(registry, plane.nodes), acting=True)
+                yield Session(client, acting=True)
             finally:
                 plane.stop()
     finally:
@@ -234,13 +246,15 @@ def serve(say: Callable[[str], None], stop: threading.Event, lock_timeout: float
     """Run the control plane and answer on the unix socket until `stop` is set or the Lease is lost.
 
     Raises Locked where another process acts on this cluster."""
+    from ktool.engine.streams import NodeStreams
     from ktool.serve.server import Server
 
     store, registry = open_registry()
     try:
         with _leading(registry, lock_timeout) as leadership:
             plane = ControlPlane(store, registry, token=leadership.token, every_node=True)
-            server = Server(registry, plane.nodes, str(socket_path()), say=say)
+            streams = NodeStreams(registry, connector(store.cluster_id))
+            server = Server(registry, streams, str(socket_path()), say=say)
             plane.start()
             server.start()
             say(f"ktool serves {home()} on {socket_path()}")

@@ -6,7 +6,7 @@ One contract suite (tests/contract) runs on both.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from ktool.api.obj import Obj
@@ -58,7 +58,6 @@ class LogRequest:
     tail: int = -1
     since: int = 0
     timestamps: bool = False
-    extra: dict[str, str] = field(default_factory=dict)
 
 
 class Client(Protocol):

@@ -1,22 +1,18 @@
-"""All node loops of one control plane: a queue of node names, and threads that take one step at a time.
-
-Also the way to a pod's logs and exec, over the connection its node loop keeps, or a passing one where none is kept.
-"""
+"""All node loops of one control plane: a queue of node names, and threads that take one step at a time."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 
-from ktool.api.errors import bad_request
 from ktool.api.obj import Obj, annotations_of, deleting, get, labels, meta, namespace
 from ktool.api.ref import Ref
 from ktool.engine.cache import Cache
 from ktool.engine.nodeloop import NodeLoop, wants_attention
 from ktool.engine.queue import WorkQueue
 from ktool.engine.registry import Registry
-from ktool.node.base import ExecStream, LogOptions, Runtime
+from ktool.node.base import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -135,66 +131,6 @@ class Nodes:
             thread.join(timeout)
         for loop in list(self._loops.values()):
             loop.close()
-
-    # --- streams of a pod (engine/podstreams.Backend)
-
-    def logs(self, pod: Obj, container: str, options: LogOptions) -> Iterator[bytes]:
-        runtime, close = self._reach(pod)
-        return _closing(runtime.logs(container_id(pod, container, options.previous), options), close)
-
-    def exec(self, pod: Obj, container: str, argv: Sequence[str], *, stdin: bool, tty: bool) -> ExecStream:
-        runtime, _ = self._reach(pod)
-        return runtime.exec(container_id(pod, container, False), argv, stdin=stdin, tty=tty)
-
-    def _reach(self, pod: Obj) -> tuple[Runtime, Callable[[], None]]:
-        loop = self._loops.get(pod["spec"]["nodeName"])
-        if loop is not None and loop.runtime is not None:
-            return loop.runtime, lambda: None
-        return reach(self._registry, pod, self._connect)
-
-
-class PassingNodes:
-    """The same streams for a command that runs no control plane: it connects for the one call, and claims nothing."""
-
-    def __init__(self, registry: Registry, connect: Callable[[Obj], Runtime]) -> None:
-        self._registry, self._connect = registry, connect
-
-    def logs(self, pod: Obj, container: str, options: LogOptions) -> Iterator[bytes]:
-        runtime, close = reach(self._registry, pod, self._connect)
-        return _closing(runtime.logs(container_id(pod, container, options.previous), options), close)
-
-    def exec(self, pod: Obj, container: str, argv: Sequence[str], *, stdin: bool, tty: bool) -> ExecStream:
-        runtime, _ = reach(self._registry, pod, self._connect)
-        return runtime.exec(container_id(pod, container, False), argv, stdin=stdin, tty=tty)
-
-
-def reach(registry: Registry, pod: Obj, connect: Callable[[Obj], Runtime]) -> tuple[Runtime, Callable[[], None]]:
-    """A connection to a pod's node, and what closes it again."""
-    runtime = connect(registry.get(Ref("Node", "", pod["spec"]["nodeName"])))
-    return runtime, runtime.close
-
-
-def container_id(pod: Obj, container: str, previous: bool) -> str:
-    """Podman's id of a container, as the pod's status has it. Raises ApiError 400 where there is none yet."""
-    for entry in (
-        *get(pod, "status", "containerStatuses", default=()),
-        *get(pod, "status", "initContainerStatuses", default=()),
-    ):
-        if entry["name"] == container:
-            if previous and not entry.get("restartCount"):
-                raise bad_request(f'previous terminated container "{container}" in pod "{meta(pod)["name"]}" not found')
-            if entry.get("containerID"):
-                return str(entry["containerID"]).removeprefix("podman://")
-            waiting = get(entry, "state", "waiting", "reason", default="ContainerCreating")
-            raise bad_request(f'container "{container}" in pod "{meta(pod)["name"]}" is waiting to start: {waiting}')
-    raise bad_request(f'container "{container}" in pod "{meta(pod)["name"]}" is waiting to start: ContainerCreating')
-
-
-def _closing(pieces: Iterator[bytes], close: Callable[[], None]) -> Iterator[bytes]:
-    try:
-        yield from pieces
-    finally:
-        close()
 
 
 def _asks_for_more(pod: Obj, before: Obj) -> bool:
