@@ -132,6 +132,9 @@ _CLICK_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 def _usage(error: Any) -> int:
     """A wrong command line, in kubectl's form."""
     message = error.format_message()
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(message)
+        return errors.DONE
     print(f"error: {message[:1].lower()}{message[1:]}", file=sys.stderr)
     context = getattr(error, "ctx", None)
     if context is not None:

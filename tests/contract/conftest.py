@@ -12,7 +12,6 @@ from importlib import import_module, invalidate_caches
 from pathlib import Path
 
 import pytest
-from contract_backend import Backend
 
 import ktool.kinds
 from ktool.api.kind import REGISTRY, Kind, discover
@@ -23,6 +22,7 @@ from ktool.client.local import LocalClient
 from ktool.engine.registry import Registry
 from ktool.serve.server import Server
 from ktool.store.store import Store
+from tests.contract.contract_backend import Backend
 
 discover(ktool.kinds)
 

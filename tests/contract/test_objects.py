@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from conftest import configmap, deployment, pod
 
 from ktool.api.errors import ApiError
 from ktool.api.ref import Ref
+from tests.contract.conftest import configmap, deployment, pod
 
 A = Ref("ConfigMap", "default", "a")
 

@@ -9,10 +9,10 @@ import threading
 import time
 
 import pytest
-from conftest import configmap, deployment, pod
 
 from ktool.api import framing
 from ktool.serve import watch
+from tests.contract.conftest import configmap, deployment, pod
 
 
 class Rest:

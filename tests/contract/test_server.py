@@ -11,13 +11,13 @@ import threading
 import time
 
 import pytest
-from conftest import Plane, configmap, pod
 
 from ktool.api.errors import ApiError
 from ktool.api.ref import Ref
 from ktool.client.base import ClientError, LogRequest
 from ktool.client.http import HttpClient, probe
 from ktool.serve.server import Server, ServerError
+from tests.contract.conftest import Plane, configmap, pod
 
 
 def test_only_the_owner_may_connect(plane: Plane):

@@ -7,11 +7,11 @@ import threading
 import time
 
 import pytest
-from conftest import pod
 
 from ktool.api.errors import ApiError
 from ktool.api.ref import Ref
 from ktool.client.base import LogRequest
+from tests.contract.conftest import pod
 
 P = Ref("Pod", "default", "p")
 

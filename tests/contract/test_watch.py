@@ -6,10 +6,10 @@ import threading
 import time
 
 import pytest
-from conftest import configmap
 
 from ktool.api.errors import ApiError
 from ktool.api.ref import Ref
+from tests.contract.conftest import configmap
 
 A = Ref("ConfigMap", "default", "a")
 

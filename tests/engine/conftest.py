@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kinds_for_tests import small_kinds
 
 from ktool.engine.registry import Registry
 from ktool.store.store import Store
+from tests.engine.kinds_for_tests import small_kinds
 
 START = 1_700_000_000.0
 """2023-11-14T22:13:20Z"""

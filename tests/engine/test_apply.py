@@ -7,12 +7,12 @@ import json
 import time
 
 import pytest
-from builders import a, config, space, thing
 
 from ktool.api.errors import ApiError
 from ktool.api.obj import put
 from ktool.api.ref import Ref
 from ktool.engine.apply import LAST_APPLIED, apply
+from tests.engine.builders import a, config, space, thing
 
 
 def told(outcomes):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from builders import a, owned_by, pod, space, thing
-from kinds_for_tests import small_kinds
 
 from ktool.api.action import Delete, Patch
 from ktool.api.obj import meta
@@ -12,6 +10,8 @@ from ktool.api.ref import Ref
 from ktool.api.world import World
 from ktool.engine import collect
 from ktool.engine.cache import Cache
+from tests.engine.builders import a, owned_by, pod, space, thing
+from tests.engine.kinds_for_tests import small_kinds
 
 KINDS = small_kinds()
 NOW = "2023-11-14T22:13:20Z"

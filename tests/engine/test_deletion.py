@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from builders import a, owned_by, pod, space, thing
 
 from ktool.api.errors import ApiError
 from ktool.api.obj import put
 from ktool.api.ref import Ref
+from tests.engine.builders import a, owned_by, pod, space, thing
 
 P = Ref("Pod", "default", "p")
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from builders import a, pod, space, thing
 
 from ktool.api.action import Bind, Create, Delete, Emit, Patch, Status, Update
 from ktool.api.errors import ApiError
 from ktool.api.obj import condition, put
 from ktool.api.ref import Ref
+from tests.engine.builders import a, pod, space, thing
 
 P = Ref("Pod", "default", "p")
 ELSE = "another-uid"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 
 import pytest
-from builders import a, config, pod, space, thing
 
 from ktool.api.errors import ApiError
 from ktool.api.obj import put
 from ktool.api.ref import Ref
+from tests.engine.builders import a, config, pod, space, thing
 
 
 def told(pairs):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from schedule_objects import (
+
+from ktool.logic.schedule import place
+from tests.logic.schedule.schedule_objects import (
     HOST,
     ZONE,
     allowed,
@@ -19,8 +21,6 @@ from schedule_objects import (
     term,
     where,
 )
-
-from ktool.logic.schedule import place
 
 Obj = dict[str, Any]
 WEB = {"app": "web"}

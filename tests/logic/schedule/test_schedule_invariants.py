@@ -9,9 +9,9 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from schedule_objects import HOST, ZONE, apart, near, node, pod, spread, term
 
 from ktool.logic.schedule import place
+from tests.logic.schedule.schedule_objects import HOST, ZONE, apart, near, node, pod, spread, term
 
 Obj = dict[str, Any]
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"

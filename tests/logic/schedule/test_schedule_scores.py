@@ -6,9 +6,21 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from schedule_objects import ZONE, apart, expression, near, node, pod, prefer, prefer_nodes, spread, term, where
 
 from ktool.logic.schedule import place
+from tests.logic.schedule.schedule_objects import (
+    ZONE,
+    apart,
+    expression,
+    near,
+    node,
+    pod,
+    prefer,
+    prefer_nodes,
+    spread,
+    term,
+    where,
+)
 
 Obj = dict[str, Any]
 WEB = {"app": "web"}

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from schedule_objects import apart, node, pod, prefer, spread, term
 
 from ktool.logic.schedule import place
+from tests.logic.schedule.schedule_objects import apart, node, pod, prefer, spread, term
 
 Obj = dict[str, Any]
 PODS, NODES = 2000, 100
