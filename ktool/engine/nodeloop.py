@@ -122,6 +122,7 @@ class NodeLoop:
                 self._start(runtime, lane)
         self._forget(pods, facts)
         if deleting(node) and not facts.pods and not plan.lanes and not busy:
+            runtime.release()
             self._let_go(node)
         return min(RESYNC, RESYNC if plan.after is None else plan.after, 0.0 if plan.setup else RESYNC)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ktool import __version__
 from ktool.api.action import Action, Emit, Status
 from ktool.api.obj import Obj, annotations_of, condition, get, name, uid, with_condition
 from ktool.api.ref import Ref
@@ -28,7 +29,7 @@ def described(node: Obj, info: NodeInfo, now: float) -> list[Action]:
             "architecture": info.architecture,
             "operatingSystem": "linux",
             "containerRuntimeVersion": info.runtime_version,
-            "kubeletVersion": "",
+            "kubeletVersion": f"v{__version__}",
             "kubeProxyVersion": "",
             "systemUUID": info.machine_id,
         },

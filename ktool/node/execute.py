@@ -21,6 +21,8 @@ from ktool.node.podmanapi import PodmanApi, Refused
 
 _STARTING = re.compile(r"^starting container [0-9a-f]+: ")
 
+_BAD_NAME = ("invalid image name", "invalid reference format", "parsing reference", "name must be lowercase")
+
 PULL_TIMEOUT = 600.0
 STOP_SLACK = 30.0
 
@@ -135,8 +137,7 @@ def _pull(hands: Hands, image: str) -> None:
 
 def _pull_reason(message: str) -> str:
     lower = message.lower()
-    bad = "invalid image name" in lower or "invalid reference format" in lower or "parsing reference" in lower
-    return "InvalidImageName" if bad else "ErrImagePull"
+    return "InvalidImageName" if any(text in lower for text in _BAD_NAME) else "ErrImagePull"
 
 
 # --- volumes -------------------------------------------------------------------------------------------------------
