@@ -21,17 +21,22 @@ LOG_LINES = 5
 MOST_PODS = 3
 
 
-def converge(session: Session, refs: Iterable[Ref], *, wait: bool, timeout: float, stream: TextIO | None = None) -> int:
+def converge(session: Session, refs: Iterable[Ref], *, wait: bool, timeout: float) -> int:
     """Wait until the objects are as desired, where the user asked for it or where this process is the control plane.
-    The exit code, after everything was said: progress on `stream` (stderr where none is given), errors on stderr."""
+    The exit code, after everything was said on stderr."""
     if not (wait or session.acting):
         return errors.DONE
+    return watch(session, refs, timeout, sys.stderr).exit_code
+
+
+def watch(session: Session, refs: Iterable[Ref], timeout: float, stream: TextIO) -> Waited:
+    """Wait until the objects are as desired: progress on `stream`, and what went wrong on stderr."""
     patience = PATIENCE if session.acting else math.inf
     with render.progress(stream) as progress:
         waited = wait_for(session.client, refs, timeout, progress, patience)
     if waited.exit_code != errors.DONE:
         _explain(session.client, waited, timeout)
-    return waited.exit_code
+    return waited
 
 
 def end(session: Session, targets: Mapping[Ref, str], *, timeout: float, dependents: bool) -> int:

@@ -59,12 +59,13 @@ class Progress:
 
 
 class PlainProgress(Progress):
-    """Lines in a pipe or CI: a line is printed when it was not among those printed last, once a second at most."""
+    """Lines in a pipe or CI: a line is printed when it was not among those printed last, once a second at most and not
+    in the first one, so that what is quick is quiet."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._shown: set[str] = set()
-        self._printed = -1.0
+        self._printed = time.monotonic()
 
     def update(self, lines: Sequence[str]) -> None:
         new = [line for line in dict.fromkeys(lines) if line not in self._shown]

@@ -10,12 +10,12 @@ import typer
 from ktool.api.kind import REGISTRY, Progress
 from ktool.api.ref import Ref
 from ktool.api.world import World
-from ktool.cli import errors, names, options, render
+from ktool.cli import converge, errors, names, options, render
 from ktool.cli.command import Verb, examples, session, settings, verbs
-from ktool.cli.converge import converge
 from ktool.cli.durations import seconds
 from ktool.cli.errors import CliError
 from ktool.cli.follow import scopes
+from ktool.cli.wait import Waited
 
 if TYPE_CHECKING:
     from ktool.client.base import Client
@@ -63,12 +63,18 @@ def _follow(ctx: typer.Context, refs: list[Ref], patience: float) -> int:
     is that already, look on."""
     try:
         with session(ctx, act=True) as opened:
-            return converge(opened, refs, wait=True, timeout=patience, stream=sys.stdout)
+            return _told(converge.watch(opened, refs, patience, sys.stdout))
     except Exception as error:
         if errors.exit_code(error) != errors.LOCKED:
             raise
     with session(ctx, act=False) as opened:
-        return converge(opened, refs, wait=True, timeout=patience, stream=sys.stdout)
+        return _told(converge.watch(opened, refs, patience, sys.stdout))
+
+
+def _told(waited: Waited) -> int:
+    for message in waited.at_once.values():
+        print(message)
+    return waited.exit_code
 
 
 def _standing(client: Client, ref: Ref) -> Progress:

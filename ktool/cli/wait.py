@@ -31,10 +31,11 @@ A large rollout brings thousands of events, and this process may be the one that
 
 @dataclass
 class Waited:
-    """What came of waiting. `failed`: reasons that waiting will not mend; `pending`: what was missing at the end of
-    the time; `unreachable`: the nodes that kept pods from running (or from ending), with what is known about each."""
+    """What came of waiting. `at_once`: what was as desired before any waiting, with its message; `failed`: reasons
+    that waiting will not mend; `pending`: what was missing at the end of the time; `unreachable`: the nodes that kept
+    pods from running (or from ending), with what is known about each."""
 
-    done: list[Ref] = field(default_factory=list)
+    at_once: dict[Ref, str] = field(default_factory=dict)
     failed: dict[Ref, str] = field(default_factory=dict)
     pending: dict[Ref, str] = field(default_factory=dict)
     unreachable: dict[str, str] = field(default_factory=dict)
@@ -116,8 +117,9 @@ class _Wait:
             failed.pop(ref, None)
             if standing.done:
                 del self.open[ref]
-                self.result.done.append(ref)
-                if standing.message and not first:
+                if first:
+                    self.result.at_once[ref] = standing.message
+                elif standing.message:
                     self.progress.say(standing.message)
         if all(ref in failed for ref in self.open):
             self.open = {}

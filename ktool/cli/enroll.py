@@ -1,0 +1,183 @@
+"""Making machines nodes: check what they need, pin their host keys, write Node objects. For `node add` and `lab up`."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from ktool.api.errors import ApiError, is_not_found
+from ktool.api.obj import DOMAIN, Obj, put
+from ktool.api.ref import Ref
+from ktool.cli.errors import CliError, UsageError
+
+if TYPE_CHECKING:
+    from ktool.client.base import Client
+
+CONNECTION, IDENTITY, HOST_KEY = f"{DOMAIN}/connection", f"{DOMAIN}/identity", f"{DOMAIN}/host-key"
+SIDE_BY_SIDE = 8
+EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._%-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9]+)?\]")
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Newcomer:
+    """A machine that shall be a node. `connection` is its ssh://, local:// or simulated:// URL."""
+
+    name: str
+    connection: str
+    identity: str = ""
+    host_key: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[Obj, ...] = ()
+    accept_new_host_key: bool = False
+
+    @property
+    def is_simulated(self) -> bool:
+        return self.connection.startswith("simulated:")
+
+    def obj(self) -> Obj:
+        """Its Node object."""
+        notes = {CONNECTION: self.connection, IDENTITY: self.identity, HOST_KEY: self.host_key}
+        metadata: dict[str, Any] = {
+            "name": self.name,
+            "annotations": {key: value for key, value in notes.items() if value},
+        }
+        if self.labels:
+            metadata["labels"] = dict(self.labels)
+        node: Obj = {"apiVersion": "v1", "kind": "Node", "metadata": metadata}
+        return {**node, "spec": {"taints": list(self.taints)}} if self.taints else node
+
+
+# --- what users type ---------------------------------------------------------------------------------------------
+
+
+def ssh_url(target: str) -> str:
+    """`[user@]host[:port]` as an ssh:// URL; root where no user is named. UsageError where it is no such thing."""
+    user, at, place = target.rpartition("@")
+    host, port = place, "22"
+    if place.startswith("["):
+        host, bracket, rest = place.partition("]")
+        host, port = host + bracket, rest.removeprefix(":") or "22"
+    elif place.count(":") == 1:
+        host, _, port = place.partition(":")
+    elif place.count(":") > 1:
+        host = f"[{place}]"
+    if (at and not user) or not _HOST.fullmatch(host) or not port.isascii() or not port.isdecimal():
+        raise UsageError(f"{target!r} is not of the form [user@]host[:port]")
+    if not 0 < int(port) < 65536:
+        raise UsageError(f"{target!r}: there is no port {port}")
+    return f"ssh://{quote(user or 'root', safe='')}@{host}:{port}"
+
+
+def label(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise UsageError(f"--label: {text!r} is not of the form key=value")
+    return key, value
+
+
+def taint(text: str) -> Obj:
+    """`key=value:Effect` or `key:Effect`, as kubectl writes taints."""
+    given, colon, effect = text.rpartition(":")
+    key, equals, value = given.partition("=")
+    if not colon or not key or effect not in EFFECTS:
+        raise UsageError(
+            f"--taint: {text!r} is not of the form key=value:Effect, Effect being one of {', '.join(EFFECTS)}"
+        )
+    return {"key": key, **({"value": value} if equals else {}), "effect": effect}
+
+
+# --- enrolling ---------------------------------------------------------------------------------------------------
+
+
+def enroll(client: Client, newcomers: Sequence[Newcomer], say: Say, *, again: bool = False) -> list[Ref]:
+    """Check every machine and write its Node object, all of them or none.
+
+    `again`: a node that is there already is brought up to date; without it that is an error. CliError names every
+    unmet need of every machine."""
+    if not again:
+        _refuse_known(client, newcomers)
+    ready = _checked([one for one in newcomers if not one.is_simulated], say)
+    nodes = [ready.get(one.name, one).obj() for one in newcomers]
+    outcomes = client.apply(nodes)
+    for one in outcomes:
+        say(f"node/{one.ref.name} {'added' if one.outcome == 'created' else one.outcome}")
+    return [one.ref for one in outcomes]
+
+
+def _refuse_known(client: Client, newcomers: Sequence[Newcomer]) -> None:
+    known = {node["metadata"]["name"] for node in client.list("Node").items}
+    twice = [one.name for one in newcomers if one.name in known]
+    if twice:
+        what = f"node {twice[0]} exists" if len(twice) == 1 else f"nodes {', '.join(twice)} exist"
+        raise CliError(f"{what} already; `ktool node remove` takes a node out of the cluster")
+
+
+def _checked(newcomers: Sequence[Newcomer], say: Say) -> dict[str, Newcomer]:
+    """The machines with their host keys pinned, by name. CliError with everything that is in the way."""
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        looks = list(pool.map(_look, newcomers))
+    problems = []
+    for look in looks:
+        for need in look.needs:
+            problems.append(f"{look.machine.name}: {need}")
+        for warning in look.warnings:
+            say(f"Warning: {look.machine.name}: {warning}")
+    if problems:
+        raise CliError("\n".join([*problems, "no node was added"]))
+    return {look.machine.name: look.machine for look in looks}
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What was found on one machine."""
+
+    machine: Newcomer
+    needs: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def _look(machine: Newcomer) -> _Look:
+    from ktool.node import bootstrap, connect, facts
+    from ktool.node.base import NodeError
+
+    node = put(machine.obj(), "metadata", "labels", dict(machine.labels))
+    try:
+        transport = connect.transport_for(node, accept_new_host_key=machine.accept_new_host_key)
+    except NodeError as error:
+        return _Look(machine, (error.message,))
+    try:
+        needs = bootstrap.check(transport)
+        if needs:
+            return _Look(machine, tuple(needs))
+        before = time.time()
+        said = transport.run(list(facts.INFO))
+        warning = bootstrap.clock_warning(facts.info(said.stdout.decode(errors="replace")), before, time.time())
+        key = machine.host_key or getattr(transport, "server_key", str)()
+        pinned = Newcomer(machine.name, machine.connection, machine.identity, key, machine.labels, machine.taints)
+        return _Look(pinned, (), (warning,) if warning else ())
+    except NodeError as error:
+        return _Look(machine, (error.message,))
+    except ValueError as error:  # facts.info: the machine answered with something else
+        return _Look(machine, (f"it does not say what it is: {error}",))
+    finally:
+        transport.close()
+
+
+def forget(client: Client, ref: Ref) -> bool:
+    """Take a node out without cleaning it: its machine is gone. Whether it was there."""
+    try:
+        client.delete(ref)
+        client.patch(ref, {"metadata": {"finalizers": None}})
+    except ApiError as error:
+        if not is_not_found(error):
+            raise
+        return False
+    return True
