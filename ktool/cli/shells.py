@@ -300,12 +300,9 @@ function __ktool_words
     end
 end
 
-# Whether the words so far are exactly this command (and, for a verb with arguments, anything after it).
+# Whether the words so far begin with this command.
 function __ktool_at
-    set -l words (__ktool_words)
-    set -l wanted (string split ' ' -- $argv[1])
-    test (count $words) -ge (count $wanted); or return 1
-    test "$words[1..(count $wanted)]" = "$argv[1]"
+    string match -q -- "$argv[1] *" (string join ' ' -- (__ktool_words))' '
 end
 
 function __ktool_first
