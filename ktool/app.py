@@ -96,6 +96,7 @@ class ControlPlane:
     def start(self) -> None:
         self._deciding.start()
         self._watching.start()
+        self.nodes.start()
 
     def stop(self) -> None:
         """End in order: no new decisions, then no new actions on nodes."""

@@ -27,9 +27,17 @@ log = logging.getLogger(__name__)
 class Controllers:
     """All planners on one queue, handled by one thread: two plans never see each other half done."""
 
-    def __init__(self, registry: Registry, cache: Cache, kinds: Kinds, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        cache: Cache,
+        kinds: Kinds,
+        *,
+        clock: Callable[[], float],
+        queue: WorkQueue[Ref] | None = None,
+    ) -> None:
         self._registry, self._cache, self._kinds, self._clock = registry, cache, kinds, clock
-        self.queue: WorkQueue[Ref] = WorkQueue()
+        self.queue: WorkQueue[Ref] = WorkQueue() if queue is None else queue
         self._watches: dict[str, list[Watch]] = {}
         self._planned: dict[str, Kind] = {}
         for kind in kinds:

@@ -6,12 +6,13 @@ import logging
 import threading
 from collections.abc import Callable
 
-from ktool.api.obj import Obj, annotations_of, deleting, get, labels, meta, namespace
+from ktool.api.obj import Obj, annotations_of, deleting, get, meta, namespace
 from ktool.api.ref import Ref
 from ktool.engine.cache import Cache
 from ktool.engine.nodeloop import NodeLoop, wants_attention
 from ktool.engine.queue import WorkQueue
 from ktool.engine.registry import Registry
+from ktool.logic.routes import is_simulated
 from ktool.node.base import Runtime
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,8 @@ MOST_THREADS = 32
 
 class Nodes:
     """The node loops. `every_node`: reach all nodes (a server that stays); otherwise only those with something to
-    do, so that a command which touches no node opens no connection."""
+    do, so that a command which touches no node opens no connection. Nothing happens before `start`, unless somebody
+    calls `step`."""
 
     def __init__(
         self,
@@ -32,13 +34,15 @@ class Nodes:
         connect: Callable[[Obj], Runtime],
         clock: Callable[[], float],
         every_node: bool,
+        queue: WorkQueue[str] | None = None,
     ) -> None:
         self._registry, self._cache, self._cluster = registry, cache, cluster
         self._connect, self._clock, self._every_node = connect, clock, every_node
-        self._queue: WorkQueue[str] = WorkQueue()
+        self._queue: WorkQueue[str] = WorkQueue() if queue is None else queue
         self._loops: dict[str, NodeLoop] = {}
         self._threads: list[threading.Thread] = []
-        self._stopping = False
+        self._real: set[str] = set()
+        self._started = self._stopping = False
         self._lock = threading.Lock()
         cache.listen(self._changed)
 
@@ -70,7 +74,9 @@ class Nodes:
             if not self._every_node and not wants_attention(found, self._cache.world.on_node(node)):
                 return
             self._loops[node] = self._loop(node)
-            self._more_threads(labels(found).get("ktool.dev/simulated") == "true")
+            if not is_simulated(found):
+                self._real.add(node)
+            self._more_threads()
         if after:
             self._queue.add_after(node, after)
         else:
@@ -87,28 +93,38 @@ class Nodes:
             wake=lambda after: self._wake(node, after),
         )
 
-    def _more_threads(self, simulated: bool) -> None:
-        """One thread for each real node, for it may wait on the network; two for all the simulated ones."""
-        if len(self._threads) >= (2 if simulated else MOST_THREADS):
-            return
-        thread = threading.Thread(target=self._run, name=f"nodes-{len(self._threads)}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
     # --- stepping
+
+    def start(self) -> None:
+        self._started = True
+        self._more_threads()
+
+    def _more_threads(self) -> None:
+        """One thread for each real node, for it may wait on the network; two for all the simulated ones."""
+        with self._lock:
+            wanted = min(MOST_THREADS, len(self._real) + min(2, len(self._loops) - len(self._real)))
+            while self._started and len(self._threads) < wanted:
+                thread = threading.Thread(target=self._run, name=f"nodes-{len(self._threads)}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
 
     def _run(self) -> None:
         while not self._stopping:
-            node = self._queue.get(timeout=5)
-            if node is None:
-                continue
-            try:
-                self._step(node)
-            except Exception:
-                log.exception("%s: a step failed", node)
-                self._queue.retry(node)
-            finally:
-                self._queue.done(node)
+            self.step(timeout=5)
+
+    def step(self, timeout: float = 0.0) -> bool:
+        """Let one node that wants it take a step; False where none did in time."""
+        node = self._queue.get(timeout)
+        if node is None:
+            return False
+        try:
+            self._step(node)
+        except Exception:
+            log.exception("%s: a step failed", node)
+            self._queue.retry(node)
+        finally:
+            self._queue.done(node)
+        return True
 
     def _step(self, node: str) -> None:
         loop = self._loops.get(node)
@@ -118,6 +134,7 @@ class Nodes:
         if after is None:
             with self._lock:
                 self._loops.pop(node, None)
+                self._real.discard(node)
         else:
             self._queue.add_after(node, after)
         self._queue.forget(node)

@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 SIGKILLED = 137
 """128 + SIGKILL, as shells and Podman count it."""
 
+NOBODY = ("", -1)
+"""The owner of a machine that belongs to no cluster."""
+
 CRASH_AFTER = 1.0
 """Seconds that a container with the fault Crash runs."""
 
@@ -152,7 +155,7 @@ class Machine:
         self.volumes: dict[str, dict[str, str]] = {}
         self.routes: tuple[tuple[str, str], ...] = ()
         self.network = ""
-        self.owner = ("", -1)
+        self.owner = NOBODY
         """Cluster and highest fencing token seen."""
         self.reachable = True
         self.listeners: list[Callable[[], None]] = []

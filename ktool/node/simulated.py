@@ -38,7 +38,7 @@ from ktool.logic.nodeaction import (
     WriteVolumes,
 )
 from ktool.node.base import ExecStream, LogOptions, NodeError, Unreachable
-from ktool.node.machine import IMAGE_FAULTS, Container, Fault, Machine, Pod, Settings, parse_faults
+from ktool.node.machine import IMAGE_FAULTS, NOBODY, Container, Fault, Machine, Pod, Settings, parse_faults
 
 RUNTIMES: dict[str, Machine] = {}
 """The simulated machines of this process by node name."""
@@ -117,6 +117,11 @@ class SimulatedRuntime:
                 message = f"another control plane of this cluster has taken over (it holds token {highest})"
                 raise NodeError(self.node, "claim", message)
             machine.owner = (cluster, token)
+
+    def release(self) -> None:
+        machine = self._reach("release")
+        with machine.lock:
+            machine.routes, machine.network, machine.owner = (), "", NOBODY
 
     def observe(self) -> NodeFacts:
         machine = self._reach("observe")
