@@ -22,6 +22,7 @@ class World:
         self._owned: dict[str, dict[Ref, Obj]] = {}
         self._on_node: dict[str, dict[Ref, Obj]] = {}
         self._ownerless: dict[tuple[str, str], dict[Ref, Obj]] = {}
+        self._controlled: dict[str, dict[Ref, Obj]] = {}
         for obj in objects:
             self.set(obj)
 
@@ -42,6 +43,10 @@ class World:
     def owned(self, uid: str, kind: str | None = None) -> Objects:
         """The objects with an ownerReference to `uid`, of one kind or of all."""
         return [obj for ref, obj in self._owned.get(uid, {}).items() if kind is None or ref.kind == kind]
+
+    def controlled(self, uid: str, kind: str) -> Objects:
+        """The objects of a kind whose controller is `uid`."""
+        return [obj for ref, obj in self._controlled.get(uid, {}).items() if ref.kind == kind]
 
     def ownerless(self, kind: str, namespace: str) -> Objects:
         """The objects of a kind that no controller owns: what a controller might adopt."""
@@ -69,8 +74,11 @@ class World:
         self._namespaces.setdefault((ref.kind, ref.namespace), {})[ref] = obj
         for reference in meta(obj).get("ownerReferences") or ():
             self._owned.setdefault(reference["uid"], {})[ref] = obj
-        if controller_of(obj) is None:
+        controller = controller_of(obj)
+        if controller is None:
             self._ownerless.setdefault((ref.kind, ref.namespace), {})[ref] = obj
+        else:
+            self._controlled.setdefault(controller["uid"], {})[ref] = obj
         if ref.kind == "Pod" and (node := get(obj, "spec", "nodeName")):
             self._on_node.setdefault(node, {})[ref] = obj
         return before
@@ -86,7 +94,11 @@ class World:
     def _unindex(self, ref: Ref, before: Obj) -> None:
         for reference in meta(before).get("ownerReferences") or ():
             self._drop(self._owned, reference["uid"], ref)
-        self._ownerless.get((ref.kind, ref.namespace), {}).pop(ref, None)
+        controller = controller_of(before)
+        if controller is None:
+            self._ownerless.get((ref.kind, ref.namespace), {}).pop(ref, None)
+        else:
+            self._drop(self._controlled, controller["uid"], ref)
         if ref.kind == "Pod" and (node := get(before, "spec", "nodeName")):
             self._drop(self._on_node, node, ref)
 

@@ -11,7 +11,6 @@ from ktool.api.obj import (
     Obj,
     condition,
     content_hash,
-    controlled_by,
     controller_of,
     deleting,
     epoch,
@@ -70,7 +69,7 @@ def plan(replica_set: Obj, world: World, now: float) -> Plan:
     if deleting(replica_set):
         return Plan(because="being deleted; the garbage collector takes the pods")
     pods = _pods(replica_set, world)
-    actions = [_adopt(replica_set, pod) for pod in pods if not controlled_by(pod, replica_set)]
+    actions = [_adopt(replica_set, pod) for pod in pods if controller_of(pod) is None]
     active = [pod for pod in pods if _active(pod)]
     wanted = get(replica_set, "spec", "replicas", default=0)
     if len(active) < wanted:
@@ -87,13 +86,12 @@ def plan(replica_set: Obj, world: World, now: float) -> Plan:
 def _pods(replica_set: Obj, world: World) -> list[Obj]:
     """Its own pods, and those of nobody that its selector matches."""
     selector = from_label_selector(get(replica_set, "spec", "selector", default={}))
-    own = world.owned(uid(replica_set), "Pod")
     orphans = [
         pod
         for pod in world.ownerless("Pod", namespace(replica_set))
         if selector.matches(labels(pod)) and not deleting(pod)
     ]
-    return [pod for pod in own if controlled_by(pod, replica_set)] + orphans
+    return [*world.controlled(uid(replica_set), "Pod"), *orphans]
 
 
 def _active(pod: Obj) -> bool:
