@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from ktool.cli.durations import seconds
 from ktool.cli.errors import UsageError
@@ -111,10 +111,7 @@ def _global_options(
 def global_params() -> list[Any]:
     carrier = typer.Typer(add_completion=False, rich_markup_mode=None)
     carrier.command()(_global_options)
-    params = [param for param in typer.main.get_command(carrier).params if param.name != "help"]
-    for param in params:
-        _coerce_plainly(param)
-    return params
+    return [_coerce_plainly(param) for param in typer.main.get_command(carrier).params]
 
 
 class _Plain:
@@ -137,10 +134,19 @@ class _Plain:
         return value
 
 
-def _coerce_plainly(param: Any) -> None:
+def _coerce_plainly(param: Any) -> Any:
+    """The same parameter, converted by _Plain from now on where that can."""
     annotation = getattr(getattr(param, "type_descriptor", None), "annotation", None)
     if annotation in (str, int, bool, list[str]):
         param._runtime_param = _Plain(annotation)
+    return param
+
+
+class VerbGroup(TyperGroup):
+    """A verb with verbs of its own, such as `node`, and the root."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        return _coerce_plainly(super().get_help_option(ctx))
 
 
 class Verb(TyperCommand):
@@ -153,6 +159,9 @@ class Verb(TyperCommand):
             _coerce_plainly(param)
         taken = {option for param in self.params for option in getattr(param, "opts", ())}
         self.params += [param for param in global_params() if not taken & set(param.opts)]
+
+    def get_help_option(self, ctx: Any) -> Any:
+        return _coerce_plainly(super().get_help_option(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, go_style(self.params, args))
@@ -188,7 +197,12 @@ def go_style(params: Sequence[Any], args: Sequence[str]) -> list[str]:
 def verbs(help: str = "", **kwargs: Any) -> typer.Typer:
     """A Typer app for one module of verbs, plain in its output."""
     return typer.Typer(
-        help=help or None, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, **kwargs
+        cls=VerbGroup,
+        help=help or None,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        **kwargs,
     )
 
 

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 from ktool.cli import errors
-from ktool.cli.command import global_params
+from ktool.cli.command import VerbGroup, global_params
 
 
 class Entry(NamedTuple):
@@ -58,7 +57,7 @@ def load(name: str) -> Any:
     return command
 
 
-class LazyGroup(TyperGroup):
+class LazyGroup(VerbGroup):
     """The root. A verb's module is imported when the verb is used, and no other."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
