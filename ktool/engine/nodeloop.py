@@ -149,7 +149,7 @@ class NodeLoop:
                 actions.append(Status(Ref.of(pod), status, uid(pod)))
                 actions.extend(nodeevents.of_status(pod, status))
         actions += [Delete(gone.ref, gone.uid, grace=0) for gone in plan.gone]
-        self._tell([*actions, *nodestatus.ready(node, now)])
+        self._tell([*actions, *nodestatus.ready(node, facts.boot_id, now)])
 
     # --- lanes
 
@@ -231,7 +231,7 @@ class NodeLoop:
 
     def _connected(self, node: Obj) -> Runtime:
         notes = meta(node).get("annotations") or {}
-        wanted = tuple(notes.get(f"ktool.dev/{key}", "") for key in ("connection", "identity", "host-key"))
+        wanted = (uid(node), *(notes.get(f"ktool.dev/{key}", "") for key in ("connection", "identity", "host-key")))
         if self._runtime is not None and wanted == self._connection:
             return self._runtime
         self.disconnect()

@@ -34,13 +34,23 @@ def described(node: Obj, info: NodeInfo, now: float) -> list[Action]:
             "systemUUID": info.machine_id,
         },
     }
-    return _changed(node, _with_ready(status, "True", now, "NodeReady", "the node answers and takes pods"))
+    return _answering(node, status, info.boot_id, now)
 
 
-def ready(node: Obj, now: float) -> list[Action]:
-    """The node was observed just now."""
+def ready(node: Obj, boot_id: str, now: float) -> list[Action]:
+    """The node was observed just now, in the boot that has this id."""
     status = get(node, "status", default={})
-    return _changed(node, _with_ready(status, "True", now, "NodeReady", "the node answers and takes pods"))
+    if boot_id and status.get("nodeInfo"):
+        status = {**status, "nodeInfo": {**status["nodeInfo"], "bootID": boot_id}}
+    return _answering(node, status, boot_id, now)
+
+
+def _answering(node: Obj, status: Obj, boot_id: str, now: float) -> list[Action]:
+    actions = _changed(node, _with_ready(status, "True", now, "NodeReady", "the node answers and takes pods"))
+    if boot_id and get(node, "status", "nodeInfo", "bootID", default=boot_id) != boot_id:
+        text = f"Node {name(node)} has been rebooted, boot id: {boot_id}"
+        actions.append(Emit(Ref.of(node), "Rebooted", text, "Warning", uid(node)))
+    return actions
 
 
 def unreachable(node: Obj, message: str, now: float) -> list[Action]:
