@@ -14,6 +14,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,12 +103,12 @@ def namespace(cluster: Ktool) -> Iterator[str]:
     cluster("delete", "namespace", name, "--ignore-not-found", "--grace-period=1")
 
 
-@pytest.fixture
-def server(cluster: Ktool) -> Iterator[subprocess.Popen[bytes]]:
-    """`ktool serve` for the time of a test."""
-    process = cluster.start("serve")
+@contextmanager
+def serving(ktool: Ktool) -> Iterator[subprocess.Popen[bytes]]:
+    """`ktool serve` while the block runs."""
+    process = ktool.start("serve")
     try:
-        until(lambda: (cluster.home / "ktool.sock").exists() or process.poll() is not None, 20)
+        until(lambda: (ktool.home / "ktool.sock").exists() or process.poll() is not None, 20)
         assert process.poll() is None, process.communicate()
         yield process
     finally:
@@ -117,6 +118,13 @@ def server(cluster: Ktool) -> Iterator[subprocess.Popen[bytes]]:
         except subprocess.TimeoutExpired:
             process.kill()
             raise
+
+
+@pytest.fixture
+def server(cluster: Ktool) -> Iterator[subprocess.Popen[bytes]]:
+    """`ktool serve` for the time of a test."""
+    with serving(cluster) as process:
+        yield process
 
 
 @pytest.fixture(params=["own", "server"])
