@@ -28,8 +28,9 @@ log = logging.getLogger(__name__)
 
 RESYNC = 30.0
 """Seconds after which a node is observed again although nothing was heard of it."""
-GATHER = 0.5
-"""Seconds between two observations while lanes are running: each costs the node some of its processor."""
+GATHER = 1.0
+"""Seconds between two observations while lanes are running, at least: each costs the node some of its processor, and
+waits for the containers that are just being started or ended."""
 COMPONENT = "kubelet"
 FINALIZER = "ktool.dev/node"
 
@@ -62,6 +63,7 @@ class NodeLoop:
         self._untold: list[Action] = []
         self._unreachable = 0
         self._observed_at = 0.0
+        self._gather = GATHER
         self._stopping = False
 
     @property
@@ -90,13 +92,15 @@ class NodeLoop:
 
     def _pass(self, node: Obj) -> float:
         runtime = self._connected(node)
-        early = GATHER - (time.monotonic() - self._observed_at)
+        early = self._observed_at + self._gather - time.monotonic()
         if self.busy and early > 0:
             return early
         with self._lock:
             busy, failed = frozenset(self._busy), dict(self._failures)
+        began = time.monotonic()
         facts = runtime.observe()
         self._observed_at = time.monotonic()
+        self._gather = min(5.0, max(GATHER, 8 * (self._observed_at - began)))
         self._cache.sync()
         with self._cache.lock:
             node = self._cache.world.get(self._ref) or node
@@ -184,7 +188,7 @@ class NodeLoop:
             with self._lock:
                 self._acting -= 1
                 self._busy.discard(lane.uid)
-            self._wake(GATHER / 10 if self._lanes is None else 0.0)
+            self._wake(0.05 if self._lanes is None else 0.0)
 
     def _pod(self, pod_uid: str) -> Obj | None:
         with self._cache.lock:

@@ -203,7 +203,7 @@ class RemoveContainer:
 
 @dataclass(frozen=True)
 class RemovePod:
-    """Kill what still runs in the pod, remove it with its containers, then its volume directories."""
+    """Kill what still runs in the pod and remove it with its containers."""
 
     uid: str
     pod: str

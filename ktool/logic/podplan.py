@@ -21,6 +21,7 @@ from ktool.logic.nodeaction import (
     PodFact,
     RemoveContainer,
     RemovePod,
+    RemoveVolumes,
     StartContainer,
     StartPod,
     StopContainer,
@@ -216,6 +217,9 @@ def end(pod: Obj | None, fact: PodFact, context: Context) -> Step:
         asked = meta(pod).get("deletionGracePeriodSeconds")
         grace = grace_period(pod) if asked is None else int(asked)
     step.actions += _end(fact, grace)
+    # Most pods have no volume directory, and looking for one costs the node a process.
+    if fact.uid in context.written:
+        step.actions.append(RemoveVolumes(fact.uid))
     return step
 
 

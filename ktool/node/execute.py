@@ -270,7 +270,7 @@ def remove_pod(hands: Hands, action: act.RemovePod) -> str:
     if _is_ours(hands, "pods", action.pod):
         _remove(hands, f"pods/{action.pod}")
         hands.made.discard(action.pod)
-    return remove_volumes(hands, act.RemoveVolumes(action.uid))
+    return ""
 
 
 def _remove(hands: Hands, path: str, **params: Any) -> None:
