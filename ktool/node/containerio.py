@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from ktool.node import facts
 from ktool.node.base import LogOptions, NodeError, Transport
 from ktool.node.podmanapi import ApiStream, PodmanApi, Refused
 
@@ -33,22 +34,31 @@ def logs(api: PodmanApi, node: str, container: str, options: LogOptions) -> Iter
 def _log_params(inspected: dict[str, Any], options: LogOptions) -> dict[str, Any] | None:
     """Query parameters of containers/logs; None where there cannot be anything. Raises NodeError."""
     params: dict[str, Any] = {"stdout": True, "stderr": True, "timestamps": options.timestamps}
-    started = str((inspected.get("State") or {}).get("StartedAt") or "")
+    began = _run_began(inspected.get("State") or {})
     restarted = int(inspected.get("RestartCount") or 0) > 0
     if options.previous:
         if not restarted:
             raise Refused(404, "", "the container has not been restarted, so there is no previous run")
-        params["until"] = started
-    elif restarted:
-        params["since"] = started
-    if options.since > 0:
-        asked = datetime.fromtimestamp(options.since, UTC).isoformat()
-        params["since"] = max(asked, params["since"]) if "since" in params else asked
+        params["until"] = _rfc3339(began)
+    since = max(options.since, began if restarted and not options.previous else 0.0)
+    if since > 0:
+        params["since"] = _rfc3339(since)
     if options.tail >= 0:
         params["tail"] = options.tail
     if options.follow and not options.previous:
         params["follow"] = True
     return None if options.tail == 0 and not options.follow else params
+
+
+def _run_began(state: dict[str, Any]) -> float:
+    """When the current run of a restarted container began. Podman notes StartedAt when its runtime has returned, a
+    moment after the first lines may have been written; the end of the run before is exact, where it is still known."""
+    started, finished = facts.seconds(state.get("StartedAt")), facts.seconds(state.get("FinishedAt"))
+    return finished if 0 < finished <= started else started - 0.1
+
+
+def _rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
 def _log_bytes(stream: ApiStream, raw: bool) -> Iterator[bytes]:

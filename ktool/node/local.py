@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Sequence
@@ -20,15 +22,24 @@ class LocalTransport:
         command = list(argv) if os.geteuid() == 0 else ["sudo", "-n", "--", *argv]
         step = argv[0] if argv else "run"
         try:
-            # Its own session: an interrupt at our terminal must not reach a half-done command.
-            done = subprocess.run(command, input=stdin, capture_output=True, timeout=timeout, start_new_session=True)
-        except subprocess.TimeoutExpired:
-            raise NodeError(self.node, step, f"{step} on {self.node} did not end within {timeout:g} s") from None
+            # A session of its own: an interrupt at our terminal must not reach a half-done command, and its whole
+            # process group can be ended.
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+            )
         except FileNotFoundError:
             return Completed(127, b"", f"{command[0]}: not found\n".encode())
         except (OSError, ValueError) as error:
             raise NodeError(self.node, step, f"{step} on {self.node} cannot be run: {error}") from None
-        return Completed(done.returncode, done.stdout, done.stderr)
+        with process:
+            try:
+                stdout, stderr = process.communicate(stdin, timeout)
+            except subprocess.TimeoutExpired:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.kill()
+                raise NodeError(self.node, step, f"{step} on {self.node} did not end within {timeout:g} s") from None
+        return Completed(process.returncode, stdout, stderr)
 
     def connect_unix(self, path: str, *, timeout: float = 10.0) -> socket.socket:
         stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

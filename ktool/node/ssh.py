@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import random
 import select
 import socket
@@ -67,7 +68,8 @@ class SshTransport:
 
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 30.0) -> Completed:
         step = argv[0] if argv else "run"
-        command = command_line(self._as_root(argv))
+        # timeout(1) ends there what we have given up here: otherwise it would go on, and keep one of sshd's sessions.
+        command = command_line(self._as_root(["timeout", "-s", "KILL", str(math.ceil(timeout) + 1), *argv]))
         deadline = time.monotonic() + timeout
         with self._session(step, deadline) as channel:
             try:
@@ -130,7 +132,14 @@ class SshTransport:
         if not self._sessions.acquire(timeout=max(0.0, deadline - time.monotonic())):
             raise NodeError(self.node, step, f"{step} on {self.node}: {SESSIONS} commands are running there already")
         try:
-            return client.open_session(timeout=max(0.1, deadline - time.monotonic()))
+            while True:
+                try:
+                    return client.open_session(timeout=max(0.1, deadline - time.monotonic()))
+                except paramiko.SSHException:
+                    # sshd counts a session until it has buried the command, a moment after we have heard of its end.
+                    if time.monotonic() + 0.05 > deadline or not client.is_active():
+                        raise
+                    time.sleep(0.05)
         except _BROKEN as error:
             self._sessions.release()
             raise self._broken(step, error) from None
@@ -161,8 +170,8 @@ class SshTransport:
         client = self._connected("connect")
         try:
             channel = open_channel(client, max(0.1, deadline - time.monotonic()))
-        except paramiko.ChannelException as error:
-            raise NodeError(self.node, "connect", f"{what} on {self.node}: {error.text or 'refused'}") from None
+        except paramiko.ChannelException:
+            raise NodeError(self.node, "connect", f"{what} cannot be reached from {self.node}") from None
         except _BROKEN as error:
             raise self._broken("connect", error) from None
         channel.settimeout(max(0.1, deadline - time.monotonic()))
@@ -189,7 +198,7 @@ class SshTransport:
     def _broken(self, step: str, error: BaseException) -> NodeError:
         """What an error on a channel means: the connection is gone, or sshd refused this one thing."""
         client = self._client
-        if client is None or not client.is_active():
+        if client is None or isinstance(error, EOFError) or not client.is_active():
             return Unreachable(self.node, step, f"the SSH connection to {self.node} was lost")
         return NodeError(self.node, step, f"sshd on {self.node} refused a channel ({error})")
 
@@ -353,7 +362,7 @@ def _talk(channel: paramiko.Channel, stdin: bytes, deadline: float) -> Completed
     while channel.recv_stderr_ready():
         errors.append(channel.recv_stderr(1 << 20))
     status = channel.recv_exit_status()
-    if status < 0 and not channel.get_transport().is_active():
+    if status < 0 and not channel.eof_received:  # sshd ends every output before it closes, also after a signal
         raise EOFError("connection lost")
     return Completed(status, b"".join(out), b"".join(errors))
 

@@ -67,7 +67,8 @@ def test_an_update_is_seen_whole_and_removes_old_keys(node: Node) -> None:
         [
             "sh",
             "-c",
-            "until [ -e /tmp/end ]; do cd /etc/app/..data/; a=$(cat a) && b=$(cat b) && [ $a != $b ] && echo mixed; done",
+            "until [ -e /tmp/end ]; do cd /etc/app/..data/; "
+            "a=$(cat a) && b=$(cat b) && [ $a != $b ] && echo mixed; done",
         ],
         stdin=False,
         tty=False,
