@@ -210,7 +210,7 @@ def _local(act: bool, lock_timeout: float) -> Iterator[Session]:
         if not act:
             yield Session(client, acting=False)
             return
-        with _leading(registry, lock_timeout) as leadership:
+        with _leading(registry, lock_timeout, on_lost=_end_at_once) as leadership:
             plane = ControlPlane(store, registry, token=leadership.token, every_node=False)
             plane.start()
             try:
@@ -222,16 +222,27 @@ def _local(act: bool, lock_timeout: float) -> Iterator[Session]:
 
 
 @contextmanager
-def _leading(registry: Registry, lock_timeout: float) -> Iterator[Leadership]:
+def _leading(
+    registry: Registry, lock_timeout: float, on_lost: Callable[[], None] = lambda: None
+) -> Iterator[Leadership]:
     from ktool.engine.lease import Leadership
 
     leadership = Leadership(registry, _what())
     leadership.acquire(lock_timeout)
-    leadership.keep()
+    leadership.keep(on_lost)
     try:
         yield leadership
     finally:
         leadership.release()
+
+
+def _end_at_once() -> None:
+    """Another control plane acts now (this process slept, or its Lease was broken): not one more step. What was begun
+    is planned anew by the other one, exactly as after a kill -9."""
+    print(
+        "error: another control plane has taken over; this command ends and the other one carries on", file=sys.stderr
+    )
+    os._exit(5)
 
 
 def _what() -> str:

@@ -88,6 +88,7 @@ class Leadership:
         self._thread: threading.Thread | None = None
         self.lost = threading.Event()
         self.token = 0
+        self._on_lost: Callable[[], None] = lambda: None
 
     def acquire(self, timeout: float) -> int:
         """Wait up to `timeout` seconds for the Lease and return the fencing token. Raises Locked.
@@ -111,8 +112,9 @@ class Leadership:
                 )
             time.sleep(min(0.1, max(0.0, end - time.monotonic())))
 
-    def keep(self) -> None:
-        """Renew the Lease from a thread of its own until `release`."""
+    def keep(self, on_lost: Callable[[], None] = lambda: None) -> None:
+        """Renew the Lease from a thread of its own until `release`; `on_lost` is called there if it was taken."""
+        self._on_lost = on_lost
         self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
         self._thread.start()
 
@@ -185,3 +187,4 @@ class Leadership:
         else:
             return
         self.lost.set()
+        self._on_lost()
