@@ -11,7 +11,7 @@ from ktool.api.errors import ApiError
 from ktool.api.obj import Obj, get, name
 from ktool.api.ref import Ref
 from ktool.cli import errors, render
-from ktool.cli.wait import PATIENCE, Waited, pods_of, settled, shown, wait_for, wait_gone
+from ktool.cli.wait import PATIENCE, Departure, Waited, pods_of, settled, shown, wait_for
 
 if TYPE_CHECKING:
     from ktool.app import Session
@@ -33,17 +33,17 @@ def watch(session: Session, refs: Iterable[Ref], timeout: float, stream: TextIO)
     """Wait until the objects are as desired: progress on `stream`, and what went wrong on stderr."""
     patience = PATIENCE if session.acting else math.inf
     with render.progress(stream) as progress:
-        waited = wait_for(session.client, refs, timeout, progress, patience)
+        waited = wait_for(session.client, refs, timeout, progress, patience=patience, leavers=session.acting)
     if waited.exit_code != errors.DONE:
         _explain(session.client, waited, timeout)
     return waited
 
 
-def end(session: Session, targets: Mapping[Ref, str], *, timeout: float, dependents: bool) -> int:
+def end(session: Session, departure: Departure, targets: Mapping[Ref, str], timeout: float) -> int:
     """Wait until these objects (by uid) are gone. The exit code, after everything was said."""
     patience = PATIENCE if session.acting else math.inf
     with render.progress() as progress:
-        waited = wait_gone(session.client, targets, timeout, progress, dependents=dependents, patience=patience)
+        waited = departure.wait(targets, timeout, progress, patience)
     if waited.exit_code != errors.DONE:
         _explain(session.client, waited, timeout)
     return waited.exit_code

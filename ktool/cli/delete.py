@@ -19,6 +19,7 @@ from ktool.cli.converge import end
 from ktool.cli.durations import seconds
 from ktool.cli.errors import UsageError, warn
 from ktool.cli.manifests import load
+from ktool.cli.wait import Departure
 
 if TYPE_CHECKING:
     from ktool.client.base import Client
@@ -85,11 +86,13 @@ def delete(
         if not refs and not files:
             print("No resources found", file=sys.stderr)
         deletion = _Deletion(opened.client, grace, propagation, dry_run, ignore_not_found or every)
-        code = deletion.run(refs, form.format == "name", "force deleted" if force and grace == 0 else "deleted")
-        if not wait or dry_run != "none" or not deletion.targets:
-            return code
+        bare, word = form.format == "name", "force deleted" if force and grace == 0 else "deleted"
+        if not wait or dry_run != "none":
+            return deletion.run(refs, bare, word)
         dependents = opened.acting and propagation != "Orphan"
-        return end(opened, deletion.targets, timeout=patience, dependents=dependents) or code
+        with Departure(opened.client, refs, dependents=dependents) as departure:
+            code = deletion.run(refs, bare, word)
+            return end(opened, departure, deletion.targets, patience) or code
 
 
 def _check_choice(

@@ -23,6 +23,7 @@ from ktool.cli.durations import seconds
 from ktool.cli.enroll import CONNECTION, Newcomer, enroll, forget, label, ssh_url, taint
 from ktool.cli.errors import CliError, UsageError
 from ktool.cli.render import Table
+from ktool.cli.wait import Departure
 
 app = verbs("Add, list, show and remove nodes.", no_args_is_help=True)
 
@@ -255,11 +256,10 @@ def remove(
     """
     patience = seconds(timeout, "--timeout")
     names.kinds()
-    code = errors.DONE
-    with session(ctx, act=True) as opened:
-        targets: dict[Ref, str] = {}
-        for one in node_names:
-            ref = Ref("Node", "", one)
+    refs = [Ref("Node", "", one) for one in dict.fromkeys(node_names)]
+    with session(ctx, act=True) as opened, Departure(opened.client, refs, dependents=False) as departure:
+        code, targets = errors.DONE, {}
+        for ref in refs:
             try:
                 if force:
                     opened.client.get(ref)
@@ -271,5 +271,5 @@ def remove(
                     errors.say(errors.sentence(error))
                     code = errors.ERROR
                 continue
-            print(f"node/{one} {'removed' if force else 'is being removed'}", flush=True)
-        return end(opened, targets, timeout=patience, dependents=False) or code if targets else code
+            print(f"node/{ref.name} {'removed' if force else 'is being removed'}", flush=True)
+        return end(opened, departure, targets, patience) or code

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ktool.api.kind import REGISTRY
 from ktool.api.kind import Progress as Standing
@@ -68,28 +68,41 @@ class _Patience:
 
 
 def wait_for(
-    client: Client, refs: Iterable[Ref], timeout: float, progress: Progress, patience: float = math.inf
+    client: Client,
+    refs: Iterable[Ref],
+    timeout: float,
+    progress: Progress,
+    *,
+    patience: float = math.inf,
+    leavers: bool = False,
 ) -> Waited:
     """Wait until every object is as desired or has certainly failed, `timeout` seconds at most (0: for ever).
 
-    Kinds without a progress of their own are as desired as soon as they are stored."""
+    Kinds without a progress of their own are as desired as soon as they are stored. `leavers`: also wait for what
+    goes on below the objects (pods that are to end), as a command must that is the control plane itself."""
     refs = [ref for ref in dict.fromkeys(refs) if REGISTRY[ref.kind].progress]
     if not refs:
         return Waited()
     with Follower(client, scopes(refs)) as follower:
-        return _Wait(follower, refs, timeout, progress, patience).run()
+        return _Wait(follower, refs, timeout, progress, patience, leavers).run()
 
 
 class _Wait:
     def __init__(
-        self, follower: Follower, refs: list[Ref], timeout: float, progress: Progress, patience: float
+        self,
+        follower: Follower,
+        refs: list[Ref],
+        timeout: float,
+        progress: Progress,
+        patience: float,
+        leavers: bool,
     ) -> None:
         self.follower, self.progress = follower, progress
         self.world = follower.world
         self.end = time.monotonic() + timeout if timeout else math.inf
         self.open = dict.fromkeys(refs, "")
         self.result = Waited(world=follower.world)
-        self.patience = _Patience(patience)
+        self.patience, self.leavers = _Patience(patience), leavers
 
     def run(self) -> Waited:
         first = True
@@ -131,7 +144,20 @@ class _Wait:
             return Standing(False, "", f"{shown(ref)} was deleted while it was waited for")
         judge = REGISTRY[ref.kind].progress
         assert judge is not None
-        return judge(obj, self.world)
+        standing = judge(obj, self.world)
+        if standing.done and self.leavers and (unrest := self._unrest(obj)):
+            return Standing(False, unrest)
+        return standing
+
+    def _unrest(self, obj: Obj) -> str:
+        """What still goes on below an object that says it is done: something ends, or is not done itself."""
+        for child in below(self.world, uid(obj)):
+            if deleting(child):
+                return f"Waiting for {shown(Ref.of(child))} to end"
+            judge = REGISTRY[child["kind"]].progress
+            if child["kind"] != "Pod" and judge is not None and not (standing := judge(child, self.world)).done:
+                return standing.message
+        return ""
 
     def _lines(self) -> list[str]:
         lines = [text for text in self.open.values() if text]
@@ -225,48 +251,64 @@ def pod_step(pod: Obj) -> str:
 # --- gone --------------------------------------------------------------------------------------------------------
 
 
-def wait_gone(
-    client: Client,
-    targets: Mapping[Ref, str],
-    timeout: float,
-    progress: Progress,
-    *,
-    dependents: bool,
-    patience: float = math.inf,
-) -> Waited:
-    """Wait until these very objects (by uid) are gone, `timeout` seconds at most (0: for ever).
+class Departure:
+    """What is going to be deleted, watched from before it is asked for: an owner may be gone a moment later, and then
+    nothing tells any more what hung on it.
 
-    `dependents`: also what they own, at any depth. A command that is the control plane itself has to stay for that."""
-    watched = scopes(targets)
-    for ref in targets:
-        if ref.kind == "Namespace" and ("Pod", ref.name) not in watched:
-            watched += [("Pod", ref.name), ("Node", None)]
-    end = time.monotonic() + timeout if timeout else math.inf
-    patient = _Patience(patience)
-    with Follower(client, watched) as follower:
-        world, doomed = follower.world, set(targets.values())
+    `dependents`: also wait for what the objects own, at any depth, as a command must that is the control plane."""
+
+    def __init__(self, client: Client, refs: Iterable[Ref], *, dependents: bool) -> None:
+        refs = list(refs)
+        watched = scopes(refs)
+        for ref in refs:
+            if ref.kind == "Namespace":
+                watched += [("Pod", ref.name), ("Node", None)]
+        self._follower = Follower(client, dict.fromkeys(watched))
+        self._refs, self._dependents = refs, dependents
+        self._doomed: set[str] = set()
+
+    def __enter__(self) -> Departure:
+        self._follower.__enter__()
+        if self._dependents:
+            present = [obj for ref in self._refs if (obj := self._follower.world.get(ref)) is not None]
+            self._doomed = {uid(obj) for obj in present}
+            self._descendants()
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        self._follower.__exit__(*details)
+
+    def wait(self, targets: Mapping[Ref, str], timeout: float, progress: Progress, patience: float) -> Waited:
+        """Wait until these very objects (by uid) are gone, `timeout` seconds at most (0: for ever)."""
+        end = time.monotonic() + timeout if timeout else math.inf
+        patient, world = _Patience(patience), self._follower.world
         while True:
-            left = _left(world, targets, doomed if dependents else set())
+            self._follower.changes(0)
+            left = self._left(targets)
             bad = _kept_by(world, left)
             if not left or time.monotonic() >= end or patient.is_over(bool(bad)):
                 pending = {ref: _ending(world, ref) for ref in left}
-                return Waited(pending=pending, unreachable=bad, world=world)
+                return Waited(pending=pending, unreachable=bad if left else {}, world=world)
             progress.update([_ending(world, ref) for ref in left])
-            follower.changes(min(1.0, max(0.0, end - time.monotonic())))
+            self._follower.changes(min(1.0, max(0.0, end - time.monotonic())))
 
+    def _left(self, targets: Mapping[Ref, str]) -> list[Ref]:
+        world = self._follower.world
+        left = [ref for ref, wanted in targets.items() if (obj := world.get(ref)) is not None and uid(obj) == wanted]
+        return left + sorted(self._descendants() - set(left))
 
-def _left(world: World, targets: Mapping[Ref, str], doomed: set[str]) -> list[Ref]:
-    """The targets that still exist, and what descends from them. `doomed` grows by the uids of those."""
-    left = [ref for ref, wanted in targets.items() if (obj := world.get(ref)) is not None and uid(obj) == wanted]
-    todo, seen = list(doomed), set()
-    while todo:
-        for child in world.owned(todo.pop()):
-            ref = Ref.of(child)
-            if ref not in seen:
-                seen.add(ref)
-                doomed.add(uid(child))
-                todo.append(uid(child))
-    return left + sorted(seen - set(left))
+    def _descendants(self) -> set[Ref]:
+        """What descends from the doomed and is still there. Each one met is doomed itself, so that its own children
+        are known when it is gone."""
+        todo, seen = list(self._doomed), set()
+        while todo:
+            for child in self._follower.world.owned(todo.pop()):
+                ref = Ref.of(child)
+                if ref not in seen:
+                    seen.add(ref)
+                    self._doomed.add(uid(child))
+                    todo.append(uid(child))
+        return seen
 
 
 def _kept_by(world: World, left: list[Ref]) -> dict[str, str]:
