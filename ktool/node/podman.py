@@ -83,7 +83,8 @@ class PodmanRuntime:
         except BaseException:
             self._give_back_ended(ended)
             raise
-        self._hands.made |= {str(pod["Id"]) for pod in pods} | {str(entry["Id"]) for entry in containers}
+        # Whatever is gone is forgotten; what was made since the lists were read is asked for its label once more.
+        self._hands.made = {str(entry["Id"]) for entry in (*pods, *containers)}
         return NodeFacts(
             pods=facts.pods(pods, containers, details),
             boot_id=settled.boot_id,

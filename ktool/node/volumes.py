@@ -51,7 +51,6 @@ publish() {
     place "$1" "$2"
     new=$dir/..$stamp
     [ -d "$new" ] || return 0
-    old=$(readlink "$dir/..data" 2>/dev/null || :)
     ln -sfn "..$stamp" "$dir/..data_tmp"
     mv -T "$dir/..data_tmp" "$dir/..data"
     for entry in "$new"/* "$new"/.[!.]*; do
@@ -62,7 +61,9 @@ publish() {
     for link in "$dir"/* "$dir"/.[!.]*; do
         if [ -L "$link" ] && [ ! -e "$dir/..data/${link##*/}" ]; then rm -f "$link"; fi
     done
-    case $old in ..[0-9]*) if [ "$old" != "..$stamp" ]; then rm -rf "${dir:?}/$old"; fi ;; esac
+    for old in "$dir"/..[0-9]*; do # the set before, and what an interrupted call has left
+        if [ -d "$old" ] && [ "$old" != "$new" ]; then rm -rf "$old"; fi
+    done
 }
 record() {
     place "$1" "$2"
