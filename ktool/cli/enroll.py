@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ktool.api.errors import ApiError, is_not_found
-from ktool.api.obj import DOMAIN, Obj, put
+from ktool.api.obj import DOMAIN, Obj, annotations_of, labels, meta, name, put
 from ktool.api.ref import Ref
 from ktool.cli.errors import CliError, UsageError
 
@@ -98,7 +98,7 @@ def taint(text: str) -> Obj:
 
 
 def enroll(client: Client, newcomers: Sequence[Newcomer], say: Say, *, again: bool = False) -> list[Ref]:
-    """Check every machine and write its Node object, all of them or none.
+    """Check every machine, and write the Node objects if all of them can be nodes.
 
     `again`: a node that is there already is brought up to date; without it that is an error. CliError names every
     unmet need of every machine."""
@@ -106,10 +106,20 @@ def enroll(client: Client, newcomers: Sequence[Newcomer], say: Say, *, again: bo
         _refuse_known(client, newcomers)
     ready = _checked([one for one in newcomers if not one.is_simulated], say)
     nodes = [ready.get(one.name, one).obj() for one in newcomers]
-    outcomes = client.apply(nodes)
-    for one in outcomes:
-        say(f"node/{one.ref.name} {'added' if one.outcome == 'created' else one.outcome}")
-    return [one.ref for one in outcomes]
+    known = {name(node): node for node in client.list("Node").items} if again else {}
+    for node in nodes:
+        say(f"node/{name(node)} {_written(client, node, known.get(name(node)))}")
+    return [Ref("Node", "", name(node)) for node in nodes]
+
+
+def _written(client: Client, node: Obj, before: Obj | None) -> str:
+    """Create a Node, or bring it up to date. Not by apply: a user who applies a manifest of the Node later, for a
+    label or a taint, must not take away what was said here."""
+    if before is None:
+        client.create(node)
+        return "added"
+    after = client.patch(Ref.of(node), {"metadata": {"annotations": annotations_of(node), "labels": labels(node)}})
+    return "unchanged" if meta(after)["resourceVersion"] == meta(before)["resourceVersion"] else "configured"
 
 
 def _refuse_known(client: Client, newcomers: Sequence[Newcomer]) -> None:
