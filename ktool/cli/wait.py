@@ -112,7 +112,7 @@ class _Wait:
             first = False
             if not self.open or self._is_hopeless() or time.monotonic() >= self.end:
                 break
-            self._listen((time.monotonic() - began) * LEAST_IDLE)
+            listen(self.follower, self.end, (time.monotonic() - began) * LEAST_IDLE)
         self.result.pending = {ref: text for ref, text in self.open.items() if ref not in self.result.failed}
         return self.result
 
@@ -168,13 +168,6 @@ class _Wait:
     def _waiting(self) -> list[Obj]:
         return [pod for ref in self.open for pod in pods_of(self.world, ref) if not settled(pod)]
 
-    def _listen(self, at_least: float) -> None:
-        """Take in news; for `at_least` seconds if there is any."""
-        if self.follower.changes(min(1.0, max(0.0, self.end - time.monotonic()))):
-            until = time.monotonic() + min(at_least, 0.5)
-            while (left := until - time.monotonic()) > 0:
-                self.follower.changes(left)
-
     def _is_hopeless(self) -> bool:
         """Whether every pod that is left is on a node that takes no orders or fits nowhere, for too long."""
         waiting = self._waiting()
@@ -189,6 +182,14 @@ class _Wait:
                 if pod in homeless:
                     self.result.failed.setdefault(ref, f"pod {name(pod)}: {unschedulable(pod)}")
         return True
+
+
+def listen(follower: Follower, end: float, at_least: float) -> None:
+    """Wait for news, then take in what comes for `at_least` more seconds; not beyond `end` (monotonic)."""
+    if follower.changes(min(1.0, max(0.0, end - time.monotonic()))):
+        until = time.monotonic() + min(at_least, 0.5)
+        while (left := until - time.monotonic()) > 0:
+            follower.changes(left)
 
 
 def shown(ref: Ref) -> str:
@@ -283,14 +284,14 @@ class Departure:
         end = time.monotonic() + timeout if timeout else math.inf
         patient, world = _Patience(patience), self._follower.world
         while True:
-            self._follower.changes(0)
+            began = time.monotonic()
             left = self._left(targets)
             bad = _kept_by(world, left)
             if not left or time.monotonic() >= end or patient.is_over(bool(bad)):
                 pending = {ref: _ending(world, ref) for ref in left}
                 return Waited(pending=pending, unreachable=bad if left else {}, world=world)
-            progress.update([_ending(world, ref) for ref in left])
-            self._follower.changes(min(1.0, max(0.0, end - time.monotonic())))
+            progress.update(_left_lines(world, left))
+            listen(self._follower, end, (time.monotonic() - began) * LEAST_IDLE)
 
     def _left(self, targets: Mapping[Ref, str]) -> list[Ref]:
         world = self._follower.world
@@ -319,6 +320,15 @@ def _kept_by(world: World, left: list[Ref]) -> dict[str, str]:
             pods += world.list("Pod", ref.name)
     bad = {node_of(pod): not_ready(world, node_of(pod)) for pod in pods}
     return bad if pods and all(bad.values()) else {}
+
+
+MOST_LINES = 5
+
+
+def _left_lines(world: World, left: list[Ref]) -> list[str]:
+    if len(left) > MOST_LINES:
+        return [f"waiting for {len(left)} objects to end"]
+    return [_ending(world, ref) for ref in left]
 
 
 def _ending(world: World, ref: Ref) -> str:
