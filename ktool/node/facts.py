@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -202,35 +203,60 @@ def container(entry: Mapping[str, Any], details: Mapping[str, Any] | None) -> Co
     )
 
 
+@dataclass(frozen=True)
+class Sandbox:
+    """A Podman pod: what its list entry and the entry of its infra container both tell."""
+
+    id: str
+    labels: Mapping[str, str]
+    infra: str
+    created: str
+
+
+def sandboxes(listed: Iterable[Mapping[str, Any]]) -> list[Sandbox]:
+    """From pods/json."""
+    found = []
+    for pod in listed:
+        own = pod.get("InfraId")
+        infra = next((str(c["Status"]) for c in pod.get("Containers") or () if c["Id"] == own), "")
+        found.append(Sandbox(str(pod["Id"]), pod.get("Labels") or {}, infra, str(pod.get("Created"))))
+    return found
+
+
+def sandboxes_of_infra(containers: Iterable[Mapping[str, Any]]) -> list[Sandbox]:
+    """From containers/json alone: an infra container carries the labels of its pod."""
+    return [
+        Sandbox(str(entry["Pod"]), entry.get("Labels") or {}, str(entry["State"]), str(entry.get("Created")))
+        for entry in containers
+        if entry.get("IsInfra")
+    ]
+
+
 def pods(
-    listed: Iterable[Mapping[str, Any]],
+    found: Iterable[Sandbox],
     containers: Iterable[Mapping[str, Any]],
     details: Mapping[str, Mapping[str, Any]],
 ) -> tuple[PodFact, ...]:
-    """The pods of ours from pods/json, containers/json and the inspects by container id; sorted by uid."""
+    """The pods of ours from their sandboxes, containers/json and the inspects by container id; sorted by uid."""
     by_pod: dict[str, list[ContainerFact]] = {}
     for entry in containers:
         if not entry.get("IsInfra"):
             by_pod.setdefault(str(entry.get("Pod", "")), []).append(container(entry, details.get(str(entry["Id"]))))
-    found = []
-    for pod in listed:
-        labels = pod.get("Labels") or {}
-        infra_id = pod.get("InfraId")
-        infra = next((str(c["Status"]) for c in pod.get("Containers") or () if c["Id"] == infra_id), "")
-        found.append(
-            PodFact(
-                uid=str(labels.get(UID_LABEL, "")),
-                namespace=str(labels.get(f"{DOMAIN}/namespace", "")),
-                name=str(labels.get(f"{DOMAIN}/pod", "")),
-                id=str(pod["Id"]),
-                hash=str(labels.get(f"{DOMAIN}/hash", "")),
-                ip=str(labels.get(f"{DOMAIN}/ip", "")),
-                infra=state(infra),
-                containers=tuple(sorted(by_pod.get(str(pod["Id"]), ()), key=lambda fact: fact.name)),
-                created_at=seconds(pod.get("Created")),
-            )
+    facts = [
+        PodFact(
+            uid=str(pod.labels.get(UID_LABEL, "")),
+            namespace=str(pod.labels.get(f"{DOMAIN}/namespace", "")),
+            name=str(pod.labels.get(f"{DOMAIN}/pod", "")),
+            id=pod.id,
+            hash=str(pod.labels.get(f"{DOMAIN}/hash", "")),
+            ip=str(pod.labels.get(f"{DOMAIN}/ip", "")),
+            infra=state(pod.infra),
+            containers=tuple(sorted(by_pod.get(pod.id, ()), key=lambda fact: fact.name)),
+            created_at=seconds(pod.created),
         )
-    return tuple(sorted(found, key=lambda fact: (fact.uid, fact.id)))
+        for pod in found
+    ]
+    return tuple(sorted(facts, key=lambda fact: (fact.uid, fact.id)))
 
 
 def label_filter(cluster: str) -> str:

@@ -151,8 +151,10 @@ DETAILS = {
 
 
 def test_pods_from_lists_and_inspects() -> None:
-    infra = _entry(Id="i1", IsInfra=True)
-    found = facts.pods(PODS, [infra, _entry(), CRASHED], {"c2": DETAILS})
+    infra = _entry(Id="i1", IsInfra=True, Labels=LABELS, Created="2026-11-23T05:53:51.668617194Z")
+    containers = [infra, _entry(), CRASHED]
+    assert facts.sandboxes_of_infra(containers) == facts.sandboxes(PODS)
+    found = facts.pods(facts.sandboxes(PODS), containers, {"c2": DETAILS})
     assert found == (
         PodFact(
             uid="u1",
