@@ -156,7 +156,7 @@ def _previous(fact: ContainerFact, started: float) -> Obj:
     """The run before the present one, of which a node tells the end alone. A run that ended in a restart of the same
     container cannot have begun after it ended."""
     finished = fact.finished_at if fact.state in _ALIVE and fact.finished_at else fact.started_at
-    return _terminated(fact.exit_code, min(started, finished), finished, fact.id)
+    return _terminated(fact.exit_code, min(started, finished), finished, fact.id, fact.oom_killed)
 
 
 def _ended(before: Obj, fact: ContainerFact) -> Obj:

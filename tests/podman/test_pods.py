@@ -103,9 +103,7 @@ def test_how_a_container_ended(node: Node) -> None:
     fact = node.run(pod("ends", *containers, restartPolicy="Never"), "10.244.101.14")
     until(lambda: all(c.state == "exited" for c in node.fact(fact.uid).containers))
     ends = {c.name: (c.exit_code, c.oom_killed) for c in node.fact(fact.uid).containers}
-    # Kernels of late no longer tell conmon of it under cgroup v1; the exit code is the same.
-    told = node.shell("stat -f -c %T /sys/fs/cgroup") == "cgroup2fs\n"
-    assert ends == {"failed": (3, False), "done": (0, False), "oom": (137, told)}
+    assert ends == {"failed": (3, False), "done": (0, False), "oom": (137, True)}
 
 
 def test_a_pod_that_ignores_sigterm_gets_its_grace_then_ends(node: Node) -> None:
