@@ -47,6 +47,7 @@ def session(ctx: typer.Context, *, act: bool) -> Iterator[Session]:
     or this very process (then `session.acting`, and the command waits for convergence before it leaves)."""
     from ktool import app
 
+    app.kinds()
     chosen = settings(ctx)
     with app.session(act=act, lock_timeout=seconds(chosen.lock_timeout, "--lock-timeout")) as found:
         yield found

@@ -8,7 +8,7 @@ import typer
 
 from ktool.api.obj import DOMAIN, name
 from ktool.api.ref import Ref
-from ktool.cli import errors, names, options
+from ktool.cli import errors, options
 from ktool.cli.command import Verb, examples, session, verbs
 from ktool.cli.converge import converge
 from ktool.cli.durations import seconds
@@ -64,7 +64,6 @@ def up(
     from ktool import lab as labs
 
     patience = seconds(timeout, "--timeout")
-    names.kinds()
     made = labs.up(lab_name, nodes or None, root=composition.lab_root(), install=install, say=errors.say)
     with session(ctx, act=True) as opened:
         refs = enroll(opened.client, newcomers(made), print, again=True)
@@ -117,7 +116,6 @@ def down(ctx: typer.Context, lab_name: LabName = "lab") -> int:
     from ktool import app as composition
     from ktool import lab as labs
 
-    names.kinds()
     with session(ctx, act=False) as opened:
         listing = opened.client.list("Node", labels=f"{LAB_LABEL}={lab_name}")
     if listing.items:

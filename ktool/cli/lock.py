@@ -11,7 +11,7 @@ from ktool.api.duration import human
 from ktool.api.errors import ApiError, is_not_found
 from ktool.api.obj import Obj, epoch, get, put
 from ktool.api.ref import Ref
-from ktool.cli import errors, names
+from ktool.cli import errors
 from ktool.cli.command import Verb, examples, session, verbs
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ def lock(ctx: typer.Context) -> None:
     that dies loses it by itself after a few seconds.
     """
     if ctx.invoked_subcommand is None:
-        names.kinds()
         with session(ctx, act=False) as opened:
             print(described(_read(opened.client), time.time()))
 
@@ -46,7 +45,6 @@ def break_lock(ctx: typer.Context) -> int:
 
     The holder notices and ends, and nodes refuse what it still sends: its fencing token is older than the next one's.
     """
-    names.kinds()
     with session(ctx, act=False) as opened:
         lease = _read(opened.client)
         if lease is None or not get(lease, "spec", "holderIdentity"):

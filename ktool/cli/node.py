@@ -96,7 +96,6 @@ def add(
     )
     simulation = {"cpu": cpu, "memory": memory, "startDelay": start_delay, "fail": fail, "count": count}
     newcomers = _newcomers(base, target, identity, local, simulated, simulation)
-    names.kinds()
     with session(ctx, act=True) as opened:
         refs = enroll(opened.client, newcomers, _say)
         return converge(opened, refs, wait=True, timeout=patience)
@@ -180,7 +179,6 @@ def list_nodes(
 ) -> int:
     """List the nodes with what runs on them."""
     form = output.parse(output_format, headless=no_headers, only=("wide", "name", "yaml", "json"))
-    names.kinds()
     with session(ctx, act=False) as opened:
         nodes = sorted(opened.client.list("Node").items, key=name)
         pods = opened.client.list("Pod").items if form.is_table else []
@@ -255,7 +253,6 @@ def remove(
     Everything of this cluster on the machine is ended and removed; nothing else of it is touched.
     """
     patience = seconds(timeout, "--timeout")
-    names.kinds()
     refs = [Ref("Node", "", one) for one in dict.fromkeys(node_names)]
     with session(ctx, act=True) as opened, Departure(opened.client, refs, dependents=False) as departure:
         code, targets = errors.DONE, {}

@@ -97,7 +97,9 @@ class LiveProgress(Progress):
 
     def update(self, lines: Sequence[str]) -> None:
         now = time.monotonic()
-        if now - self._drawn < 0.05:  # more often than that nobody can read, and drawing would slow the work down
+        if (
+            lines and now - self._drawn < 0.05
+        ):  # more often than that nobody can read, and drawing would slow the work down
             return
         self._drawn = now
         shown = [safe(line) for line in lines[: self.MOST]]

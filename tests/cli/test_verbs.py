@@ -414,3 +414,50 @@ def test_explain(ktool):
     )
     tree = ktool("explain", "deploy", "--recursive").out
     assert "      rollingUpdate\t<Object>\n        maxSurge\t<IntOrString>\n" in tree
+
+
+# --- with a server -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def served(cluster):
+    """The same commands, each a process of its own, with a server that acts."""
+    from ktool import app
+
+    stop, said = threading.Event(), []
+    thread = threading.Thread(target=app.serve, args=(said.append, stop))
+    thread.start()
+    while not said:
+        assert thread.is_alive()
+        time.sleep(0.01)
+
+    def call(*argv: object) -> subprocess.CompletedProcess[str]:
+        program = [sys.executable, "-m", "ktool", *map(str, argv)]
+        return subprocess.run(program, capture_output=True, text=True, timeout=60)
+
+    yield call
+    stop.set()
+    thread.join()
+
+
+def test_the_main_job_with_a_server(served, web):
+    applied = served("apply", "-f", web, "--wait", "--timeout=60s")
+    assert applied.returncode == 0, applied.stderr
+    assert served("get", "pods", "-o", "name").stdout.count("pod/web-") == 2
+    assert served("logs", "-l", "app=web", "-c", "side", "--prefix", "--tail=1").stdout.count("/side] image") == 2
+    assert "Scheduled" in served("describe", "pods").stdout
+    assert served("rollout", "status", "deploy/web").stdout == 'deployment "web" successfully rolled out\n'
+    assert served("scale", "deploy/web", "--replicas=3", "--wait").returncode == 0
+    assert "`" in served("lock").stdout
+    assert "is simulated" in served("exec", "deploy/web", "-c", "web", "--", "ls").stderr
+    assert served("delete", "-f", web).returncode == 0
+    assert served("get", "deploy").stderr == "No resources found in default namespace.\n"
+
+
+HEAVY = ("rich", "yaml", "sqlalchemy", "paramiko", "podman", "pydantic", "requests", "ktool.store", "ktool.engine")
+
+
+def test_get_with_a_server_imports_nothing_heavy(served):
+    code = "import sys; from ktool.cli.main import run; run(['get', 'pods']); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert [module for module in HEAVY if module in done.stdout.split()] == []
