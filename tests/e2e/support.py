@@ -35,7 +35,12 @@ def script(name: str, text: str, **fields: Any) -> dict[str, Any]:
 
 
 def pod(name: str, *containers: Any, **spec: Any) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"containers": [*containers], **spec}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {"containers": [*containers], **spec},
+    }
 
 
 def config(name: str, **data: str) -> dict[str, Any]:

@@ -31,8 +31,6 @@ from tests.e2e.support import (
 
 pytestmark = pytest.mark.podman
 
-KEY_FIELDS = {"fieldPath": "metadata.name"}
-
 
 def field(path: str) -> dict[str, Any]:
     return {"valueFrom": {"fieldRef": {"fieldPath": path}}}
@@ -104,7 +102,7 @@ def _env() -> dict[str, Any]:
     show = "".join(f"printf '%s=%s\\n' {name} \"${{{name}-unset}}\";" for name, _ in ENV)
     main = script(
         "main",
-        f"{show} env | grep -c '^P_'; echo $P_colour; {CGROUP}; {MEMORY_CGROUP}",
+        f"{show} env | grep -c '^P_'; echo $P_colour; {CGROUP}; {MEMORY_CGROUP}; true",
         env=[{"name": name, **value} for name, value in ENV],
         envFrom=[
             {"configMapRef": {"name": "settings"}},
@@ -169,7 +167,9 @@ def _security() -> dict[str, Any]:
             securityContext={"readOnlyRootFilesystem": True, "runAsUser": 0},
             volumeMounts=[mount("data", "/data")],
         ),
-        script("privileged", "mount -t tmpfs x /mnt && echo mounted", securityContext={"privileged": True, "runAsUser": 0}),
+        script(
+            "privileged", "mount -t tmpfs x /tmp && echo mounted", securityContext={"privileged": True, "runAsUser": 0}
+        ),
         script(
             "escalate",
             "grep NoNewPrivs /proc/self/status | cut -f2",
@@ -480,10 +480,15 @@ def test_groups(world: World) -> None:
 
 def test_grace_periods(world: World) -> None:
     """Three pods end side by side: one says goodbye, two ignore SIGTERM and are killed after their grace."""
+    node = world.lab.nodes[0]
     stubborn = script("main", "trap '' TERM; echo up; while :; do sleep 0.1; done")
-    polite = script("main", "trap 'echo goodbye; exit 0' TERM; echo up; while :; do sleep 0.1; done")
+    words = {"volumeMounts": [mount("words", "/words")]}
+    polite = script(
+        "main", "trap 'echo goodbye >/words/last; exit 0' TERM; echo up; while :; do sleep 0.1; done", **words
+    )
+    place = {"name": "words", "hostPath": {"path": "/var/tmp/t-pods-words", "type": "DirectoryOrCreate"}}
     world.apply(
-        pod("polite", polite, terminationGracePeriodSeconds=60),
+        pod("polite", polite, terminationGracePeriodSeconds=60, nodeName=node.name, volumes=[place]),
         pod("patient", stubborn, terminationGracePeriodSeconds=3),
         pod("hurried", stubborn, terminationGracePeriodSeconds=60),
         pod("now", stubborn),
@@ -507,7 +512,8 @@ def test_grace_periods(world: World) -> None:
         _, said = waiting[name].communicate(timeout=60)
         took[name] = time.monotonic() - began
         assert waiting[name].returncode == 0, said
-    assert following.communicate(timeout=20)[0].split() == [b"up", b"goodbye"]
+    assert following.communicate(timeout=20)[0].startswith(b"up\n") and following.returncode == 0
+    assert on(node, "cat /var/tmp/t-pods-words/last") == "goodbye"
     assert 3 <= took["patient"] < 9 and took["now"] < 9, took
 
 
@@ -547,8 +553,7 @@ def test_pods_go_where_they_may(world: World) -> None:
             pod("kept-away", container("main"), nodeSelector={"disk": "ssd"}),
             pod("nowhere", container("main"), nodeSelector={"disk": "tape"}),
             pod("huge", container("main", resources={"requests": {"cpu": "900"}})),
-            pod("same-port", {"name": "main", "image": WEB, "ports": [{"containerPort": 80, "hostPort": 18080}]})
-            | {},
+            pod("same-port", {"name": "main", "image": WEB, "ports": [{"containerPort": 80, "hostPort": 18080}]}) | {},
         )
         assert world.until("chosen", ready)["spec"]["nodeName"] == nodes[2]
         away = _unschedulable(world, "kept-away")
@@ -562,10 +567,12 @@ def test_pods_go_where_they_may(world: World) -> None:
     assert sorted(even) == sorted(apart) == sorted(nodes), "one on each node; the fourth has no place"
     waiting = [one for one in _items(world, "app=apart") if not one["spec"].get("nodeName")]
     assert "didn't match pod anti-affinity rules" in _unschedulable(world, waiting[0]["metadata"]["name"])
-    late = world("rollout", "status", "deployment/apart", "--timeout=1s", status=6)
-    assert "apart" in late.stderr
-    told = world.apply(pod("huge", container("main", resources={"requests": {"cpu": "900"}})), status=0)
-    assert told.stdout == "pod/huge unchanged\n"
+    late = world.ktool("rollout", "status", "deployment/apart", "-n", world.namespace, "--timeout=1s", status=6)
+    assert "deployment.apps/apart" in late.stderr
+    huge = pod("huge", container("main", resources={"requests": {"cpu": "900"}}))
+    told = world("apply", "-f", "-", "--wait", "--timeout=1s", stdin=documents(huge), status=6)
+    assert told.stdout == "pod/huge unchanged\n" and "timed out after 1s" in told.stderr
+    assert "Insufficient cpu" in told.stderr
 
 
 def _items(world: World, selector: str) -> list[Any]:
