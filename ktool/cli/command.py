@@ -46,9 +46,11 @@ def session(ctx: typer.Context, *, act: bool) -> Iterator[Session]:
     """The client for this command. `act`: the command changes something, so a control plane must be there: a server,
     or this very process (then `session.acting`, and the command waits for convergence before it leaves)."""
     from ktool import app
+    from ktool.cli import mistakes
 
     app.kinds()
     chosen = settings(ctx)
+    mistakes.keep(app.home(), debug=chosen.debug)
     with app.session(act=act, lock_timeout=seconds(chosen.lock_timeout, "--lock-timeout")) as found:
         yield found
 

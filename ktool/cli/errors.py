@@ -104,8 +104,12 @@ def report(error: BaseException, home: Path) -> int:
     if is_expected(error):
         print(sentence(error), file=sys.stderr)
         return exit_code(error)
-    print(f"error: ktool made a mistake ({type(error).__name__}); {_keep(error, home)}", file=sys.stderr)
+    report_mistake(error, home)
     return ERROR
+
+
+def report_mistake(error: BaseException, home: Path) -> None:
+    print(f"error: ktool made a mistake ({type(error).__name__}); {_keep(error, home)}", file=sys.stderr)
 
 
 def _keep(error: BaseException, home: Path) -> str:

@@ -27,7 +27,9 @@ def serve(ctx: typer.Context) -> int:
     folder (KTOOL_HOME), which they find by themselves.
     """
     from ktool import app as composition
+    from ktool.cli import mistakes
 
+    mistakes.keep(composition.home(), debug=settings(ctx).debug)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
