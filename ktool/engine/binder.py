@@ -73,11 +73,15 @@ class Binder:
                     return  # our own word about why it waits is no reason to try again
             else:
                 self._pending.pop(ref, None)
-                if type_ == "MODIFIED" and not _leaves_room(obj):
+                if type_ == "MODIFIED" and not _changes_others(obj, before or {}):
                     return
         self._dirty = True
         self._wake()
 
 
-def _leaves_room(pod: Obj) -> bool:
+def _changes_others(pod: Obj, before: Obj) -> bool:
+    """Whether a waiting pod may find a place now: this one was placed just before (others may want to be beside it),
+    is another one to a selector, or leaves room."""
+    if not get(before, "spec", "nodeName") or labels(pod) != labels(before):
+        return True
     return get(pod, "status", "phase") in ("Succeeded", "Failed")
