@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ktool.api.duration import since
-from ktool.api.errors import is_not_found
+from ktool.api.errors import ApiError, is_not_found
 from ktool.api.kind import REGISTRY, Kind
 from ktool.api.obj import Obj, get, name, namespace
 from ktool.api.world import World
 from ktool.cli import describe_others, describe_pod, errors, names, options
 from ktool.cli.command import Verb, examples, session, settings, verbs
 from ktool.cli.errors import UsageError
-from ktool.cli.follow import scopes
+from ktool.cli.follow import Scope, scopes
 from ktool.cli.get import Query, fetch, nothing_found
 from ktool.cli.manifests import load
 from ktool.cli.names import Wanted
@@ -44,6 +44,9 @@ LAYOUTS: dict[str, Callable[[Obj, World], Sheet]] = {
     "ConfigMap": describe_others.config_map,
     "Namespace": describe_others.namespaces,
 }
+
+Groups = list[tuple[Kind, list[Obj]]]
+Missing = list[ApiError]
 
 EVENTLESS = ("Event", "Namespace", "Lease")
 
@@ -82,7 +85,9 @@ def describe(
     return errors.ERROR if missing else errors.DONE
 
 
-def _by_prefix(client: Client, wanted: Wanted, query: Query, groups: list, missing: list) -> tuple[list, list]:
+def _by_prefix(
+    client: Client, wanted: Wanted, query: Query, groups: Groups, missing: Missing
+) -> tuple[Groups, Missing]:
     """kubectl's habit: `describe pod web` where there is no pod web describes those whose name begins with it."""
     ((kind, prefix),) = wanted.objects
     if not is_not_found(missing[0]):
@@ -103,6 +108,7 @@ def text(client: Client, kind: Kind, obj: Obj, *, with_events: bool) -> str:
 def _around(client: Client, kind: Kind, obj: Obj) -> World:
     """What the layouts look at beside the object itself."""
     world = World([obj])
+    wanted: list[Scope]
     if kind.name == "Node":
         wanted = [("Pod", None)]
     elif kind.name in ("Deployment", "ReplicaSet"):

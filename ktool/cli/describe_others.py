@@ -41,7 +41,8 @@ def deployment(obj: Obj, world: World) -> Sheet:
 
 def _replica_sets(sheet: Sheet, obj: Obj, world: World) -> None:
     revision = annotations_of(obj).get("deployment.kubernetes.io/revision")
-    new, old = [], []
+    new: list[str] = []
+    old: list[str] = []
     for found in world.owned(uid(obj), "ReplicaSet"):
         have, wanted = get(found, "status", "replicas", default=0), get(found, "spec", "replicas", default=0)
         text = f"{name(found)} ({have}/{wanted} replicas created)"

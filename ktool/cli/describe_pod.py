@@ -202,11 +202,12 @@ def volumes(sheet: Sheet, spec: Obj, level: int = 0) -> None:
     sheet.title("Volumes", level)
     for volume in found:
         sheet.title(volume["name"], level + 1)
-        kind, source = next(((key, value) for key, value in volume.items() if key != "name"), ("emptyDir", {}))
+        kind = next((key for key in volume if key != "name"), "emptyDir")
+        source: Obj = volume.get(kind) or {}
         title, doc = _VOLUME_TYPES.get(kind, (kind[:1].upper() + kind[1:], ""))
         sheet.row("Type", f"{title} ({doc})" if doc else title, level + 2)
         for label, key in _VOLUME_ROWS.get(kind, ()):
-            value = (source or {}).get(key)
+            value = source.get(key)
             sheet.row(label, value if value is not None else _VOLUME_UNSET.get(label, ""), level + 2)
 
 

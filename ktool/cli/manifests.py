@@ -317,7 +317,7 @@ def _kind(manifest: Manifest, problems: list[str]) -> Kind | None:
         if not isinstance(value, str):
             problems.append(manifest.error(f"must be a string, not {_kind_of(value)}", field))
             return None
-    if name not in REGISTRY:
+    if str(name) not in REGISTRY:
         names = [kind.name for kind in REGISTRY]
         by_case = [known for known in names if known.lower() == str(name).lower()]
         close = by_case or difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)

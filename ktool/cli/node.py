@@ -94,7 +94,13 @@ def add(
         taints=tuple(taint(text) for text in taints or ()),
         accept_new_host_key=accept_new_host_keys,
     )
-    simulation = {"cpu": cpu, "memory": memory, "startDelay": start_delay, "fail": fail, "count": count}
+    simulation: dict[str, object] = {
+        "cpu": cpu,
+        "memory": memory,
+        "startDelay": start_delay,
+        "fail": fail,
+        "count": count,
+    }
     newcomers = _newcomers(base, target, identity, local, simulated, simulation)
     with session(ctx, act=True) as opened:
         refs = enroll(opened.client, newcomers, _say)

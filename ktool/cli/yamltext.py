@@ -118,6 +118,9 @@ _TAG_NAMES = ("str", "int", "float", "bool", "null", "map", "seq", "timestamp", 
 _KNOWN_TAGS = {f"tag:yaml.org,2002:{name}" for name in _TAG_NAMES}
 
 
+_OF_TAG: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "null": (type(None),)}
+
+
 class _Builder:
     """Turns the events of one document into a value. Its stack is a list, so that depth costs no recursion."""
 
@@ -157,8 +160,7 @@ class _Builder:
             except (binascii.Error, ValueError):
                 raise YamlProblem(line, "the !!binary value is not base64 of UTF-8 text") from None
         value = _resolved(event.value, line)
-        wanted = {"int": int, "float": (int, float), "bool": bool, "null": type(None)}.get(tag.rpartition(":")[2], str)
-        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+        if type(value) not in _OF_TAG.get(tag.rpartition(":")[2], (str,)):
             raise YamlProblem(line, f"{event.value!r} is no {_short(tag)}")
         return value
 
@@ -230,7 +232,7 @@ class _Builder:
 
 
 def _is_merge(event: Any) -> bool:
-    return event.value == "<<" and (event.tag == "tag:yaml.org,2002:merge" or event.implicit[0])
+    return bool(event.value == "<<" and (event.tag == "tag:yaml.org,2002:merge" or event.implicit[0]))
 
 
 def _resolved(text: str, line: int) -> Any:
