@@ -19,8 +19,8 @@ NAMESPACE, UID, POD, CONTAINER = (f"ktool.dev/{word}" for word in ("namespace", 
 
 @dataclass(frozen=True)
 class Seen:
-    """Everything of ours on all nodes. `pods` and `containers` are Podman's own entries, each with its "Node";
-    `volumes` the uids of the pods that have a directory there."""
+    """Everything of ours on all nodes. `pods` and `containers` (without Podman's own infra containers) are Podman's
+    entries, each with its "Node"; `volumes` the uids of the pods that have a directory there."""
 
     pods: tuple[Any, ...]
     containers: tuple[Any, ...]
@@ -31,17 +31,13 @@ class Seen:
         wanted = set(namespaces)
         return Seen(
             tuple(pod for pod in self.pods if pod["Labels"][NAMESPACE] in wanted),
-            tuple(one for one in self.containers if one["Labels"].get(NAMESPACE) in wanted),
+            tuple(one for one in self.containers if one["Labels"][NAMESPACE] in wanted),
             self.volumes,
         )
 
     def ids(self) -> dict[str, str]:
         """Container id by pod and container."""
-        return {
-            f"{one['Labels'][POD]}/{one['Labels'][CONTAINER]}": one["Id"]
-            for one in self.containers
-            if CONTAINER in one["Labels"]
-        }
+        return {f"{one['Labels'][POD]}/{one['Labels'][CONTAINER]}": one["Id"] for one in self.containers}
 
 
 def root_of(lab: Lab) -> Path:
@@ -63,7 +59,7 @@ def look(lab: Lab) -> Seen:
         mine = quote(json.dumps({"label": ["ktool.dev/cluster"]}))
         for path, into in (("pods/json", pods), ("containers/json", containers)):
             found = _podman(root, f"{path}?all=true&filters={mine}")
-            into += [{**one, "Node": node.name, "Labels": one.get("Labels") or {}} for one in found or ()]
+            into += [{**one, "Node": node.name} for one in found or () if not one.get("IsInfra")]
         for directory in ("var/lib/ktool/pods", "run/ktool/pods"):
             if (root / directory).is_dir():
                 volumes |= {entry.name for entry in (root / directory).iterdir()}
@@ -104,11 +100,10 @@ def settled(seen: Seen, pods: Iterable[Any], every: Iterable[Any]) -> None:
     assert sorted(pod["Labels"][POD] for pod in here.pods) == sorted(names)
     for pod in here.pods:
         assert pod["Node"].endswith(wanted[pod["Labels"][UID]]["spec"]["nodeName"]), pod
-    containers = [one for one in here.containers if CONTAINER in one["Labels"]]
-    running = [(one["Labels"][UID], one["Labels"][CONTAINER]) for one in containers if one["State"] == "running"]
+    running = [(one["Labels"][UID], one["Labels"][CONTAINER]) for one in here.containers if one["State"] == "running"]
     expected = [(uid, one["name"]) for uid, pod in wanted.items() for one in pod["spec"]["containers"]]
     assert sorted(running) == sorted(expected)
-    made = [(one["Labels"][UID], one["Labels"][CONTAINER]) for one in containers]
+    made = [(one["Labels"][UID], one["Labels"][CONTAINER]) for one in here.containers]
     assert len(made) == len(set(made)), f"twins: {sorted(made)}"
     assert {one["Pod"] for one in here.containers} <= {pod["Id"] for pod in here.pods}, "a container without its pod"
     assert not seen.volumes - {pod["metadata"]["uid"] for pod in every}, "volume directories of pods that are gone"
