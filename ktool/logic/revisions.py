@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from ktool.api.obj import Obj, annotations_of, canonical, content_hash, drop, get, joined_name, meta, name, put
 
 REVISION = "deployment.kubernetes.io/revision"
+DESIRED, MOST = "deployment.kubernetes.io/desired-replicas", "deployment.kubernetes.io/max-replicas"
+"""What the Deployment wanted when it sized a ReplicaSet last: where it wants another number now, it was scaled."""
 CHANGE_CAUSE = "kubernetes.io/change-cause"
 HASH_LABEL = "pod-template-hash"
 

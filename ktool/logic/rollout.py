@@ -14,13 +14,15 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Sizes:
-    """One ReplicaSet as the arithmetic sees it: the pods it wants (spec.replicas), those that exist, and those that
-    have been Ready for minReadySeconds."""
+    """One ReplicaSet as the arithmetic sees it: the pods it wants (spec.replicas), those that exist, those that have
+    been Ready for minReadySeconds, those that are Ready, and those that are ending but still there."""
 
     name: str
     wanted: int
     existing: int = 0
     available: int = 0
+    ready: int = 0
+    ending: int = 0
 
     @property
     def unhealthy(self) -> int:
@@ -57,7 +59,8 @@ def rolling_update(replicas: int, new: Sizes, old: Sequence[Sizes], limit: Limit
     """The next size of every ReplicaSet, by name; `old` with the oldest first.
 
     First the new one grows into the room that is left, then the old ones give up what is not needed to stay
-    available. Called again whenever a size or an availability changes, it ends with only the new one."""
+    available. Called again whenever a size or an availability changes, it ends with only the new one. A pod that is
+    to go and still exists takes room like any other."""
     grown = replace(new, wanted=_grow(replicas, new, old, limit))
     shrunk = _shrink(replicas, grown, old, limit)
     return {sizes.name: sizes.wanted for sizes in (grown, *shrunk)}
@@ -66,7 +69,7 @@ def rolling_update(replicas: int, new: Sizes, old: Sequence[Sizes], limit: Limit
 def _grow(replicas: int, new: Sizes, old: Sequence[Sizes], limit: Limits) -> int:
     if new.wanted >= replicas:
         return replicas
-    room = replicas + limit.surge - new.wanted - sum(sizes.wanted for sizes in old)
+    room = replicas + limit.surge - sum(max(sizes.wanted, sizes.existing) for sizes in (new, *old))
     return new.wanted + max(0, min(room, replicas - new.wanted))
 
 
@@ -78,7 +81,7 @@ def _shrink(replicas: int, new: Sizes, old: Sequence[Sizes], limit: Limits) -> l
     if may_go <= 0:
         return list(old)
     without_unhealthy = _take_unhealthy(old, may_go)
-    available = new.available + sum(min(sizes.available, sizes.wanted) for sizes in without_unhealthy)
+    available = sum(min(sizes.available, sizes.wanted) for sizes in (new, *without_unhealthy))
     return _take(without_unhealthy, available - must_stay)
 
 
@@ -106,7 +109,7 @@ def _take(old: Sequence[Sizes], may_go: int) -> list[Sizes]:
 
 def recreate(replicas: int, new: Sizes, old: Sequence[Sizes]) -> dict[str, int]:
     """All old pods end before the first new one begins."""
-    gone = not any(sizes.existing for sizes in old)
+    gone = not any(sizes.existing or sizes.ending for sizes in old)
     return {**{sizes.name: 0 for sizes in old}, new.name: replicas if gone else new.wanted}
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from ktool.api.obj import Obj, condition, controller_of, deleting, epoch, generation, get, is_true, name, uid
+from ktool.api.obj import Obj, condition, deleting, epoch, generation, get, is_true, name, uid
 from ktool.api.quantity import bytes_, milli
-from ktool.api.ref import Ref
 from ktool.api.world import World
 from ktool.logic.rollout import Limits, limits
 from ktool.node.machine import Machine
@@ -32,14 +31,17 @@ class Promises:
         _machines(machines)
 
     def _deployment(self, deployment: Obj, world: World, now: float) -> None:
-        pods = pods_of(deployment, world)
+        """Decisions count as if they were carried out: pods a ReplicaSet still has to make are there already, and
+        available ones that it still has to delete are gone. While there are too many there will be no more, and while
+        too few are available there will be no fewer."""
         if deleting(deployment):
             return
-        if get(deployment, "spec", "strategy", "type") == "Recreate":
-            _never_together(deployment, world)
         patience = get(deployment, "spec", "minReadySeconds", default=0)
-        available = sum(is_available(pod, patience, now) for pod in pods)
-        total = sum(_active(pod) for pod in pods)
+        total = available = 0
+        for rs in world.owned(uid(deployment), "ReplicaSet"):
+            pods, wanted = world.owned(uid(rs), "Pod"), get(rs, "spec", "replicas")
+            total += max(wanted, sum(_active(pod) for pod in pods))
+            available += min(wanted, sum(is_available(pod, patience, now) for pod in pods))
         replicas, limit = get(deployment, "spec", "replicas"), _limits(deployment)
         known, had_available, had_total = self._sizes.get(uid(deployment), (0, available, total))
         if known != generation(deployment):
@@ -61,10 +63,6 @@ class Promises:
             self._restarts[key] = entry["restartCount"]
 
 
-def pods_of(deployment: Obj, world: World) -> list[Obj]:
-    return [pod for rs in world.owned(uid(deployment), "ReplicaSet") for pod in world.owned(uid(rs), "Pod")]
-
-
 def is_available(pod: Obj, patience: float, now: float) -> bool:
     since = epoch((condition(pod, "Ready") or {}).get("lastTransitionTime"))
     return _active(pod) and is_true(pod, "Ready") and since + patience <= now
@@ -80,12 +78,6 @@ def _limits(deployment: Obj) -> Limits:
         return Limits(surge=0, unavailable=replicas)
     chosen = get(deployment, "spec", "strategy", "rollingUpdate", default={})
     return limits(replicas, chosen.get("maxSurge", "25%"), chosen.get("maxUnavailable", "25%"))
-
-
-def _never_together(deployment: Obj, world: World) -> None:
-    """Not even while the old ones end."""
-    present = [name(rs) for rs in world.owned(uid(deployment), "ReplicaSet") if world.owned(uid(rs), "Pod")]
-    assert len(present) <= 1, f"pods of {' and '.join(present)} exist together"
 
 
 def _node_has_room(node: Obj, world: World) -> None:
@@ -106,9 +98,3 @@ def _machines(machines: Mapping[str, Machine]) -> None:
     assert not twins, f"pods {twins} exist twice"
     shared = [ip for ip, count in Counter(pod.ip for pod in pods).items() if ip and count > 1]
     assert not shared, f"several pods have the address {shared}"
-
-
-def owners(pod: Obj, world: World) -> Obj | None:
-    """The ReplicaSet of a pod."""
-    reference = controller_of(pod)
-    return world.get(Ref("ReplicaSet", pod["metadata"]["namespace"], reference["name"])) if reference else None

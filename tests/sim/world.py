@@ -27,6 +27,7 @@ from ktool.engine.nodes import Nodes
 from ktool.engine.queue import WorkQueue
 from ktool.engine.registry import Outcomes, Registry
 from ktool.logic.nodeaction import NodeAction, Outcome
+from ktool.logic.schedule import project
 from ktool.node.machine import Machine
 from ktool.node.simulated import RUNTIMES, SimulatedRuntime
 from ktool.store.store import Store
@@ -140,6 +141,7 @@ class Cluster:
         self._sizes: dict[str, tuple[int, int]] = {}
         self._token = 0
         RUNTIMES.clear()
+        project._versions.clear()  # it knows pods by uid and resourceVersion, and ours come again in each test
         self.promises = Promises()
         self._begin()
 

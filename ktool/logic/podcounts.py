@@ -1,0 +1,52 @@
+"""Counting pods as ReplicaSets and Deployments do: those that exist, are Ready, and have been so for long enough.
+
+Source: apps/v1 ReplicaSetStatus; pkg/controller (IsPodActive) and pkg/api/v1/pod (IsPodAvailable).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ktool.api.obj import Obj, condition, deleting, epoch, get, is_true
+
+
+@dataclass(frozen=True)
+class Counts:
+    """`existing`: pods that run or will, `ending`: those that are on their way out but still there. `after`: seconds
+    until the next Ready pod becomes available, None where none waits for that."""
+
+    existing: int
+    ready: int
+    available: int
+    ending: int
+    after: float | None
+
+
+def count(pods: Iterable[Obj], patience: float, now: float) -> Counts:
+    """Pods that have been Ready for `patience` seconds are available."""
+    existing, waits, ending = 0, [], 0
+    for pod in pods:
+        if finished(pod):
+            continue
+        if deleting(pod):
+            ending += 1
+            continue
+        existing += 1
+        if is_true(pod, "Ready"):
+            waits.append(max(0.0, _ready_since(pod) + patience - now) if patience else 0.0)
+    after = min((seconds for seconds in waits if seconds > 0), default=None)
+    return Counts(existing, len(waits), waits.count(0.0), ending, after)
+
+
+def active(pod: Obj) -> bool:
+    """Whether it counts as one of the wanted pods."""
+    return not deleting(pod) and not finished(pod)
+
+
+def finished(pod: Obj) -> bool:
+    return get(pod, "status", "phase") in ("Succeeded", "Failed")
+
+
+def _ready_since(pod: Obj) -> float:
+    return epoch((condition(pod, "Ready") or {}).get("lastTransitionTime"))
