@@ -69,7 +69,7 @@ _ktool_spec() {
         _ktool_valued=""
         _ktool_arguments="add list show remove" ;;
     "node add")
-        _ktool_options="--identity --label --taint --accept-new-host-keys --local --simulated --count --cpu --memory --start-delay --fail --timeout -n --namespace --lock-timeout --debug -h --help"
+        _ktool_options="--identity --label --taint --accept-new-host-keys --take-over --local --simulated --count --cpu --memory --start-delay --fail --timeout -n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="--identity --label --taint --count --cpu --memory --start-delay --fail --timeout -n --namespace --lock-timeout"
         _ktool_arguments="" ;;
     "node list")

@@ -70,7 +70,7 @@ _ktool_spec() {
         valued=""
         arguments="add list show remove" ;;
     "node add")
-        opts="--identity --label --taint --accept-new-host-keys --local --simulated --count --cpu --memory --start-delay --fail --timeout -n --namespace --lock-timeout --debug -h --help"
+        opts="--identity --label --taint --accept-new-host-keys --take-over --local --simulated --count --cpu --memory --start-delay --fail --timeout -n --namespace --lock-timeout --debug -h --help"
         valued="--identity --label --taint --count --cpu --memory --start-delay --fail --timeout -n --namespace --lock-timeout"
         arguments="" ;;
     "node list")

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -37,6 +37,7 @@ class Newcomer:
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Obj, ...] = ()
     accept_new_host_key: bool = False
+    take_over: bool = False
 
     @property
     def is_simulated(self) -> bool:
@@ -155,7 +156,7 @@ class _Look:
 
 
 def _look(machine: Newcomer) -> _Look:
-    from ktool.node import bootstrap, connect, facts
+    from ktool.node import bootstrap, connect, facts, fence
     from ktool.node.base import NodeError
 
     node = put(machine.obj(), "metadata", "labels", dict(machine.labels))
@@ -167,12 +168,13 @@ def _look(machine: Newcomer) -> _Look:
         needs = bootstrap.check(transport)
         if needs:
             return _Look(machine, tuple(needs))
+        if machine.take_over:
+            fence.evict(transport)
         before = time.time()
         said = transport.run(list(facts.INFO))
         warning = bootstrap.clock_warning(facts.info(said.stdout.decode(errors="replace")), before, time.time())
         key = machine.host_key or getattr(transport, "server_key", str)()
-        pinned = Newcomer(machine.name, machine.connection, machine.identity, key, machine.labels, machine.taints)
-        return _Look(pinned, (), (warning,) if warning else ())
+        return _Look(replace(machine, host_key=key), (), (warning,) if warning else ())
     except NodeError as error:
         return _Look(machine, (error.message,))
     except ValueError as error:  # facts.info: the machine answered with something else

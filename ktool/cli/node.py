@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlencode
@@ -66,6 +67,10 @@ def add(
     accept_new_host_keys: Annotated[
         bool, typer.Option("--accept-new-host-keys", help="Take a host key that known_hosts does not know.")
     ] = False,
+    take_over: Annotated[
+        bool,
+        typer.Option("--take-over", help="Take it from a cluster that is gone; what that one left is not touched."),
+    ] = False,
     local: Annotated[bool, typer.Option("--local", help="This very machine, without SSH.")] = False,
     simulated: Annotated[bool, typer.Option("--simulated", help="A machine that exists in memory only.")] = False,
     count: Annotated[int, typer.Option("--count", metavar="N", help="Simulated: so many, NAME-1 to NAME-N.")] = 0,
@@ -93,6 +98,7 @@ def add(
         labels=dict(label(text) for text in labels or ()),
         taints=tuple(taint(text) for text in taints or ()),
         accept_new_host_key=accept_new_host_keys,
+        take_over=take_over,
     )
     simulation: dict[str, object] = {
         "cpu": cpu,
@@ -124,21 +130,10 @@ def _newcomers(
     if not target and (identity or base.accept_new_host_key):
         raise UsageError("--identity and --accept-new-host-keys are for nodes that are reached over SSH")
     if target:
-        return [_with(base, base.name, ssh_url(target), _identity(identity))]
+        return [replace(base, connection=ssh_url(target), identity=_identity(identity))]
     if local:
-        return [_with(base, base.name, "local://")]
+        return [replace(base, connection="local://")]
     return _simulated(base, simulation)
-
-
-def _with(base: Newcomer, name_: str, connection: str, identity: str = "") -> Newcomer:
-    return Newcomer(
-        name_,
-        connection,
-        identity,
-        labels=base.labels,
-        taints=base.taints,
-        accept_new_host_key=base.accept_new_host_key,
-    )
 
 
 def _identity(text: str) -> str:
@@ -167,9 +162,11 @@ def _simulated(base: Newcomer, simulation: dict[str, object]) -> list[Newcomer]:
     if count < 0 or count > 10_000:
         raise UsageError(f"--count: {count} is not between 1 and 10000")
     if not count:
-        return [_with(base, base.name, connection)]
+        return [replace(base, connection=connection)]
     width = len(str(count))
-    return [_with(base, f"{base.name}-{number:0{width}}", connection) for number in range(1, count + 1)]
+    return [
+        replace(base, name=f"{base.name}-{number:0{width}}", connection=connection) for number in range(1, count + 1)
+    ]
 
 
 # --- list, show, remove ------------------------------------------------------------------------------------------

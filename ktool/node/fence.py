@@ -11,7 +11,7 @@ FILE = "/var/lib/ktool/owner"
 
 _CLAIM = r"""
 set -eu
-file=$1 cluster=$2 token=$3 force=$4
+file=$1 cluster=$2 token=$3
 mkdir -p "${file%/*}"
 exec 9>>"$file.lock"
 flock -w 10 9 || { echo "busy"; exit 75; }
@@ -29,7 +29,7 @@ while [ "$pid" -gt 1 ]; do # up through sudo and shells to the sshd process of t
     set -- ${line##*) }
     pid=$2
 done
-if [ -s "$file" ] && [ "$force" = 0 ]; then
+if [ -s "$file" ]; then
     read -r old_cluster old_token old_pid old_began <"$file"
     if [ "$old_cluster" != "$cluster" ]; then echo "cluster $old_cluster"; exit 3; fi
     if [ "$old_token" -gt "$token" ]; then echo "token $old_token"; exit 4; fi
@@ -45,12 +45,12 @@ mv "$file.new" "$file"
 """
 
 
-def claim(transport: Transport, cluster: str, token: int, *, take_over: bool = False) -> None:
+def claim(transport: Transport, cluster: str, token: int) -> None:
     """Say who acts, and end the connection of whoever acted before: what was superseded cannot act any more. Raises
-    NodeError where the node belongs to another cluster or has seen a higher token. `take_over` ignores both."""
+    NodeError where the node belongs to another cluster or has seen a higher token."""
     if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z._-]*", cluster):
         raise ValueError(f"{cluster!r} is not a cluster id")
-    argv = ["sh", "-c", _CLAIM, "ktool", FILE, cluster, str(int(token)), "1" if take_over else "0"]
+    argv = ["sh", "-c", _CLAIM, "ktool", FILE, cluster, str(int(token))]
     done = transport.run(argv, timeout=20)
     if done.status == 0:
         return
@@ -58,8 +58,8 @@ def claim(transport: Transport, cluster: str, token: int, *, take_over: bool = F
     node = transport.node
     if done.status == 3 and word == "cluster":
         message = (
-            f"node {node} belongs to cluster {value}; to take it from there: ktool node add --take-over {node}, "
-            f"or remove {FILE} on it"
+            f"node {node} belongs to cluster {value}; remove it there first (ktool node remove), "
+            f"or, where that cluster is gone, add it with --take-over"
         )
     elif done.status == 4 and word == "token":
         message = f"another control plane of this cluster has taken over (it holds token {value}, we hold {token})"
@@ -68,6 +68,27 @@ def claim(transport: Transport, cluster: str, token: int, *, take_over: bool = F
     else:
         message = f"cannot claim node {node}: {done.stderr.decode('utf-8', 'replace').strip() or done.status}"
     raise NodeError(node, "claim", message)
+
+
+_EVICT = r"""
+set -eu
+file=$1
+[ -s "$file" ] || exit 0
+read -r _ _ old_pid old_began <"$file"
+rm -f "$file"
+line=$(cat "/proc/$old_pid/stat" 2>/dev/null) || exit 0
+set -- ${line##*) }
+[ "${20}" = "$old_began" ] || exit 0
+case $(cat "/proc/$old_pid/comm" 2>/dev/null) in sshd*) kill "$old_pid" ;; esac
+"""
+
+
+def evict(transport: Transport) -> None:
+    """End the connection of whoever owns the node and forget that it was owned: for a cluster that is gone."""
+    done = transport.run(["sh", "-c", _EVICT, "ktool", FILE], timeout=15)
+    if done.status != 0:
+        said = done.stderr.decode("utf-8", "replace").strip() or str(done.status)
+        raise NodeError(transport.node, "evict", f"cannot take over node {transport.node}: {said}")
 
 
 def release(transport: Transport, cluster: str) -> None:

@@ -78,15 +78,16 @@ def connect(where: str | os.PathLike[str]) -> tuple[Engine, str]:
 
 
 def _prepare(path: Path) -> None:
+    """Make the file for its owner's eyes only. One that exists is not opened here: closing a file drops every lock
+    that this process has on it (fcntl(2)), those of another Store in it too."""
     try:
         if not path.parent.exists():
             path.parent.mkdir(mode=0o700, parents=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            if stat.S_IMODE(os.fstat(handle).st_mode) & 0o077:
-                os.fchmod(handle, 0o600)
-        finally:
-            os.close(handle)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            if stat.S_IMODE(path.stat().st_mode) & 0o077:
+                path.chmod(0o600)
     except OSError as error:
         raise StoreError(f"the database {path} cannot be opened: {error.strerror or error}") from None
 

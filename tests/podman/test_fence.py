@@ -56,7 +56,8 @@ def test_another_cluster_is_told_whose_node_it_is(machine: Any) -> None:
         mine.claim("mine", 7)
         with pytest.raises(NodeError, match=r"belongs to cluster mine.*--take-over"):
             other.claim("other", 9)
-        fence.claim(other._transport, "other", 1, take_over=True)
+        fence.evict(other._transport)
+        other.claim("other", 1)
         with pytest.raises(NodeError):
             mine.claim("mine", 8)
     finally:

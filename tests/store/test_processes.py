@@ -98,3 +98,19 @@ def test_a_watch_finds_what_another_process_commits(path):
     process.communicate()
     assert [change.obj["n"] for change in seen] == [1, 2, 3, 4, 5]
     store.close()
+
+
+def test_a_second_store_in_this_process_drops_no_lock_of_the_first(tmp_path: Path) -> None:
+    """A process that closes a file loses its locks on it (fcntl(2)); another process would then take itself for the
+    last user of the database and remove the log that the first store still writes to."""
+    path = tmp_path / "ktool.db"
+    first = Store(path)
+    with first.transaction() as tx:
+        tx.put("Thing/default/a", {"kind": "Thing", "metadata": {"name": "a", "namespace": "default"}})
+    log = Path(f"{path}-wal")
+    before = log.stat().st_ino
+    Store(path).close()
+    code = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT count(*) FROM objects'); c.close()"
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True, timeout=30)
+    assert log.exists() and log.stat().st_ino == before
+    first.close()
