@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ktool.api.errors import ApiError, is_already_exists, is_conflict, is_not_found
-from ktool.api.obj import Obj, epoch, get, micro_timestamp
+from ktool.api.obj import Obj, get, micro_timestamp
 from ktool.api.ref import Ref
 from ktool.engine.registry import Registry
 from ktool.store.store import StoreError
@@ -136,12 +136,14 @@ class Leadership:
         if not identity or identity == str(self._me):
             return True
         life = get(lease, "spec", "leaseDurationSeconds", default=self._life)
-        long_ago = self._clock() - epoch(get(lease, "spec", "renewTime", default="")) > 2 * life
-        return Holder.parse(identity).surely_gone() or unchanged_for > life or long_ago
+        return Holder.parse(identity).surely_gone() or unchanged_for > life
 
     def _take(self, lease: Obj | None) -> bool:
         now = micro_timestamp(self._clock())
-        self.token = get(lease, "spec", "leaseTransitions", default=0) + 1
+        # There were at most as many holders as there are revisions: where somebody has deleted the Lease, the token
+        # grows all the same, and nodes do not refuse it.
+        holders = self._registry.store.head() if lease is None else get(lease, "spec", "leaseTransitions", default=0)
+        self.token = holders + 1
         spec = {
             "holderIdentity": str(self._me),
             "leaseDurationSeconds": int(self._life),
@@ -181,8 +183,9 @@ class Leadership:
                 self._registry.update({**lease, "spec": renewed})
                 kept = time.monotonic()
             except (ApiError, StoreError):
-                # A write that met another one, or a full disk: there is time for another try within the life.
-                if time.monotonic() - kept > self._life:
+                # A write that met another one, or a full disk: there is time for another try, but not so much that
+                # somebody else may already hold the Lease.
+                if time.monotonic() - kept >= self._life * 2 / 3:
                     break
         else:
             return
