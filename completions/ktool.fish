@@ -199,7 +199,7 @@ complete -c ktool -n '__ktool_at \'node add\'' -l identity -r -F -d 'Private key
 complete -c ktool -n '__ktool_at \'node add\'' -l label -x -d 'Label of the node; may repeat.'
 complete -c ktool -n '__ktool_at \'node add\'' -l taint -x -d 'Keeps pods away; may repeat.'
 complete -c ktool -n '__ktool_at \'node add\'' -l accept-new-host-keys -d 'Take a host key that known_hosts does not know.'
-complete -c ktool -n '__ktool_at \'node add\'' -l take-over -d 'Take it from a cluster that is gone; what that one left is not touched.'
+complete -c ktool -n '__ktool_at \'node add\'' -l take-over -d 'Take it from a cluster that is gone; what that one left stays.'
 complete -c ktool -n '__ktool_at \'node add\'' -l local -d 'This very machine, without SSH.'
 complete -c ktool -n '__ktool_at \'node add\'' -l simulated -d 'A machine that exists in memory only.'
 complete -c ktool -n '__ktool_at \'node add\'' -l count -x -d 'Simulated: so many, NAME-1 to NAME-N.'

@@ -13,14 +13,14 @@ import shlex
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ktool.api.kind import REGISTRY, Kinds, discover
-from ktool.api.obj import Obj
+from ktool.api.obj import Obj, get
 from ktool.api.ref import Ref
 
 if TYPE_CHECKING:
@@ -104,6 +104,20 @@ class ControlPlane:
         self.nodes.stop()
         self._watching.stop(wake=self.cache.close)
 
+    def look(self, namespaces: Collection[str], since: float, timeout: float) -> None:
+        """Wait until the store says how the pods of these namespaces are `since` that moment (monotonic)."""
+        self.nodes.look(self._nodes_of(namespaces), since, timeout)
+
+    def rest(self, namespaces: Collection[str], since: float, timeout: float) -> None:
+        """Wait until the nodes of these namespaces' pods have nothing left to do, such as files of ConfigMaps."""
+        self.nodes.rest(self._nodes_of(namespaces), since, timeout)
+
+    def _nodes_of(self, namespaces: Collection[str]) -> set[str]:
+        self.cache.sync()
+        with self.cache.lock:
+            pods = [pod for namespace in namespaces for pod in self.cache.world.list("Pod", namespace)]
+        return {node for pod in pods if (node := get(pod, "spec", "nodeName"))}
+
     def _decide(self) -> None:
         """One key of a controller; when none is left, the pods that wait for a node all at once."""
         if not self.controllers.step(timeout=0.0) and not self._place():
@@ -164,10 +178,14 @@ def open_registry() -> tuple[Store, Registry]:
 
 @dataclass(frozen=True)
 class Session:
-    """A client, and whether this process itself runs the control plane (then it must wait until all is done)."""
+    """A client, and the control plane where this process itself runs it (then it must wait until all is done)."""
 
     client: Client
-    acting: bool
+    plane: ControlPlane | None = None
+
+    @property
+    def acting(self) -> bool:
+        return self.plane is not None
 
 
 @contextmanager
@@ -192,7 +210,7 @@ def _remote() -> AbstractContextManager[Session] | None:
     @contextmanager
     def opened() -> Iterator[Session]:
         try:
-            yield Session(client, acting=False)
+            yield Session(client)
         finally:
             client.close()
 
@@ -208,13 +226,13 @@ def _local(act: bool, lock_timeout: float) -> Iterator[Session]:
     client = LocalClient(registry, NodeStreams(registry, connector(store.cluster_id)))
     try:
         if not act:
-            yield Session(client, acting=False)
+            yield Session(client)
             return
         with _leading(registry, lock_timeout, on_lost=_end_at_once) as leadership:
             plane = ControlPlane(store, registry, token=leadership.token, every_node=False)
             plane.start()
             try:
-                yield Session(client, acting=True)
+                yield Session(client, plane)
             finally:
                 plane.stop()
     finally:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, TextIO
 
 from ktool.api.errors import ApiError
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 LOG_LINES = 5
 MOST_PODS = 3
+LOOKING = 10.0
+"""Seconds at most that a command which is the control plane itself waits for nodes to say how they are."""
 
 
 def converge(session: Session, refs: Iterable[Ref], *, wait: bool, timeout: float) -> int:
@@ -31,12 +35,27 @@ def converge(session: Session, refs: Iterable[Ref], *, wait: bool, timeout: floa
 
 def watch(session: Session, refs: Iterable[Ref], timeout: float, stream: TextIO) -> Waited:
     """Wait until the objects are as desired: progress on `stream`, and what went wrong on stderr."""
+    refs = list(refs)
     patience = PATIENCE if session.acting else math.inf
-    with render.progress(stream) as progress:
+    with _looking(session, refs, timeout), render.progress(stream) as progress:
         waited = wait_for(session.client, refs, timeout, progress, patience=patience, leavers=session.acting)
     if waited.exit_code != errors.DONE:
         _explain(session.client, waited, timeout)
     return waited
+
+
+@contextlib.contextmanager
+def _looking(session: Session, refs: Iterable[Ref], timeout: float) -> Iterator[None]:
+    """Where this process is the control plane: judge by what the nodes say now, not by what the store remembers, and
+    leave them when they have nothing left to do."""
+    if session.plane is None:
+        yield
+        return
+    since, longest = time.monotonic(), min(timeout or math.inf, LOOKING)
+    spaces = {ref.namespace for ref in refs if ref.namespace}
+    session.plane.look(spaces, since, longest)
+    yield
+    session.plane.rest(spaces, since, longest)
 
 
 def end(session: Session, departure: Departure, targets: Mapping[Ref, str], timeout: float) -> int:

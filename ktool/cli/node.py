@@ -69,7 +69,7 @@ def add(
     ] = False,
     take_over: Annotated[
         bool,
-        typer.Option("--take-over", help="Take it from a cluster that is gone; what that one left is not touched."),
+        typer.Option("--take-over", help="Take it from a cluster that is gone; what that one left stays."),
     ] = False,
     local: Annotated[bool, typer.Option("--local", help="This very machine, without SSH.")] = False,
     simulated: Annotated[bool, typer.Option("--simulated", help="A machine that exists in memory only.")] = False,

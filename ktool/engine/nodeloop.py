@@ -65,6 +65,9 @@ class NodeLoop:
         self._observed_at = 0.0
         self._gather = GATHER
         self._stopping = False
+        self.seen = self.idle = 0.0
+        """When the last pass began (time.monotonic) that has told what it saw, and the last one that found nothing
+        to do. A node that cannot be asked counts as both."""
 
     @property
     def busy(self) -> bool:
@@ -95,9 +98,9 @@ class NodeLoop:
         early = self._observed_at + self._gather - time.monotonic()
         if self.busy and early > 0:
             return early
+        began = time.monotonic()
         with self._lock:
             busy, failed = frozenset(self._busy), dict(self._failures)
-        began = time.monotonic()
         facts = runtime.observe()
         self._observed_at = time.monotonic()
         self._gather = min(5.0, max(GATHER, 8 * (self._observed_at - began)))
@@ -125,6 +128,9 @@ class NodeLoop:
             for lane in plan.lanes:
                 self._start(runtime, lane)
         self._forget(pods, facts)
+        self.seen = began
+        if not (busy or plan.lanes or plan.setup):
+            self.idle = began
         if deleting(node) and not facts.pods and not plan.lanes and not busy:
             runtime.release()
             self._let_go(node)
@@ -257,6 +263,7 @@ class NodeLoop:
         if self._stopping:
             return RESYNC
         self._unreachable += 1
+        self.seen = self.idle = time.monotonic()
         self._cache.sync()
         node = self._cache.world.get(self._ref) or node
         if isinstance(error, Unreachable) or self._unreachable > 1:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 
 from ktool.api.obj import Obj, annotations_of, deleting, get, meta, namespace
 from ktool.api.ref import Ref
@@ -138,6 +139,25 @@ class Nodes:
         else:
             self._queue.add_after(node, after)
         self._queue.forget(node)
+
+    # --- waiting for them
+
+    def look(self, nodes: Iterable[str], since: float, timeout: float) -> None:
+        """Have these nodes looked at and wait until each has told what it is like, `since` that moment (monotonic) or
+        later. What the store says may be old: nobody has looked while no control plane ran."""
+        for node in nodes:
+            self._wake(node)
+        self._wait(nodes, lambda loop: loop.seen >= since, timeout)
+
+    def rest(self, nodes: Iterable[str], since: float, timeout: float) -> None:
+        """Wait until each of these nodes was found with nothing to do, `since` that moment (monotonic) or later."""
+        self._wait(nodes, lambda loop: loop.idle >= since, timeout)
+
+    def _wait(self, nodes: Iterable[str], done: Callable[[NodeLoop], bool], timeout: float) -> None:
+        end = time.monotonic() + timeout
+        for node in nodes:
+            while (loop := self._loops.get(node)) and not done(loop) and time.monotonic() < end:
+                time.sleep(0.01)
 
     def stop(self, timeout: float = 20.0) -> None:
         self._stopping = True

@@ -8,12 +8,12 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from ktool import lab as labs
 from ktool.lab import Lab, LabNode
 from tests.e2e.conftest import Ktool, until
+from tests.e2e.nodes import root_of
 
 WEB = "registry.lab/web:v1"
 SLEEP = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.2; done"]
@@ -102,11 +102,6 @@ def space(ktool: Ktool) -> Iterator[str]:
 
 
 # --- the nodes ---------------------------------------------------------------------------------------------------
-
-
-def root_of(lab: Lab) -> Path:
-    """The directory below which the lab keeps its state, as ktool.lab's functions want it."""
-    return Path(lab.nodes[0].identity).parent.parent
 
 
 def fresh(lab: Lab, name: str) -> LabNode:
