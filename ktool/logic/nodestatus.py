@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from ktool import __version__
-from ktool.api.action import Action, Emit, Status
-from ktool.api.obj import Obj, annotations_of, condition, get, name, uid, with_condition
+from ktool.api.action import Action, Emit, Patch, Status
+from ktool.api.obj import Obj, annotations_of, condition, get, labels, name, uid, with_condition
 from ktool.api.ref import Ref
 from ktool.logic.nodeaction import NodeInfo
 
+ARCHITECTURE = "kubernetes.io/arch"
 _UNREACHABLE = "NodeStatusUnknown"
 
 
@@ -34,7 +35,14 @@ def described(node: Obj, info: NodeInfo, now: float) -> list[Action]:
             "systemUUID": info.machine_id,
         },
     }
-    return _answering(node, status, info.boot_id, now)
+    return [*_answering(node, status, info.boot_id, now), *_labelled(node, info)]
+
+
+def _labelled(node: Obj, info: NodeInfo) -> list[Action]:
+    """The well-known label that only the machine itself can tell."""
+    if labels(node).get(ARCHITECTURE) == info.architecture:
+        return []
+    return [Patch(Ref.of(node), {"metadata": {"labels": {ARCHITECTURE: info.architecture}}}, uid(node))]
 
 
 def ready(node: Obj, boot_id: str, now: float) -> list[Action]:
