@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from ktool.api.errors import ApiError
-from ktool.api.obj import Obj, meta
+from ktool.api.obj import Obj, meta, uid
 from ktool.api.ref import Ref
 from ktool.api.world import World
 from ktool.store.store import Store
@@ -51,7 +51,7 @@ class Cache:
         present = {Ref.of(obj): obj for obj in objects}
         for kind in self.world.kinds():
             for obj in self.world.list(kind):
-                if Ref.of(obj) not in present:
+                if uid(obj) != uid(present.get(Ref.of(obj), {})):  # gone, or another one has its name
                     self._take("DELETED", Ref.of(obj), obj)
         for ref, obj in present.items():
             known = self.world.get(ref)

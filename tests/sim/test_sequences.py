@@ -13,7 +13,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ktool.api.obj import Obj
+from ktool.api.obj import Obj, deleting
 from ktool.api.ref import Ref
 from ktool.node.machine import Fault
 from ktool.node.simulated import RUNTIMES
@@ -50,6 +50,8 @@ user = st.one_of(
 trouble = st.one_of(
     st.tuples(st.just("crash"), st.integers(0, 5)),
     st.tuples(st.just("lose"), st.integers(0, 5)),
+    st.tuples(st.just("remove"), st.sampled_from(NODES[1:])),
+    st.tuples(st.just("again"), st.sampled_from(["Background", "Foreground", "Orphan"])),
     st.tuples(st.just("reboot"), st.sampled_from(NODES)),
     st.tuples(st.just("unplug"), st.sampled_from(NODES)),
     st.tuples(st.just("plug"), st.sampled_from(NODES)),
@@ -82,6 +84,7 @@ class Story:
         self._mend()
         for node in NODES:
             self._plug(node)
+        self.cluster.until(lambda: not any(deleting(obj) for obj in self.cluster.world().list("Deployment")))
         self._paused(False)
         self.cluster.until(self._is_as_wanted)
         self.cluster.assert_as_wanted()
@@ -156,6 +159,21 @@ class Story:
         if pod := self._some_pod(number):
             self.cluster.delete(Ref.of(pod))
 
+    def _again(self, propagation: str) -> None:
+        """Deleted and applied again as soon as it is gone."""
+        if deleting(self.cluster.get(WEB) or {}):
+            return
+        self.cluster.delete(WEB, propagation)
+        for _ in range(200):
+            if self.cluster.get(WEB) is None:
+                break
+            self.cluster.steps(1)
+        self._apply()
+
+    def _remove(self, node: str) -> None:
+        if (found := self.cluster.get(Ref("Node", "", node))) is not None and not deleting(found):
+            self.cluster.delete(Ref("Node", "", node))
+
     def _reboot(self, node: str) -> None:
         RUNTIMES[node].reboot()
 
@@ -175,28 +193,31 @@ class Story:
 
 
 @contextmanager
-def story(seed: int) -> Iterator[Story]:
+def story(seed: int, backlog: int) -> Iterator[Story]:
     with tempfile.TemporaryDirectory() as directory:
-        cluster = Cluster(Path(directory), seed=seed, start_delay=1.5)
+        cluster = Cluster(Path(directory), seed=seed, start_delay=1.5, backlog=backlog)
         try:
             yield Story(cluster)
         finally:
             cluster.close()
 
 
-@given(seed=st.integers(0, 1000), happenings=st.lists(user, max_size=8))
+seeds, backlogs = st.integers(0, 1000), st.sampled_from([20_000, 12])
+
+
+@given(seed=seeds, backlog=backlogs, happenings=st.lists(user, max_size=8))
 @bounded
-def test_what_users_do(seed: int, happenings: list[tuple]) -> None:
+def test_what_users_do(seed: int, backlog: int, happenings: list[tuple]) -> None:
     """Nothing breaks but the control plane: availability is promised at every step."""
-    with story(seed) as told:
+    with story(seed, backlog) as told:
         told.tell(happenings)
         told.end()
 
 
-@given(seed=st.integers(0, 1000), happenings=st.lists(st.one_of(user, trouble), max_size=10))
+@given(seed=seeds, backlog=backlogs, happenings=st.lists(st.one_of(user, trouble), max_size=10))
 @bounded
-def test_what_breaks(seed: int, happenings: list[tuple]) -> None:
-    with story(seed) as told:
+def test_what_breaks(seed: int, backlog: int, happenings: list[tuple]) -> None:
+    with story(seed, backlog) as told:
         told.cluster.promises.calm = False
         told.tell(happenings)
         told.end()

@@ -15,6 +15,7 @@ from typing import Any
 
 import ktool.kinds
 from ktool.api.action import Action
+from ktool.api.errors import ApiError
 from ktool.api.kind import REGISTRY, discover
 from ktool.api.obj import Obj, deleting, get, name, uid
 from ktool.api.ref import Ref
@@ -132,10 +133,11 @@ class Plane:
 
 
 class Cluster:
-    """`seed` decides who steps next. `start_delay`: seconds a container takes to start."""
+    """`seed` decides who steps next. `start_delay`: seconds a container takes to start. `backlog`: how many changes a
+    cache may leave waiting before it has to list again."""
 
-    def __init__(self, directory: Path, *, seed: int = 0, start_delay: float = 0.0) -> None:
-        self.clock, self.life = Time(), Life()
+    def __init__(self, directory: Path, *, seed: int = 0, start_delay: float = 0.0, backlog: int = 20_000) -> None:
+        self.clock, self.life, self._backlog = Time(), Life(), backlog
         self._file, self._dice, self._start_delay = directory / "ktool.db", random.Random(seed), start_delay
         self._uids = random.Random(f"uids {seed}")
         self._sizes: dict[str, tuple[int, int]] = {}
@@ -147,10 +149,13 @@ class Cluster:
 
     def _begin(self) -> None:
         self._token += 1
-        self.store = Store(self._file)
+        self.store = Store(self._file, backlog=self._backlog)
         self.registry = MortalRegistry(self.store, REGISTRY, clock=self.clock, new_uid=self._uid)
         self.registry.life = self.life
         self.plane = Plane(self.registry, self.clock, self._connect)
+        self._look()
+
+    def _look(self) -> None:
         objects, revision = self.store.list("")
         self._changes = self.store.watch("", revision)
         self._world = World(objects)
@@ -267,7 +272,13 @@ class Cluster:
 
     def world(self) -> World:
         """What is in the store, by a watch of our own: a wrong cache is noticed."""
-        for change in self._changes.poll():
+        try:
+            changes = self._changes.poll()
+        except ApiError:  # a small backlog closes our watch as well
+            self._changes.close()
+            self._look()
+            return self._world
+        for change in changes:
             if change.type == "DELETED":
                 self._world.remove(Ref.of(change.obj))
             else:
