@@ -265,31 +265,37 @@ def default(deployment: Obj) -> Obj:
 
 
 def validate(deployment: Obj, old: Obj | None) -> list[Cause]:
-    causes = template_causes(deployment, old)
-    strategy = get(deployment, "spec", "strategy", default={})
-    chosen = strategy.get("rollingUpdate")
-    where = "spec.strategy.rollingUpdate"
-    if strategy.get("type") == "Recreate" and chosen is not None:
-        causes.append(Cause(where, "may not be specified when strategy type is Recreate"))
-    for knob in ("maxSurge", "maxUnavailable"):
-        value = (chosen or {}).get(knob, 0)
-        if not _is_count(value):
-            causes.append(Cause(f"{where}.{knob}", f'must be a number or a percentage like "25%", not "{value}"'))
-    if chosen and all(
-        _is_count(chosen.get(knob)) and str(chosen[knob]).rstrip("%").strip("0") == ""
-        for knob in ("maxSurge", "maxUnavailable")
-    ):
-        causes.append(Cause(f"{where}.maxUnavailable", "may not be 0 when `maxSurge` is 0"))
+    causes = template_causes(deployment, old) + _strategy_causes(get(deployment, "spec", "strategy", default={}))
     deadline = get(deployment, "spec", "progressDeadlineSeconds", default=600)
-    patience = get(deployment, "spec", "minReadySeconds", default=0)
-    if isinstance(deadline, int) and isinstance(patience, int) and deadline <= patience:
+    if deadline <= get(deployment, "spec", "minReadySeconds", default=0):
         causes.append(Cause("spec.progressDeadlineSeconds", "must be greater than minReadySeconds"))
     return causes
 
 
+def _strategy_causes(strategy: Obj) -> list[Cause]:
+    where, chosen = "spec.strategy.rollingUpdate", strategy.get("rollingUpdate")
+    if chosen is None:
+        return []
+    if strategy.get("type") == "Recreate":
+        return [Cause(where, "may not be specified when strategy type is Recreate", "FieldValueForbidden")]
+    causes = [
+        Cause(f"{where}.{knob}", f'must be a number or a percentage like "25%", not "{chosen[knob]}"')
+        for knob in ("maxSurge", "maxUnavailable")
+        if not _is_count(chosen.get(knob, 0))
+    ]
+    if causes:
+        return causes
+    unavailable = chosen.get("maxUnavailable", 0)
+    if isinstance(unavailable, str) and int(unavailable.rstrip("%")) > 100:
+        return [Cause(f"{where}.maxUnavailable", f'must not be greater than 100%, not "{unavailable}"')]
+    if all(not str(chosen.get(knob, 0)).strip("0%") for knob in ("maxSurge", "maxUnavailable")):
+        return [Cause(f"{where}.maxUnavailable", "may not be 0 when `maxSurge` is 0")]
+    return []
+
+
 def _is_count(value: object) -> bool:
     if isinstance(value, str):
-        return value.endswith("%") and value[:-1].isdigit()
+        return value.endswith("%") and value[:-1].isdecimal()
     return isinstance(value, int) and value >= 0
 
 

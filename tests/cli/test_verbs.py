@@ -395,7 +395,7 @@ def test_somebody_else_at_work_is_exit_code_5_and_named(ktool, home, web):
 
     with app.session(act=True):
         held = other("lock").stdout
-        assert "holds the lock for" in held and "(token 1)" in held
+        assert "holds the lock for" in held and "(token " in held
         done = other("apply", "-f", str(web), "--lock-timeout=0.3s")
         assert done.returncode == errors.LOCKED
         assert "is acting on this cluster; waited 0.3 s" in done.stderr

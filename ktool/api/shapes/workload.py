@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from ktool.api import names
 from ktool.api.errors import Cause
-from ktool.api.obj import Obj, get, labels
+from ktool.api.obj import Obj, annotations_of, get, labels
 from ktool.api.selector import from_label_selector
+from ktool.api.shapes.placementrules import selector_causes
 from ktool.api.shapes.podspec import default_pod_spec, validate_pod_spec
 
 
@@ -20,18 +22,26 @@ def default_template(obj: Obj) -> Obj:
 def template_causes(obj: Obj, old: Obj | None) -> list[Cause]:
     """The rules of apps/v1: the selector matches the template's labels and never changes; the pods restart always."""
     spec = get(obj, "spec", default={})
-    selector = spec.get("selector") or {}
-    causes = []
-    if not selector.get("matchLabels") and not selector.get("matchExpressions"):
-        causes.append(Cause("spec.selector", "must not be empty: it says which pods are this object's"))
-    elif not from_label_selector(selector).matches(labels(spec.get("template") or {})):
-        causes.append(Cause("spec.template.metadata.labels", "`selector` does not match template `labels`"))
-    if old is not None and get(old, "spec", "selector") != selector:
+    template = spec.get("template") or {}
+    causes = names.label_causes(labels(template), "spec.template.metadata.labels")
+    causes += names.annotation_causes(annotations_of(template), "spec.template.metadata.annotations")
+    causes += _selector_causes(spec.get("selector") or {}, labels(template))
+    if old is not None and get(old, "spec", "selector") != spec.get("selector"):
         causes.append(Cause("spec.selector", "field is immutable; delete the object and create it anew"))
-    pod = get(spec, "template", "spec", default={})
+    pod = get(template, "spec", default={})
     if pod.get("restartPolicy", "Always") != "Always":
         causes.append(Cause("spec.template.spec.restartPolicy", f'must be "Always", not "{pod["restartPolicy"]}"'))
     return causes + validate_pod_spec(pod, "spec.template.spec")
+
+
+def _selector_causes(selector: Obj, wanted: dict[str, str]) -> list[Cause]:
+    if not selector.get("matchLabels") and not selector.get("matchExpressions"):
+        return [Cause("spec.selector", "must not be empty: it says which pods are this object's")]
+    if causes := selector_causes(selector, "spec.selector"):
+        return causes
+    if not from_label_selector(selector).matches(wanted):
+        return [Cause("spec.template.metadata.labels", "`selector` does not match template `labels`")]
+    return []
 
 
 def images(obj: Obj) -> tuple[list[str], list[str]]:
