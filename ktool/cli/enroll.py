@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ktool.api.errors import ApiError, is_not_found
-from ktool.api.obj import DOMAIN, Obj, annotations_of, labels, meta, name, put
+from ktool.api.obj import DOMAIN, Obj, annotations_of, get, labels, meta, name, put
 from ktool.api.ref import Ref
 from ktool.cli.errors import CliError, UsageError
 
@@ -103,11 +103,12 @@ def enroll(client: Client, newcomers: Sequence[Newcomer], say: Say, *, again: bo
 
     `again`: a node that is there already is brought up to date; without it that is an error. CliError names every
     unmet need of every machine."""
+    known = {name(node): node for node in client.list("Node").items}
     if not again:
-        _refuse_known(client, newcomers)
-    ready = _checked([one for one in newcomers if not one.is_simulated], say)
+        _refuse_known(known, newcomers)
+    real = [one for one in newcomers if not one.is_simulated]
+    ready = _checked(real, known, client.version()["cluster"], say) if real else {}
     nodes = [ready.get(one.name, one).obj() for one in newcomers]
-    known = {name(node): node for node in client.list("Node").items} if again else {}
     for node in nodes:
         say(f"node/{name(node)} {_written(client, node, known.get(name(node)))}")
     return [Ref("Node", "", name(node)) for node in nodes]
@@ -123,24 +124,26 @@ def _written(client: Client, node: Obj, before: Obj | None) -> str:
     return "unchanged" if meta(after)["resourceVersion"] == meta(before)["resourceVersion"] else "configured"
 
 
-def _refuse_known(client: Client, newcomers: Sequence[Newcomer]) -> None:
-    known = {node["metadata"]["name"] for node in client.list("Node").items}
+def _refuse_known(known: Mapping[str, Obj], newcomers: Sequence[Newcomer]) -> None:
     twice = [one.name for one in newcomers if one.name in known]
     if twice:
         what = f"node {twice[0]} exists" if len(twice) == 1 else f"nodes {', '.join(twice)} exist"
         raise CliError(f"{what} already; `ktool node remove` takes a node out of the cluster")
 
 
-def _checked(newcomers: Sequence[Newcomer], say: Say) -> dict[str, Newcomer]:
+def _checked(newcomers: Sequence[Newcomer], known: Mapping[str, Obj], cluster: str, say: Say) -> dict[str, Newcomer]:
     """The machines with their host keys pinned, by name. CliError with everything that is in the way."""
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        looks = list(pool.map(_look, newcomers))
+        looks = list(pool.map(lambda machine: _look(machine, cluster), newcomers))
+    boots = {get(node, "status", "nodeInfo", "bootID"): name(node) for node in known.values()}
     problems = []
     for look in looks:
-        for need in look.needs:
-            problems.append(f"{look.machine.name}: {need}")
+        own = look.machine.name
+        problems += [f"{own}: {need}" for need in look.needs]
+        if look.boot and (same := boots.setdefault(look.boot, own)) != own:
+            problems.append(f"{own}: it is the very machine that is node {same}")
         for warning in look.warnings:
-            say(f"Warning: {look.machine.name}: {warning}")
+            say(f"Warning: {own}: {warning}")
     if problems:
         raise CliError("\n".join([*problems, "no node was added"]))
     return {look.machine.name: look.machine for look in looks}
@@ -148,14 +151,15 @@ def _checked(newcomers: Sequence[Newcomer], say: Say) -> dict[str, Newcomer]:
 
 @dataclass(frozen=True)
 class _Look:
-    """What was found on one machine."""
+    """What was found on one machine. `boot`: its boot id, which no other machine has."""
 
     machine: Newcomer
     needs: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    boot: str = ""
 
 
-def _look(machine: Newcomer) -> _Look:
+def _look(machine: Newcomer, cluster: str) -> _Look:
     from ktool.node import bootstrap, connect, facts, fence
     from ktool.node.base import NodeError
 
@@ -168,13 +172,16 @@ def _look(machine: Newcomer) -> _Look:
         needs = bootstrap.check(transport)
         if needs:
             return _Look(machine, tuple(needs))
-        if machine.take_over:
+        if (owner := fence.owner(transport)) not in ("", cluster):
+            if not machine.take_over:
+                return _Look(machine, (f"it {fence.foreign(owner)}",))
             fence.evict(transport)
         before = time.time()
         said = transport.run(list(facts.INFO))
-        warning = bootstrap.clock_warning(facts.info(said.stdout.decode(errors="replace")), before, time.time())
+        info = facts.info(said.stdout.decode(errors="replace"))
+        warning = bootstrap.clock_warning(info, before, time.time())
         key = machine.host_key or getattr(transport, "server_key", str)()
-        return _Look(replace(machine, host_key=key), (), (warning,) if warning else ())
+        return _Look(replace(machine, host_key=key), (), (warning,) if warning else (), info.boot_id)
     except NodeError as error:
         return _Look(machine, (error.message,))
     except ValueError as error:  # facts.info: the machine answered with something else

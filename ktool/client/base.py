@@ -110,7 +110,7 @@ class Client(Protocol):
     def exec(self, pod: Ref, container: str, argv: Sequence[str], *, stdin: bool, tty: bool) -> ExecSession: ...
 
     def version(self) -> dict[str, str]:
-        """The server's own version and where it runs."""
+        """The server's own version, where it runs, and the id of its cluster."""
 
     def close(self) -> None: ...
 

@@ -108,6 +108,7 @@ class LocalClient:
             "gitVersion": f"v{__version__}",
             "platform": f"{platform.system().lower()}/{platform.machine()}",
             "where": "this process",
+            "cluster": self._registry.store.cluster_id,
         }
 
     def close(self) -> None:

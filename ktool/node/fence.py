@@ -57,10 +57,7 @@ def claim(transport: Transport, cluster: str, token: int) -> None:
     word, _, value = done.stdout.decode("utf-8", "replace").strip().partition(" ")
     node = transport.node
     if done.status == 3 and word == "cluster":
-        message = (
-            f"node {node} belongs to cluster {value}; remove it there first (ktool node remove), "
-            f"or, where that cluster is gone, add it with --take-over"
-        )
+        message = f"node {node} {foreign(value)}"
     elif done.status == 4 and word == "token":
         message = f"another control plane of this cluster has taken over (it holds token {value}, we hold {token})"
     elif word == "busy":
@@ -68,6 +65,20 @@ def claim(transport: Transport, cluster: str, token: int) -> None:
     else:
         message = f"cannot claim node {node}: {done.stderr.decode('utf-8', 'replace').strip() or done.status}"
     raise NodeError(node, "claim", message)
+
+
+def foreign(cluster: str) -> str:
+    """What is said of a node that another cluster owns."""
+    return (
+        f"belongs to cluster {cluster}; remove it there first (ktool node remove), "
+        f"or, where that cluster is gone, add it with --take-over"
+    )
+
+
+def owner(transport: Transport) -> str:
+    """The id of the cluster that a node belongs to; "" for none."""
+    done = transport.run(["cat", FILE], timeout=15)
+    return done.stdout.decode("utf-8", "replace").partition(" ")[0]
 
 
 _EVICT = r"""

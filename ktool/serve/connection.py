@@ -94,7 +94,7 @@ class Connection(BaseHTTPRequestHandler):
     def _plain(self, path: str) -> Any:
         """What is answered without a look at any object."""
         if path == "/version":
-            return discovery.version(self.server.where)
+            return discovery.version(self.server.where, self.server.registry.store.cluster_id)
         if path in ("/healthz", "/livez", "/readyz"):
             return "ok"
         return discovery.document(path, REGISTRY)

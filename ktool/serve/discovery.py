@@ -23,8 +23,8 @@ _SUBRESOURCES: dict[str, tuple[str, list[str], dict[str, str]]] = {
 """Of each subresource that is not the object itself: the kind of its document, its verbs and its own group."""
 
 
-def version(where: str) -> dict[str, str]:
-    """version.Info, and where this server runs."""
+def version(where: str, cluster: str) -> dict[str, str]:
+    """version.Info, where this server runs, and the id of its cluster."""
     major, minor = __version__.split(".")[:2]
     return {
         "major": major,
@@ -32,6 +32,7 @@ def version(where: str) -> dict[str, str]:
         "gitVersion": f"v{__version__}",
         "platform": f"{platform.system().lower()}/{platform.machine()}",
         "where": where,
+        "cluster": cluster,
     }
 
 
