@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from ktool.api.obj import Obj, condition, deleting, epoch, generation, get, is_true, name, uid
+from ktool.api.obj import Obj, condition, controller_of, deleting, epoch, generation, get, is_true, name, uid
 from ktool.api.quantity import bytes_, milli
 from ktool.api.world import World
 from ktool.logic.rollout import Limits, limits
@@ -18,12 +18,14 @@ class Promises:
     def __init__(self) -> None:
         self.calm = True
         self._sizes: dict[str, tuple[int, int, int]] = {}
+        self._owners: dict[str, str] = {}
         self._places: dict[str, str] = {}
         self._restarts: dict[tuple[str, str], int] = {}
 
     def check(self, world: World, machines: Mapping[str, Machine], now: float) -> None:
         for deployment in world.list("Deployment"):
             self._deployment(deployment, world, now)
+        self._owners = {uid(rs): (controller_of(rs) or {}).get("uid", "") for rs in world.list("ReplicaSet")}
         for node in world.list("Node"):
             _node_has_room(node, world)
         for pod in world.list("Pod"):
@@ -37,15 +39,19 @@ class Promises:
         if deleting(deployment):
             return
         patience = get(deployment, "spec", "minReadySeconds", default=0)
-        total = available = 0
+        total = available = adopted = 0
         for rs in world.owned(uid(deployment), "ReplicaSet"):
             pods, wanted = world.owned(uid(rs), "Pod"), get(rs, "spec", "replicas")
-            total += max(wanted, sum(_active(pod) for pod in pods))
+            there = max(wanted, sum(_active(pod) for pod in pods))
+            total += there
             available += min(wanted, sum(is_available(pod, patience, now) for pod in pods))
+            if self._owners.get(uid(rs)) == "":
+                adopted += there
         replicas, limit = get(deployment, "spec", "replicas"), _limits(deployment)
         known, had_available, had_total = self._sizes.get(uid(deployment), (0, available, total))
         if known != generation(deployment):
             had_available, had_total = available, total
+        had_total += adopted
         self._sizes[uid(deployment)] = (generation(deployment), available, total)
         said = f"{name(deployment)}: {replicas} wanted, {limit}: "
         if total > replicas + limit.surge:

@@ -25,7 +25,7 @@ NODES = ("n1", "n2", "n3")
 EXAMPLES = int(os.environ.get("KTOOL_SIM_EXAMPLES", "0"))
 
 bounded = settings(
-    max_examples=EXAMPLES or 12,
+    max_examples=EXAMPLES or 40,
     derandomize=not EXAMPLES,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
