@@ -22,7 +22,7 @@ from ktool.cli.get import Query, fetch, nothing_found
 from ktool.cli.manifests import load
 from ktool.cli.names import Wanted
 from ktool.cli.sheet import Sheet
-from ktool.kinds.event import last_seen
+from ktool.kinds.event import last_seen, order
 
 if TYPE_CHECKING:
     from ktool.client.base import Client
@@ -137,7 +137,7 @@ def _events(sheet: Sheet, client: Client, obj: Obj) -> None:
             str(get(event, "source", "component") or event.get("reportingComponent") or ""),
             " ".join(str(event.get("message", "")).split()),
         )
-        for event in sorted(found, key=last_seen)
+        for event in sorted(found, key=order)
     ]
     sheet.title("Events")
     sheet.table(("Type", "Reason", "Age", "From", "Message"), rows)

@@ -12,7 +12,7 @@ from ktool.cli import errors, names, options
 from ktool.cli.columns import KindTable, TableOptions
 from ktool.cli.command import Verb, examples, session, settings, verbs
 from ktool.cli.errors import UsageError
-from ktool.kinds.event import last_seen
+from ktool.kinds.event import order
 
 if TYPE_CHECKING:
     from ktool.client.base import Client
@@ -43,7 +43,7 @@ def events(
     table = KindTable(kind, TableOptions(all_namespaces=all_namespaces, headless=no_headers))
     with session(ctx, act=False) as opened:
         listing = opened.client.list("Event", namespace, fields=fields)
-        found = [event for event in sorted(listing.items, key=last_seen) if _wanted(event, allowed)]
+        found = [event for event in sorted(listing.items, key=order) if _wanted(event, allowed)]
         if found:
             print("\n".join(table.lines(found, time.time())), flush=True)
         elif not watch:

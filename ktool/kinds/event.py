@@ -49,6 +49,12 @@ def last_seen(event: Obj) -> str:
     return next((str(found) for found in times if found), "")
 
 
+def order(event: Obj) -> tuple[str, int]:
+    """Sorts Events by when they were seen last; those of one second as they were written."""
+    version = str(meta(event).get("resourceVersion") or "")
+    return last_seen(event), int(version) if version.isdecimal() else 0
+
+
 def _target(event: Obj, now: float) -> str:
     about = event.get("involvedObject") or {}
     return f"{str(about.get('kind', '')).lower()}/{about.get('name', '')}"
