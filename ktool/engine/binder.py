@@ -37,7 +37,11 @@ class Binder:
             world = self._cache.world
             namespaces = {name(ns): labels(ns) for ns in world.list("Namespace")}
             decisions = schedule.place(pending, world.list("Node"), world.list("Pod"), namespaces)
-        self._registry.execute(self._actions(pending, decisions), component="default-scheduler")
+        try:
+            self._registry.execute(self._actions(pending, decisions), component="default-scheduler")
+        except Exception:
+            self._dirty = True  # a store that cannot be written now: all of it again
+            raise
         self._cache.sync()
 
     def _actions(self, pending: list[Obj], decisions: list[Decision]) -> list[Action]:
@@ -51,13 +55,15 @@ class Binder:
                 actions.append(Emit(decision.ref, "Scheduled", where, uid=decision.uid))
             elif (condition(pod, "PodScheduled") or {}).get("message") != decision.message:
                 actions.append(Status(decision.ref, self._unschedulable(pod, decision.message), decision.uid))
-                actions.append(Emit(decision.ref, "FailedScheduling", decision.message, "Warning", decision.uid))
+                if decision.message != schedule.GATED:
+                    actions.append(Emit(decision.ref, "FailedScheduling", decision.message, "Warning", decision.uid))
         return actions
 
     def _unschedulable(self, pod: Obj, message: str) -> Obj:
         status = get(pod, "status", default={})
+        reason = "SchedulingGated" if message == schedule.GATED else "Unschedulable"
         conditions = with_condition(
-            status.get("conditions", []), "PodScheduled", "False", self._clock(), "Unschedulable", message
+            status.get("conditions", []), "PodScheduled", "False", self._clock(), reason, message
         )
         return {**status, "phase": "Pending", "conditions": conditions}
 
@@ -69,7 +75,7 @@ class Binder:
             ref = Ref.of(obj)
             if type_ != "DELETED" and not get(obj, "spec", "nodeName") and not deleting(obj):
                 self._pending[ref] = obj
-                if before is not None and before.get("spec") == obj.get("spec"):
+                if before is not None and before.get("spec") == obj.get("spec") and labels(before) == labels(obj):
                     return  # our own word about why it waits is no reason to try again
             else:
                 self._pending.pop(ref, None)

@@ -48,12 +48,16 @@ class Controllers:
         cache.listen(self._changed)
 
     def step(self, timeout: float = 0.0) -> bool:
-        """Handle exactly one key; False where none was dirty in time."""
+        """Handle exactly one key; False where none was dirty in time. A key whose planner failed, or whose plan could
+        not be carried out, comes back later: one object must not stop those of all others."""
         ref = self.queue.get(timeout)
         if ref is None:
             return False
         try:
             self._handle(ref)
+        except Exception:
+            log.exception("%s: a step failed", ref)
+            self.queue.retry(ref)
         finally:
             self.queue.done(ref)
         return True
@@ -84,12 +88,7 @@ class Controllers:
         collected = collect.plan(obj, self._cache.world, self._kinds)
         if collected or kind is None or kind.plan is None:
             return tuple(collected), None
-        try:
-            plan = kind.plan(obj, self._cache.world, self._clock())
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            # A planner that cannot cope with one object must not stop those of all others.
-            log.exception("planning %s failed", ref)
-            raise _PlanFailed(ref, error) from error
+        plan = kind.plan(obj, self._cache.world, self._clock())
         return plan.actions, plan.after
 
     def _changed(self, type_: str, obj: Obj, before: Obj | None) -> None:
@@ -103,11 +102,6 @@ class Controllers:
         for watch in self._watches.get(ref.kind, ()):
             for woken in watch.wakes(obj, self._cache.world):
                 self.queue.add(woken)
-
-
-class _PlanFailed(ApiError):
-    def __init__(self, ref: Ref, error: Exception) -> None:
-        super().__init__(500, "InternalError", f"planning {ref} failed: {error}")
 
 
 class Stepper:

@@ -220,8 +220,14 @@ class NodeLoop:
         """Write what was seen, and the Events that gathered in the lanes, in one transaction."""
         with self._lock:
             untold, self._untold = self._untold, []
-        if actions or untold:
+        if not (actions or untold):
+            return
+        try:
             self._registry.execute([*actions, *untold], component=COMPONENT)
+        except Exception:
+            with self._lock:
+                self._untold = [*untold, *self._untold]
+            raise
 
     def _counted(self, key: tuple[str, str], failure: Failure) -> Failure:
         with self._lock:

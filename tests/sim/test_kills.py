@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from ktool.api.obj import get, uid
+from ktool.api.ref import Ref
 
 from .world import RUNTIMES, Cluster, Killed, deployment, rolling
+
+WEB = Ref("Deployment", "default", "web")
 
 
 def killed_after(cluster: Cluster, breaths: int) -> bool:
@@ -54,10 +57,10 @@ def test_killed_at_one_moment_of_a_rollout(cluster: Cluster, breaths: int) -> No
 def test_killed_while_it_takes_everything_away(cluster: Cluster, breaths: int) -> None:
     cluster.apply(deployment())
     cluster.settle()
-    cluster.registry.delete(_web(), propagation="Foreground")
+    cluster.registry.delete(WEB, propagation="Foreground")
     killed_after(cluster, breaths)
     cluster.settle()
-    assert (cluster.get(_web()), cluster.pods(), cluster.running()) == (None, [], {})
+    assert (cluster.get(WEB), cluster.pods(), cluster.running()) == (None, [], {})
 
 
 def test_what_happened_while_nobody_was_there_is_put_right(cluster: Cluster) -> None:
@@ -65,7 +68,7 @@ def test_what_happened_while_nobody_was_there_is_put_right(cluster: Cluster) -> 
     cluster.promises.calm = False
     cluster.apply(deployment(), deployment("other", replicas=2))
     cluster.settle()
-    cluster.delete(_web())
+    cluster.delete(WEB)
     taken = next(machine for machine in RUNTIMES.values() if machine.pods)
     for pod in list(taken.pods.values()):
         taken.remove_pod(pod)
@@ -73,6 +76,21 @@ def test_what_happened_while_nobody_was_there_is_put_right(cluster: Cluster) -> 
     cluster.settle()
     cluster.assert_as_wanted()
     assert len(cluster.running()) == 2
+
+
+@pytest.mark.parametrize("after", [0, 6, 20, 40])
+def test_a_disk_that_is_full_for_a_while(cluster: Cluster, after: int) -> None:
+    """Nothing that was to be done meanwhile is forgotten."""
+    cluster.apply(deployment())
+    cluster.settle()
+    cluster.apply(deployment(image="nginx:2"))
+    cluster.steps(after)
+    cluster.registry.broken = True
+    cluster.steps(60)
+    cluster.registry.broken = False
+    cluster.settle()
+    cluster.assert_as_wanted()
+    cluster.assert_at_rest()
 
 
 def test_restarts_are_counted_on(cluster: Cluster) -> None:
@@ -94,9 +112,3 @@ def test_restarts_are_counted_on(cluster: Cluster) -> None:
         assert found["status"]["containerStatuses"][0]["restartCount"] == crashes
     cluster.assert_as_wanted()
     cluster.assert_at_rest()
-
-
-def _web():
-    from ktool.api.ref import Ref
-
-    return Ref("Deployment", "default", "web")

@@ -105,7 +105,7 @@ def test_old_revisions_beyond_the_limit_go(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_recreate_has_no_two_revisions_at_once(tmp_path: Path, seed: int) -> None:
-    """Not even on the machines, while the old pods take their grace period; sim/promises looks at the store."""
+    """Neither in the store nor on the machines, not even while the old pods end."""
     cluster = Cluster(tmp_path, seed=seed, start_delay=1.5)
     cluster.add_node("n1")
     cluster.apply(deployment(strategy={"type": "Recreate"}))
@@ -114,6 +114,7 @@ def test_recreate_has_no_two_revisions_at_once(tmp_path: Path, seed: int) -> Non
     for _ in range(400):
         if not cluster.step():
             cluster.clock.sleep(1.0)
+        assert len(set(images(cluster))) <= 1
         on_machine = {c.image for pod in RUNTIMES["n1"].pods.values() for c in pod.containers.values()}
         assert len(on_machine) <= 1
     cluster.settle()
@@ -179,6 +180,16 @@ def test_a_new_pod_counts_after_min_ready_seconds(cluster: Cluster) -> None:
     assert cluster.clock.now - began > 60, "one after the other, each 30 seconds"
     cluster.settle()
     cluster.assert_as_wanted()
+
+
+def test_more_min_ready_seconds_make_pods_of_a_paused_deployment_count_later(cluster: Cluster) -> None:
+    cluster.apply(deployment())
+    cluster.until(lambda: get(web(cluster), "status", "availableReplicas") == 3)
+    cluster.apply(deployment(minReadySeconds=40, paused=True))
+    cluster.wait(5)
+    assert get(web(cluster), "status", "availableReplicas") == 0
+    cluster.wait(40)
+    assert get(web(cluster), "status", "availableReplicas") == 3
 
 
 def test_a_rollout_that_does_not_move_is_said_to_have_failed(cluster: Cluster) -> None:

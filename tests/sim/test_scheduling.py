@@ -66,6 +66,19 @@ def test_without_any_node_pods_wait(tmp_path) -> None:
     cluster.close()
 
 
+def test_a_gated_pod_waits_without_complaint(cluster: Cluster) -> None:
+    spec = {"containers": [{"name": "main", "image": "nginx:1"}], "schedulingGates": [{"name": "shop.dev/quota"}]}
+    metadata = {"name": "gated", "namespace": "default"}
+    cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    cluster.settle()
+    (pod,) = waiting(cluster)
+    assert (condition(pod, "PodScheduled") or {})["reason"] == "SchedulingGated"
+    assert cluster.events("FailedScheduling") == []
+    cluster.registry.patch(Ref.of(pod), {"spec": {"schedulingGates": None}})
+    cluster.settle()
+    assert waiting(cluster) == []
+
+
 def test_a_cordoned_node_keeps_its_pods_and_takes_no_more(cluster: Cluster) -> None:
     cluster.apply(deployment(replicas=3))
     cluster.settle()

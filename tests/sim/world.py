@@ -7,6 +7,7 @@ and any action on a machine; the file and the machines survive, and the next one
 
 from __future__ import annotations
 
+import logging
 import random
 import uuid
 from collections.abc import Callable, Iterable
@@ -31,7 +32,7 @@ from ktool.logic.nodeaction import NodeAction, Outcome
 from ktool.logic.schedule import project
 from ktool.node.machine import Machine
 from ktool.node.simulated import RUNTIMES, SimulatedRuntime
-from ktool.store.store import Store
+from ktool.store.store import Store, StoreError
 
 from .promises import Promises
 
@@ -83,11 +84,27 @@ class Life:
                 raise Killed
 
 
+class Failures(logging.Handler):
+    """What the loops log as an error: they go on after it, and a test must not, unless it broke the store."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
 class MortalRegistry(Registry):
+    """`broken`: the disk is full."""
+
     life: Life
+    broken = False
 
     def execute(self, actions: Iterable[Action], *, component: str) -> Outcomes:
         self.life.breathe()
+        if self.broken:
+            raise StoreError("the disk is full")
         outcomes = super().execute(actions, component=component)
         self.life.breathe()
         return outcomes
@@ -123,10 +140,13 @@ class Plane:
     def decide(self) -> bool:
         if self.controllers.step():
             return True
-        if self.binder.dirty:
+        if not self.binder.dirty:
+            return False
+        try:
             self.binder.step()
-            return True
-        return False
+        except StoreError:
+            return False  # the thread logs it, waits a little and goes on
+        return True
 
     def act(self) -> bool:
         return self.nodes.step()
@@ -145,6 +165,8 @@ class Cluster:
         RUNTIMES.clear()
         project._versions.clear()  # it knows pods by uid and resourceVersion, and ours come again in each test
         self.promises = Promises()
+        self._failures = Failures(logging.ERROR)
+        logging.getLogger("ktool").addHandler(self._failures)
         self._begin()
 
     def _begin(self) -> None:
@@ -187,6 +209,7 @@ class Cluster:
         self._begin()
 
     def close(self) -> None:
+        logging.getLogger("ktool").removeHandler(self._failures)
         self.store.close()
         RUNTIMES.clear()
 
@@ -221,6 +244,9 @@ class Cluster:
         if not done:
             self.plane.cache.sync()
             done = any(loop() for loop in loops)
+        for record in self._failures.records:
+            error = record.exc_info[1] if record.exc_info else None
+            assert isinstance(error, StoreError), f"{record.getMessage()}: {error!r}"
         if done:
             self.promises.check(self.world(), RUNTIMES, self.clock.now)
         return done

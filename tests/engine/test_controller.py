@@ -1,0 +1,147 @@
+"""The loop of the controllers: which keys come up, and what happens to those that fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from ktool.api.action import Create, Plan
+from ktool.api.kind import Kinds, Watch
+from ktool.api.obj import Obj, get, name
+from ktool.api.ref import Ref
+from ktool.api.world import World
+from ktool.engine.cache import Cache
+from ktool.engine.controller import Controllers
+from ktool.engine.queue import WorkQueue
+from ktool.engine.registry import Registry
+from ktool.store.store import Store
+
+from .builders import a, config, thing
+from .conftest import Clock
+from .kinds_for_tests import CONFIG, EVENT, NAMESPACE, POD, THING
+
+
+class Planner:
+    """A planner that notes for whom it was called and does what the test says."""
+
+    def __init__(self) -> None:
+        self.called: list[str] = []
+        self.answer: Callable[[Obj], Plan] = lambda obj: Plan(because="nothing to do")
+
+    def __call__(self, obj: Obj, world: World, now: float) -> Plan:
+        self.called.append(name(obj))
+        return self.answer(obj)
+
+
+@pytest.fixture
+def planner() -> Planner:
+    return Planner()
+
+
+@pytest.fixture
+def kinds(planner: Planner) -> Kinds:
+    watch = Watch("Config", lambda obj, world: [Ref("Thing", "default", name(obj))])
+    kinds = Kinds()
+    for kind in (NAMESPACE, replace(THING, plan=planner, watches=(watch,)), CONFIG, POD, EVENT):
+        kinds.add(kind)
+    return kinds
+
+
+@pytest.fixture
+def registry(store: Store, kinds: Kinds, clock: Clock) -> Registry:
+    return Registry(store, kinds, clock=clock)
+
+
+@pytest.fixture
+def controllers(registry: Registry, kinds: Kinds, clock: Clock) -> Iterator[Controllers]:
+    cache = Cache(registry.store)
+    yield Controllers(registry, cache, kinds, clock=clock, queue=WorkQueue(clock))
+    cache.close()
+
+
+def run(controllers: Controllers) -> int:
+    """Steps until nothing is dirty; how many there were."""
+    controllers._cache.sync()
+    steps = 0
+    while controllers.step():
+        steps += 1
+        assert steps < 100
+    return steps
+
+
+def test_an_object_is_planned_when_it_changes(registry: Registry, controllers: Controllers, planner: Planner) -> None:
+    registry.create(thing())
+    assert run(controllers) == 1
+    registry.patch(a(), {"spec": {"size": 2}})
+    registry.patch(a(), {"spec": {"size": 3}})
+    assert run(controllers) == 1, "two changes are one look"
+    assert planner.called == ["a", "a"]
+    assert run(controllers) == 0
+
+
+def test_another_object_wakes_it(registry: Registry, controllers: Controllers, planner: Planner) -> None:
+    registry.create(thing())
+    run(controllers)
+    registry.create(config("a"))
+    registry.delete(Ref("Config", "default", "a"))
+    run(controllers)
+    assert planner.called == ["a", "a"]
+
+
+def test_an_object_that_is_gone_is_not_planned(registry: Registry, controllers: Controllers, planner: Planner) -> None:
+    registry.create(thing())
+    registry.delete(a())
+    run(controllers)
+    assert planner.called == []
+
+
+def test_after_some_time_it_is_planned_again(
+    registry: Registry, controllers: Controllers, planner: Planner, clock: Clock
+) -> None:
+    planner.answer = lambda obj: Plan(because="not yet", after=20.0)
+    registry.create(thing())
+    run(controllers)
+    clock.now += 19
+    assert run(controllers) == 0
+    clock.now += 1
+    assert run(controllers) == 1
+
+
+def test_a_refused_plan_comes_back_each_time_later(
+    registry: Registry, controllers: Controllers, planner: Planner, clock: Clock
+) -> None:
+    planner.answer = lambda obj: Plan((Create(thing("b", size=13)),))
+    registry.create(thing())
+    assert run(controllers) == 1
+    waits = []
+    for _ in range(4):
+        before = clock.now
+        while not run(controllers):
+            clock.now += 0.01
+        waits.append(clock.now - before)
+    assert waits == sorted(waits) and waits[-1] > 4 * waits[0]
+
+    planner.answer = lambda obj: Plan((Create(thing("b", size=14)),))
+    clock.now += 60
+    run(controllers)
+    assert get(registry.get(a("b")), "spec", "size") == 14
+
+
+def test_a_planner_that_fails_stops_nobody_else_and_is_asked_again(
+    registry: Registry, controllers: Controllers, planner: Planner, clock: Clock
+) -> None:
+    def answer(obj: Obj) -> Plan:
+        if name(obj) == "a":
+            raise KeyError("spec")
+        return Plan(because="fine")
+
+    planner.answer = answer
+    registry.create(thing("a"))
+    registry.create(thing("b"))
+    run(controllers)
+    assert sorted(planner.called) == ["a", "b"]
+    clock.now += 1
+    assert run(controllers) == 1
+    assert planner.called[-1] == "a"
