@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A machine that is busy is no reason to fail: how long one example takes is not what these tests are about.
+settings.register_profile("ktool", deadline=None)
+settings.load_profile("ktool")
 
 
 def _why_no_podman() -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ktool.api.obj import DOMAIN, name
+from ktool.api.obj import DOMAIN, get, name
 from ktool.api.ref import Ref
 from ktool.cli import errors, options
 from ktool.cli.command import Verb, examples, session, verbs
@@ -16,6 +17,7 @@ from ktool.cli.enroll import Newcomer, enroll, forget
 from ktool.cli.render import Table
 
 if TYPE_CHECKING:
+    from ktool.client.base import Client
     from ktool.lab import Lab, MachineStatus
 
 app = verbs("A real cluster of several nodes on this machine, to try things.", no_args_is_help=True)
@@ -123,9 +125,19 @@ def down(ctx: typer.Context, lab_name: LabName = "lab") -> int:
             for node in listing.items:
                 forget(opened.client, Ref("Node", "", name(node)))
                 print(f"node/{name(node)} removed", flush=True)
+            _without_pods(opened.client, {name(node) for node in listing.items})
     labs.down(lab_name, composition.lab_root(), errors.say)
     print(f"lab {lab_name} is down")
     return errors.DONE
+
+
+def _without_pods(client: Client, nodes: set[str]) -> None:
+    """Wait until the pods of nodes that are gone are gone too: a new lab has nodes of the same names."""
+    end = time.monotonic() + 15
+    while time.monotonic() < end:
+        if not any(get(pod, "spec", "nodeName") in nodes for pod in client.list("Pod").items):
+            return
+        time.sleep(0.1)
 
 
 @app.command("images", cls=Verb, epilog=examples(IMAGES))

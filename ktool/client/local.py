@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ktool import __version__
@@ -116,8 +116,7 @@ class LocalClient:
 
 
 class LocalWatch:
-    """The events of a watch, which begins with the first `next`. `close` ends it from any thread, within half a
-    second."""
+    """The events of a watch, from the moment it is made. `close` ends it from any thread, within half a second."""
 
     def __init__(
         self,
@@ -130,9 +129,9 @@ class LocalWatch:
         timeout: float | None,
     ) -> None:
         self._closed = threading.Event()
-        self._events = self._read(
-            lambda: registry.watch(kind, namespace, labels, fields, since, timeout, bookmark_every=_LOOK_SECONDS)
-        )
+        with _plainly():
+            found = registry.watch(kind, namespace, labels, fields, since, timeout, bookmark_every=_LOOK_SECONDS)
+        self._events = self._read(found)
 
     def __iter__(self) -> Iterator[WatchEvent]:
         return self
@@ -143,10 +142,10 @@ class LocalWatch:
     def close(self) -> None:
         self._closed.set()
 
-    def _read(self, begin: Callable[[], Iterator[tuple[str, Obj]]]) -> Iterator[WatchEvent]:
+    def _read(self, found: Iterator[tuple[str, Obj]]) -> Iterator[WatchEvent]:
         """A bookmark is only the moment to look whether somebody closed this."""
         with _plainly():
-            for type_, obj in begin():
+            for type_, obj in found:
                 if self._closed.is_set():
                     return
                 if type_ != "BOOKMARK":

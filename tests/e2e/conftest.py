@@ -84,21 +84,25 @@ def until(what: Callable[[], Any], seconds: float = 30.0, every: float = 0.2) ->
         time.sleep(every)
 
 
-@pytest.fixture(scope="session")
-def cluster(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Ktool:
-    """A cluster of the lab's three nodes."""
+@pytest.fixture(scope="package")
+def cluster(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ktool]:
+    """A cluster of the lab's three nodes, which it gives back at the end: other tests make them theirs."""
     ktool = Ktool(tmp_path_factory.mktemp("home"))
     for node in lab.nodes:
         login = f"{node.user}@{node.address}:{node.port}"
         ktool("node", "add", node.name, login, "--identity", str(node.identity), "--accept-new-host-keys")
-    return ktool
+    yield ktool
+    for node in lab.nodes:
+        ktool("node", "remove", node.name)
 
 
 @pytest.fixture
 def namespace(cluster: Ktool) -> Iterator[str]:
     """A namespace that is gone, with its pods, when the test ends."""
     name = f"t-{uuid.uuid4().hex[:8]}"
-    cluster("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
+    cluster(
+        "create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    )
     yield name
     cluster("delete", "namespace", name, "--ignore-not-found", "--grace-period=1")
 

@@ -73,6 +73,8 @@ def _containers(spec: Mapping[str, Any], path: str, volumes: Mapping[str, str]) 
 
 def _init_only(container: Mapping[str, Any], path: str) -> Iterator[Cause]:
     if container.get("restartPolicy") == "Always":
+        message = "sidecar containers are not supported yet: ktool would wait for it to end; list it under containers"
+        yield Cause(f"{path}.restartPolicy", message, "FieldValueNotSupported")
         return
     for member in (*PROBES, "lifecycle"):
         if container.get(member):
