@@ -272,8 +272,14 @@ def _what() -> str:
 # --- the server --------------------------------------------------------------------------------------------------
 
 
-def serve(say: Callable[[str], None], stop: threading.Event, lock_timeout: float = 30.0) -> None:
-    """Run the control plane and answer on the unix socket until `stop` is set or the Lease is lost.
+def serve(
+    say: Callable[[str], None],
+    stop: threading.Event,
+    lock_timeout: float = 30.0,
+    held: Callable[[], None] = lambda: None,
+) -> None:
+    """Run the control plane and answer on the unix socket until `stop` is set or the Lease is lost. `held` is called
+    when the Lease is held: before that there is nothing to end in order.
 
     Raises Locked where another process acts on this cluster."""
     from ktool.engine.streams import NodeStreams
@@ -282,6 +288,7 @@ def serve(say: Callable[[str], None], stop: threading.Event, lock_timeout: float
     store, registry = open_registry()
     try:
         with _leading(registry, lock_timeout) as leadership:
+            held()
             plane = ControlPlane(store, registry, token=leadership.token, every_node=True)
             streams = NodeStreams(registry, connector(store.cluster_id))
             server = Server(registry, streams, str(socket_path()), say=say)

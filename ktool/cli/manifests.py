@@ -212,17 +212,19 @@ def _documents(text: str) -> Iterator[Document]:
         yield Document(index + 1, value, lines, tuple(doubles))
 
 
+_BETWEEN = re.compile(r"(?:[ \t\r\n]|(?<![^\n])---(?=\s))*")
+
+
 def _json_values(text: str) -> Iterator[Any]:
+    """JSON values one after the other, with or without the lines `---` of YAML between them."""
     decoder = json.JSONDecoder(parse_constant=_no_constant)
     position = 0
-    while position < len(text):
-        while position < len(text) and text[position] in " \t\r\n":
-            position += 1
-        if position == len(text):
-            return
+    while (match := _BETWEEN.match(text, position)) and (position := match.end()) < len(text):
         value, position = decoder.raw_decode(text, position)
         if _depth_exceeds(value, yamltext.MAX_DEPTH):
             raise ValueError("nested too deeply")
+        if "\\ud" in text.lower():
+            json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text: UnicodeEncodeError
         yield value
 
 

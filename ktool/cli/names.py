@@ -58,13 +58,15 @@ def kinds_named(words: str) -> tuple[Kind, ...]:
 def parse(args: Sequence[str] | None, verb: str) -> Wanted:
     """The arguments of get, describe, delete and scale.
 
-    UsageError where there are none or both forms are mixed; CliError for an unknown kind."""
+    UsageError where there are none or both forms are mixed; CliError for an unknown kind and for an empty word."""
     args = list(args or ())
     if not args:
         raise UsageError(
             f"you must say what to {verb}: a kind (pods), a kind and names (pod web) or kind/name (pod/web); "
             "`ktool api-resources` lists the kinds"
         )
+    if "" in args:
+        raise CliError("resource name may not be empty")
     if any("/" in arg for arg in args):
         return Wanted(objects=tuple(_slashed(arg, args) for arg in args))
     if len(args) == 1:

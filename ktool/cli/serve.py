@@ -31,7 +31,10 @@ def serve(ctx: typer.Context) -> int:
 
     mistakes.keep(composition.home(), debug=settings(ctx).debug)
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    composition.serve(errors.say, stop, seconds(settings(ctx).lock_timeout, "--lock-timeout"))
+
+    def held() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+
+    composition.serve(errors.say, stop, seconds(settings(ctx).lock_timeout, "--lock-timeout"), held)
     return errors.DONE

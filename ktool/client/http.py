@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from ktool.api import framing
-from ktool.api.errors import ApiError
+from ktool.api.errors import ApiError, bad_request
 from ktool.api.kind import REGISTRY, Kind
 from ktool.api.obj import Obj, get, meta, namespace
 from ktool.api.ref import Ref
@@ -258,6 +258,8 @@ def _escaped(namespace: str | None) -> str | None:
 
 
 def _object_path(ref: Ref, subresource: str = "") -> str:
+    if not ref.name:  # the path would be that of the collection: a deletion of it spares nothing
+        raise bad_request("resource name may not be empty")
     kind = _kind(ref.kind)
     return kind.path(_escaped(ref.namespace or "default"), quote(ref.name, safe=""), subresource)
 

@@ -35,12 +35,9 @@ def script(name: str, text: str, **fields: Any) -> dict[str, Any]:
 
 
 def pod(name: str, *containers: Any, **spec: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name},
-        "spec": {"containers": [*containers], **spec},
-    }
+    """A pod that is not waited for when it is to end, unless `spec` says otherwise."""
+    body = {"containers": [*containers], "terminationGracePeriodSeconds": 1, **spec}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": body}
 
 
 def config(name: str, **data: str) -> dict[str, Any]:
@@ -48,7 +45,7 @@ def config(name: str, **data: str) -> dict[str, Any]:
 
 
 def deployment(name: str, replicas: int, **spec: Any) -> dict[str, Any]:
-    template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container("main")], **spec}}
+    template = {"metadata": {"labels": {"app": name}}, "spec": pod(name, container("main"), **spec)["spec"]}
     selector = {"matchLabels": {"app": name}}
     body = {"replicas": replicas, "selector": selector, "template": template}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": body}

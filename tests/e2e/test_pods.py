@@ -491,7 +491,7 @@ def test_grace_periods(world: World) -> None:
         pod("polite", polite, terminationGracePeriodSeconds=60, nodeName=node.name, volumes=[place]),
         pod("patient", stubborn, terminationGracePeriodSeconds=3),
         pod("hurried", stubborn, terminationGracePeriodSeconds=60),
-        pod("now", stubborn),
+        pod("now", stubborn, terminationGracePeriodSeconds=60),
     )
     for name in ("polite", "patient", "hurried", "now"):
         world.until(name, lambda one: ready(one))
