@@ -156,7 +156,7 @@ def _simulated(base: Newcomer, simulation: dict[str, object]) -> list[Newcomer]:
     if simulation["startDelay"]:
         query.append(("startDelay", f"{seconds(str(simulation['startDelay']), '--start-delay'):g}"))
     faults = simulation["fail"] if isinstance(simulation["fail"], list) else []
-    query += [("fail", str(fault)) for fault in faults]
+    query += [("fail", _fault(str(fault))) for fault in faults]
     connection = f"simulated://?{urlencode(query, safe='@*:')}"
     count = int(str(simulation["count"] or 0))
     if count < 0 or count > 10_000:
@@ -167,6 +167,18 @@ def _simulated(base: Newcomer, simulation: dict[str, object]) -> list[Newcomer]:
     return [
         replace(base, name=f"{base.name}-{number:0{width}}", connection=connection) for number in range(1, count + 1)
     ]
+
+
+def _fault(text: str) -> str:
+    """REASON or REASON@PATTERN. UsageError for a reason that simulated machines do not know."""
+    from ktool.node.machine import Fault
+
+    reason, _, pattern = text.partition("@")
+    try:
+        Fault(reason, pattern or "*")
+    except ValueError as error:
+        raise UsageError(f"--fail: {error}") from None
+    return text
 
 
 # --- list, show, remove ------------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from typing import Any
 @dataclass(frozen=True)
 class ContainerFact:
     """One container of a pod of ours. `name` is the container's name in the Pod; times are epoch seconds, 0 if never.
-    `state` is Podman's: created, running, paused, exited, stopping, removing. `restarts` counts Podman's own restarts
+    `state` is Podman's: created, running, paused, exited, stopping, removing. `exit_code` and `oom_killed` tell of the
+    last run that ended, also where another one runs. `restarts` counts Podman's own restarts
     since the container was last started by us."""
 
     name: str

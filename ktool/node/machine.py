@@ -307,7 +307,7 @@ class Machine:
 
     def _run(self, container: Container, at: float) -> None:
         container.state, container.starting = "running", False
-        container.started_at, container.oom_killed = at, False
+        container.started_at = at
         if container.fault("Crash", "OOMKilled"):
             container.due = at + CRASH_AFTER
         elif container.restart_policy == "always":

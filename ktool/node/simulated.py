@@ -160,7 +160,10 @@ class SimulatedRuntime:
             machine.advance()
             found = machine.container(container_id)
             if found is None:
-                raise NodeError(self.node, "logs", f"no container {container_id[:12]} on node {self.node}")
+                message = (
+                    f"no container {container_id[:12]}; a simulated node lives as long as the control plane's process"
+                )
+                raise NodeError(self.node, "logs", message)
             pod, container = found
         if not container.started_at or container.started_at < options.since:
             return iter(())
