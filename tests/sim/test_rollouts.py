@@ -211,6 +211,49 @@ def test_a_rollout_that_does_not_move_is_said_to_have_failed(cluster: Cluster) -
     cluster.assert_as_wanted()
 
 
+def test_a_slow_rollout_that_moves_does_not_fail(cluster: Cluster) -> None:
+    """The deadline runs from the last step forward, not from the beginning."""
+    slow = {"minReadySeconds": 40, "progressDeadlineSeconds": 60, "strategy": rolling(1, 0)}
+    cluster.apply(deployment(replicas=4, **slow))
+    cluster.settle()
+    began = cluster.clock.now
+    cluster.apply(deployment(replicas=4, image="nginx:2", **slow))
+    while images(cluster) != ["nginx:2"] * 4 or said(cluster, "Progressing")[1] != "NewReplicaSetAvailable":
+        assert said(cluster, "Progressing")[0] == "True"
+        cluster.wait(5)
+    assert cluster.clock.now - began > 160
+
+
+def test_what_pods_do_after_a_rollout_is_no_rollout(cluster: Cluster) -> None:
+    """A pod that breaks later makes the Deployment unavailable, and does not make a finished rollout fail."""
+    cluster.promises.calm = False
+    cluster.apply(deployment(progressDeadlineSeconds=30))
+    cluster.settle()
+    for node, machine in RUNTIMES.items():
+        machine.set_faults(Fault("RunContainerError", "*"))
+        if node in cluster.running().values():
+            machine.reboot()
+    cluster.wait(120)
+    assert said(cluster, "Available") == ("False", "MinimumReplicasUnavailable")
+    assert said(cluster, "Progressing") == ("True", "NewReplicaSetAvailable")
+
+
+def test_a_replica_set_of_somebody_else_with_the_name_is_no_obstacle(cluster: Cluster) -> None:
+    cluster.apply(deployment())
+    cluster.settle()
+    (taken,) = cluster.registry.list("ReplicaSet")[0]
+    cluster.delete(WEB)
+    cluster.settle()
+    other = deployment("other", replicas=0)
+    del other["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    other["kind"], other["metadata"]["name"] = "ReplicaSet", name(taken)
+    cluster.apply(other)
+    cluster.apply(deployment())
+    cluster.settle()
+    cluster.assert_as_wanted()
+    assert len(cluster.pods()) == 3
+
+
 def test_a_rollback_out_of_a_failed_rollout(cluster: Cluster) -> None:
     cluster.apply(deployment(minReadySeconds=5))
     cluster.settle()

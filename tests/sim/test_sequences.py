@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -193,31 +194,32 @@ class Story:
 
 
 @contextmanager
-def story(seed: int, backlog: int) -> Iterator[Story]:
+def story(seed: int, **options: Any) -> Iterator[Story]:
     with tempfile.TemporaryDirectory() as directory:
-        cluster = Cluster(Path(directory), seed=seed, start_delay=1.5, backlog=backlog)
+        cluster = Cluster(Path(directory), seed=seed, start_delay=1.5, **options)
         try:
             yield Story(cluster)
         finally:
             cluster.close()
 
 
-seeds, backlogs = st.integers(0, 1000), st.sampled_from([20_000, 12])
+seeds = st.integers(0, 1000)
+clusters = st.fixed_dictionaries({"backlog": st.sampled_from([20_000, 12]), "every_node": st.booleans()})
 
 
-@given(seed=seeds, backlog=backlogs, happenings=st.lists(user, max_size=8))
+@given(seed=seeds, options=clusters, happenings=st.lists(user, max_size=8))
 @bounded
-def test_what_users_do(seed: int, backlog: int, happenings: list[tuple]) -> None:
+def test_what_users_do(seed: int, options: dict[str, Any], happenings: list[tuple]) -> None:
     """Nothing breaks but the control plane: availability is promised at every step."""
-    with story(seed, backlog) as told:
+    with story(seed, **options) as told:
         told.tell(happenings)
         told.end()
 
 
-@given(seed=seeds, backlog=backlogs, happenings=st.lists(st.one_of(user, trouble), max_size=10))
+@given(seed=seeds, options=clusters, happenings=st.lists(st.one_of(user, trouble), max_size=10))
 @bounded
-def test_what_breaks(seed: int, backlog: int, happenings: list[tuple]) -> None:
-    with story(seed, backlog) as told:
+def test_what_breaks(seed: int, options: dict[str, Any], happenings: list[tuple]) -> None:
+    with story(seed, **options) as told:
         told.cluster.promises.calm = False
         told.tell(happenings)
         told.end()

@@ -123,7 +123,9 @@ class MortalRuntime(SimulatedRuntime):
 class Plane:
     """What app.ControlPlane runs on threads, here without any."""
 
-    def __init__(self, registry: Registry, clock: Time, connect: Callable[[Obj], SimulatedRuntime]) -> None:
+    def __init__(
+        self, registry: Registry, clock: Time, connect: Callable[[Obj], SimulatedRuntime], every_node: bool
+    ) -> None:
         self.cache = Cache(registry.store)
         self.controllers = Controllers(registry, self.cache, REGISTRY, clock=clock, queue=WorkQueue(clock))
         self.binder = Binder(registry, self.cache, clock=clock, wake=lambda: None)
@@ -133,7 +135,7 @@ class Plane:
             cluster=registry.store.cluster_id,
             connect=connect,
             clock=clock,
-            every_node=True,
+            every_node=every_node,
             queue=WorkQueue(clock),
         )
 
@@ -154,10 +156,18 @@ class Plane:
 
 class Cluster:
     """`seed` decides who steps next. `start_delay`: seconds a container takes to start. `backlog`: how many changes a
-    cache may leave waiting before it has to list again."""
+    cache may leave waiting before it has to list again. `every_node`: as a server, or as a passing command."""
 
-    def __init__(self, directory: Path, *, seed: int = 0, start_delay: float = 0.0, backlog: int = 20_000) -> None:
-        self.clock, self.life, self._backlog = Time(), Life(), backlog
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        seed: int = 0,
+        start_delay: float = 0.0,
+        backlog: int = 20_000,
+        every_node: bool = True,
+    ) -> None:
+        self.clock, self.life, self._backlog, self._every_node = Time(), Life(), backlog, every_node
         self._file, self._dice, self._start_delay = directory / "ktool.db", random.Random(seed), start_delay
         self._uids = random.Random(f"uids {seed}")
         self._sizes: dict[str, tuple[int, int]] = {}
@@ -174,7 +184,7 @@ class Cluster:
         self.store = Store(self._file, backlog=self._backlog)
         self.registry = MortalRegistry(self.store, REGISTRY, clock=self.clock, new_uid=self._uid)
         self.registry.life = self.life
-        self.plane = Plane(self.registry, self.clock, self._connect)
+        self.plane = Plane(self.registry, self.clock, self._connect, self._every_node)
         self._look()
 
     def _look(self) -> None:
