@@ -189,11 +189,12 @@ class Session:
 
 
 @contextmanager
-def session(act: bool, lock_timeout: float = 30.0) -> Iterator[Session]:
-    """Open what a command works with. `act`: it changes something, so somebody has to carry it out.
+def session(act: bool, lock_timeout: float = 30.0, on_lost: Callable[[], None] = lambda: None) -> Iterator[Session]:
+    """Open what a command works with. `act`: it changes something, so somebody has to carry it out; `on_lost` is
+    called, from another thread, if this process carries it out and the Lease was taken from it.
 
     Raises Locked where another process acts on this cluster and does not end within `lock_timeout` seconds."""
-    with _remote() or _local(act, lock_timeout) as opened:
+    with _remote() or _local(act, lock_timeout, on_lost) as opened:
         yield opened
 
 
@@ -218,7 +219,7 @@ def _remote() -> AbstractContextManager[Session] | None:
 
 
 @contextmanager
-def _local(act: bool, lock_timeout: float) -> Iterator[Session]:
+def _local(act: bool, lock_timeout: float, on_lost: Callable[[], None]) -> Iterator[Session]:
     from ktool.client.local import LocalClient
     from ktool.engine.streams import NodeStreams
 
@@ -228,7 +229,7 @@ def _local(act: bool, lock_timeout: float) -> Iterator[Session]:
         if not act:
             yield Session(client)
             return
-        with _leading(registry, lock_timeout, on_lost=_end_at_once) as leadership:
+        with _leading(registry, lock_timeout, on_lost) as leadership:
             plane = ControlPlane(store, registry, token=leadership.token, every_node=False)
             plane.start()
             try:
@@ -240,9 +241,7 @@ def _local(act: bool, lock_timeout: float) -> Iterator[Session]:
 
 
 @contextmanager
-def _leading(
-    registry: Registry, lock_timeout: float, on_lost: Callable[[], None] = lambda: None
-) -> Iterator[Leadership]:
+def _leading(registry: Registry, lock_timeout: float, on_lost: Callable[[], None]) -> Iterator[Leadership]:
     from ktool.engine.lease import Leadership
 
     leadership = Leadership(registry, _what())
@@ -254,7 +253,7 @@ def _leading(
         leadership.release()
 
 
-def _end_at_once() -> None:
+def end_at_once() -> None:
     """Another control plane acts now (this process slept, or its Lease was broken): not one more step. What was begun
     is planned anew by the other one, exactly as after a kill -9."""
     print(
@@ -287,7 +286,7 @@ def serve(
 
     store, registry = open_registry()
     try:
-        with _leading(registry, lock_timeout) as leadership:
+        with _leading(registry, lock_timeout, on_lost=lambda: None) as leadership:
             held()
             plane = ControlPlane(store, registry, token=leadership.token, every_node=True)
             streams = NodeStreams(registry, connector(store.cluster_id))

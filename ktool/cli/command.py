@@ -51,7 +51,8 @@ def session(ctx: typer.Context, *, act: bool) -> Iterator[Session]:
     app.kinds()
     chosen = settings(ctx)
     mistakes.keep(app.home(), debug=chosen.debug)
-    with app.session(act=act, lock_timeout=seconds(chosen.lock_timeout, "--lock-timeout")) as found:
+    patience = seconds(chosen.lock_timeout, "--lock-timeout")
+    with app.session(act=act, lock_timeout=patience, on_lost=app.end_at_once) as found:
         yield found
 
 
