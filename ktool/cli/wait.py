@@ -13,6 +13,7 @@ from ktool.api.kind import Progress as Standing
 from ktool.api.obj import Obj, condition, deleting, get, is_true, name, uid
 from ktool.api.ref import Ref
 from ktool.api.world import World
+from ktool.cli.doubt import MOMENT, Doubt
 from ktool.cli.errors import DONE, ERROR, PARTIAL, TIMEOUT
 from ktool.cli.follow import Follower, below, scopes
 from ktool.cli.render import Progress
@@ -20,7 +21,7 @@ from ktool.cli.render import Progress
 if TYPE_CHECKING:
     from ktool.client.base import Client
 
-PATIENCE = 20.0
+PATIENCE = 10.0
 """Seconds that a command which is the control plane itself waits for nodes that are not Ready and for pods that fit
 nowhere, once nothing else is left to wait for: nobody but itself could change that."""
 
@@ -103,22 +104,28 @@ class _Wait:
         self.open = dict.fromkeys(refs, "")
         self.result = Waited(world=follower.world)
         self.patience, self.leavers = _Patience(patience), leavers
+        self.doubt = Doubt()
+        self.doubted: set[Ref] = set()
+        self.was_done: frozenset[Ref] = frozenset()
 
     def run(self) -> Waited:
         first = True
         while True:
             began = time.monotonic()
             self._judge(first)
-            first = False
+            if first:
+                self.was_done, first = frozenset(self.doubted), False
             if not self.open or self._is_hopeless() or time.monotonic() >= self.end:
                 break
-            listen(self.follower, self.end, (time.monotonic() - began) * LEAST_IDLE)
+            end = min(self.end, time.monotonic() + MOMENT) if self.doubted else self.end
+            listen(self.follower, end, (time.monotonic() - began) * LEAST_IDLE)
         self.result.pending = {ref: text for ref, text in self.open.items() if ref not in self.result.failed}
         return self.result
 
     def _judge(self, first: bool) -> None:
         """Ask every object that is not done yet; a failed one may still mend while others are waited for."""
         failed = self.result.failed
+        self.doubted.clear()
         for ref in list(self.open):
             standing = self._standing(ref)
             self.open[ref] = standing.message
@@ -130,7 +137,7 @@ class _Wait:
             failed.pop(ref, None)
             if standing.done:
                 del self.open[ref]
-                if first:
+                if first or ref in self.was_done:
                     self.result.at_once[ref] = standing.message
                 elif standing.message:
                     self.progress.say(standing.message)
@@ -147,6 +154,9 @@ class _Wait:
         standing = judge(obj, self.world)
         if standing.done and self.leavers and (unrest := self._unrest(obj)):
             return Standing(False, unrest)
+        if standing.done and (doubt := self.doubt.about(pods_of(self.world, ref))):
+            self.doubted.add(ref)
+            return Standing(False, doubt)
         return standing
 
     def _unrest(self, obj: Obj) -> str:

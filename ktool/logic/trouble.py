@@ -18,6 +18,9 @@ CERTAIN = frozenset(
 """Waiting reasons that stay until a person changes something. A first ErrImagePull may be the network; the second
 one is an ImagePullBackOff."""
 
+REFUSED = ("manifest unknown", "name unknown", "unauthorized", "denied")
+"""What a registry says that is there and will not give the image (OCI distribution spec, error codes)."""
+
 
 def trouble(pod: Obj) -> str:
     """One sentence that names the pod, the container, the reason and the last exit; "" where nothing is certain."""
@@ -30,7 +33,7 @@ def trouble(pod: Obj) -> str:
     ]
     for status in statuses:
         waiting = get(status, "state", "waiting", default={})
-        if waiting.get("reason") in CERTAIN:
+        if waiting.get("reason") in CERTAIN or _is_refused(waiting):
             parts = [f"pod {name(pod)}: container {status['name']}: {waiting['reason']}"]
             if last := get(status, "lastState", "terminated", default={}):
                 parts.append(f"last exit code {last.get('exitCode')} ({last.get('reason', 'Error')})")
@@ -38,6 +41,11 @@ def trouble(pod: Obj) -> str:
                 parts.append(waiting["message"])
             return "; ".join(parts)
     return ""
+
+
+def _is_refused(waiting: Obj) -> bool:
+    text = str(waiting.get("message", "")).lower()
+    return waiting.get("reason") == "ErrImagePull" and any(words in text for words in REFUSED)
 
 
 def _exit(pod: Obj) -> str:

@@ -52,9 +52,10 @@ def _log_params(inspected: dict[str, Any], options: LogOptions) -> dict[str, Any
 
 def _run_began(state: dict[str, Any]) -> float:
     """When the current run of a restarted container began. Podman notes StartedAt when its runtime has returned, a
-    moment after the first lines may have been written; the end of the run before is exact, where it is still known."""
+    moment after the first lines may have been written. Where the end of the run before is still known, it began after
+    that; the last lines of that run may bear a time some milliseconds behind its end."""
     started, finished = facts.seconds(state.get("StartedAt")), facts.seconds(state.get("FinishedAt"))
-    return finished if 0 < finished <= started else started - 0.1
+    return finished + min(0.05, (started - finished) / 3) if 0 < finished <= started else started - 0.1
 
 
 def _rfc3339(seconds: float) -> str:

@@ -1,0 +1,53 @@
+"""Whether pods that look Ready are to be believed: a container that ends at once runs for a moment, again and again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from ktool.api.obj import Obj, condition, epoch, get, meta, name, uid
+
+MOMENT = 0.4
+"""Seconds for which a new pod has to stay Ready. Podman needs about 0.15 to tell that a container has ended."""
+
+SURE = 1.0 + MOMENT
+"""The same by the pod's own condition, whose time is cut to whole seconds."""
+
+RESTARTED = 3.0
+"""Seconds for which a container has to run that was started again after it had failed. One that fails at once has
+used up the restarts before its back-off by then."""
+
+
+class Doubt:
+    """Remembers when each pod was first looked at."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, float] = {}
+
+    def about(self, pods: Iterable[Obj]) -> str:
+        """What is not certain yet of these pods of one object; "" where nothing. Pods of one owner have one template:
+        the first of them that stays speaks for all."""
+        stay: dict[str, str] = {}
+        for pod in pods:
+            if again := _started_again(pod):
+                return again
+            owner = next((one["uid"] for one in meta(pod).get("ownerReferences") or ()), uid(pod))
+            if stay.get(owner) != "":
+                stay[owner] = "" if self._stays(pod) else f"pod {name(pod)} has just become ready"
+        return next((text for text in stay.values() if text), "")
+
+    def _stays(self, pod: Obj) -> bool:
+        ready = condition(pod, "Ready") or {}
+        if ready.get("status") != "True" or time.time() - epoch(ready.get("lastTransitionTime")) >= SURE:
+            return True
+        return time.monotonic() - self._first.setdefault(uid(pod), time.monotonic()) >= MOMENT
+
+
+def _started_again(pod: Obj) -> str:
+    """The container that failed just before it was started, in words."""
+    for status in get(pod, "status", "containerStatuses", default=()):
+        code = get(status, "lastState", "terminated", "exitCode", default=0)
+        age = time.time() - epoch(get(status, "state", "running", "startedAt"))
+        if code and -1 < age < RESTARTED:
+            return f"pod {name(pod)}: container {status['name']} was started again after exit code {code}"
+    return ""

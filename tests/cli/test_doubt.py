@@ -1,0 +1,62 @@
+"""When a pod that looks Ready is believed."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from ktool.api.obj import timestamp
+from ktool.cli.doubt import MOMENT, RESTARTED, Doubt
+
+
+def pod(name: str, owner: str = "", ready: float = 60.0, code: int | None = None, started: float = 60.0):
+    """Ready since so many seconds; its container running since `started`, after one that ended with `code`."""
+    now = time.time()
+    last = {} if code is None else {"terminated": {"exitCode": code, "finishedAt": timestamp(now - started)}}
+    return {
+        "kind": "Pod",
+        "metadata": {"name": name, "uid": name, **({"ownerReferences": [{"uid": owner}]} if owner else {})},
+        "status": {
+            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": timestamp(now - ready)}],
+            "containerStatuses": [
+                {"name": "c", "state": {"running": {"startedAt": timestamp(now - started)}}, "lastState": last}
+            ],
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("pods", "doubted"),
+    [
+        ([], ""),
+        ([pod("old")], ""),
+        ([pod("new", ready=0)], "pod new has just become ready"),
+        ([pod("new", "a", ready=0), pod("old", "a")], ""),
+        ([pod("new", "a", ready=0), pod("old", "b")], "pod new has just become ready"),
+        ([pod("old", code=3, started=1)], "pod old: container c was started again after exit code 3"),
+        ([pod("old", code=0, started=1)], ""),
+        ([pod("old", code=3, started=RESTARTED + 2)], ""),
+        ([pod("elsewhere", code=3, started=-3600)], ""),
+    ],
+    ids=[
+        "no pods",
+        "ready for long",
+        "ready just now",
+        "another one of its template stays",
+        "one of another template does not speak for it",
+        "started again after a failure",
+        "started again after a success",
+        "started again long ago",
+        "a node whose clock is an hour ahead",
+    ],
+)
+def test_doubt(pods, doubted):
+    assert Doubt().about(pods) == doubted
+
+
+def test_doubt_ends_after_a_moment():
+    doubt, new = Doubt(), pod("new", ready=0)
+    assert doubt.about([new])
+    time.sleep(MOMENT)
+    assert not doubt.about([new])
