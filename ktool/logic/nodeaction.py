@@ -58,6 +58,8 @@ class NodeFacts:
     volumes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     routes: tuple[tuple[str, str], ...] = ()
     network: str = ""
+    zone: str = ""
+    """The hash of what the node's name server answers from; "" where none runs."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,15 @@ class SetRoutes:
     """Make the routes of ours exactly these (pod subnet -> address of the node that owns it)."""
 
     routes: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class SetZone:
+    """Have the node's name server answer from exactly this (logic/zone); `hash` names it."""
+
+    hosts: str
+    config: str
+    hash: str
 
 
 @dataclass(frozen=True)
@@ -219,6 +230,7 @@ class RemoveVolumes:
 NodeAction = (
     EnsureNetwork
     | SetRoutes
+    | SetZone
     | EnsureImage
     | WriteVolumes
     | PreparePath

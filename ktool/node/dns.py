@@ -1,0 +1,103 @@
+"""The name server of a node: a dnsmasq of ours at the cluster's DNS address, with what logic/zone rendered.
+
+It is a daemon of its own and goes on without us. Its address lies on the loopback device with scope host: pods reach
+the server of their own node by it, and it never shows up as an address of the machine.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+
+from ktool.logic.nodeaction import SetZone
+from ktool.logic.zone import DIRECTORY, SERVER
+from ktool.node.base import NodeError, Transport
+
+RUNNING = r"""
+running() { # the pid of our server, where it runs: the pid in the file and the command line name one process
+    pid=$(cat "$dns/pid" 2>/dev/null) && [ -n "$pid" ] &&
+        grep -qzxF -e "--conf-file=$dns/config" "/proc/$pid/cmdline" 2>/dev/null && echo "$pid"
+}
+placed() { ip -4 -o address show dev lo | grep -qF " $1/32 "; }
+"""
+"""Shell functions that need $dns, the server's directory."""
+
+SEEN = (
+    RUNNING
+    + r"""
+if running >/dev/null && placed "$at"; then echo "zone $(cat "$dns/hash" 2>/dev/null)"; fi
+"""
+)
+"""Prints the hash of what the running server was given. It needs $dns and $at, the server's address."""
+
+_SET = (
+    "set -eu\numask 022\ndns=$1 at=$2 hash=$3\n"
+    + RUNNING
+    + r"""
+command -v dnsmasq >/dev/null || { echo "dnsmasq cannot be found: install dnsmasq-base (or dnsmasq)" >&2; exit 1; }
+mkdir -p "$dns"
+exec 9>"$dns/lock"
+flock -w 10 9 || { echo "another command is changing $dns" >&2; exit 1; }
+tar -C "$dns" -xf -
+placed "$at" || ip address add "$at/32" dev lo scope host
+if running >/dev/null && cmp -s "$dns/config.new" "$dns/config"; then
+    mv "$dns/hosts.new" "$dns/hosts"
+    kill -HUP "$(running)"
+else
+    said=$(dnsmasq --test --conf-file="$dns/config.new" 2>&1) || { echo "$said" >&2; exit 1; }
+    mv "$dns/hosts.new" "$dns/hosts"
+    mv "$dns/config.new" "$dns/config"
+    if pid=$(running); then
+        kill "$pid"
+        tries=0
+        while running >/dev/null && [ "$tries" -lt 500 ]; do sleep 0.005; tries=$((tries + 1)); done
+    fi
+    dnsmasq --conf-file="$dns/config" 9>&-
+fi
+echo "$hash" >"$dns/hash.new"
+mv "$dns/hash.new" "$dns/hash"
+"""
+)
+
+_REMOVE = (
+    "dns=$1 at=$2\n"
+    + RUNNING
+    + r"""
+if pid=$(running); then kill "$pid"; fi
+if placed "$at"; then ip address delete "$at/32" dev lo; fi
+rm -rf "$dns"
+"""
+)
+
+
+def set_zone(transport: Transport, action: SetZone) -> None:
+    """Have a server run with exactly this. A change of addresses alone is read by the running one; any other starts
+    it anew, which takes some milliseconds. Raises NodeError with what dnsmasq said."""
+    if not re.fullmatch(r"[0-9a-z]+", action.hash):
+        raise ValueError(f"{action.hash!r} is not a hash")
+    argv = ["sh", "-c", _SET, "ktool", DIRECTORY, SERVER, action.hash]
+    _run(transport, "SetZone", argv, _archive({"hosts.new": action.hosts, "config.new": action.config}))
+
+
+def remove(transport: Transport) -> None:
+    """End the server and remove its address and files; nothing to do is fine."""
+    _run(transport, "release", ["sh", "-c", _REMOVE, "ktool", DIRECTORY, SERVER], b"")
+
+
+def _run(transport: Transport, step: str, argv: list[str], stdin: bytes) -> None:
+    done = transport.run(argv, stdin=stdin, timeout=20)
+    if done.status != 0:
+        said = done.stderr.decode("utf-8", "replace").strip() or f"exit status {done.status}"
+        raise NodeError(transport.node, step, f"the name server on {transport.node}: {said}")
+
+
+def _archive(files: dict[str, str]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, text in files.items():
+            data = text.encode()
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(data), 0o644
+            archive.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()
