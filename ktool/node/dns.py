@@ -15,9 +15,25 @@ from ktool.logic.zone import DIRECTORY, SERVER
 from ktool.node.base import NodeError, Transport
 
 RUNNING = r"""
-running() { # the pid of our server, where it runs: the pid in the file and the command line name one process
-    pid=$(cat "$dns/pid" 2>/dev/null) && [ -n "$pid" ] &&
-        grep -qzxF -e "--conf-file=$dns/config" "/proc/$pid/cmdline" 2>/dev/null && echo "$pid"
+running() { # the pids of our server and of its children that answer over TCP: not even a lost pid file hides them
+    for line in $(grep -lzxF -e "--conf-file=$dns/config" /proc/[0-9]*/cmdline 2>/dev/null); do
+        pid=${line#/proc/} pid=${pid%/cmdline}
+        [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dnsmasq ] || continue
+        [ "$(readlink "/proc/$pid/ns/net")" = "$(readlink /proc/self/ns/net)" ] && echo "$pid"
+    done
+    :
+}
+ended() { # its sockets are closed when a process is a zombie or gone, and not before (proc(5), stat)
+    line=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
+    case ${line##*) } in [ZX]*) return 0 ;; esac
+    return 1
+}
+end() { # end PID...: it has nothing to put down, and its children heed no SIGTERM
+    for pid; do kill -KILL "$pid" 2>/dev/null || :; done
+    tries=0
+    for pid; do
+        until ended "$pid" || [ "$tries" -ge 1000 ]; do sleep 0.005; tries=$((tries + 1)); done
+    done
 }
 placed() { ip -4 -o address show dev lo | grep -qF " $1/32 "; }
 """
@@ -26,7 +42,7 @@ placed() { ip -4 -o address show dev lo | grep -qF " $1/32 "; }
 SEEN = (
     RUNNING
     + r"""
-if running >/dev/null && placed "$at"; then echo "zone $(cat "$dns/hash" 2>/dev/null)"; fi
+if [ "$(running)" ] && placed "$at"; then echo "zone $(cat "$dns/hash" 2>/dev/null)"; fi
 """
 )
 """Prints the hash of what the running server was given. It needs $dns and $at, the server's address."""
@@ -41,18 +57,15 @@ exec 9>"$dns/lock"
 flock -w 10 9 || { echo "another command is changing $dns" >&2; exit 1; }
 tar -C "$dns" -xf -
 placed "$at" || ip address add "$at/32" dev lo scope host
-if running >/dev/null && cmp -s "$dns/config.new" "$dns/config"; then
+pids=$(running)
+if [ "$pids" ] && cmp -s "$dns/config.new" "$dns/config"; then
     mv "$dns/hosts.new" "$dns/hosts"
-    kill -HUP "$(running)"
+    kill -HUP $pids
 else
     said=$(dnsmasq --test --conf-file="$dns/config.new" 2>&1) || { echo "$said" >&2; exit 1; }
     mv "$dns/hosts.new" "$dns/hosts"
     mv "$dns/config.new" "$dns/config"
-    if pid=$(running); then
-        kill "$pid"
-        tries=0
-        while running >/dev/null && [ "$tries" -lt 500 ]; do sleep 0.005; tries=$((tries + 1)); done
-    fi
+    end $pids
     dnsmasq --conf-file="$dns/config" 9>&-
 fi
 echo "$hash" >"$dns/hash.new"
@@ -64,7 +77,7 @@ _REMOVE = (
     "dns=$1 at=$2\n"
     + RUNNING
     + r"""
-if pid=$(running); then kill "$pid"; fi
+end $(running)
 if placed "$at"; then ip address delete "$at/32" dev lo; fi
 rm -rf "$dns"
 """
