@@ -17,10 +17,11 @@ from ktool.api.action import Action, Delete, Emit, Patch, Status
 from ktool.api.obj import Obj, deleting, get, meta, uid
 from ktool.api.ref import Ref
 from ktool.engine.cache import Cache
+from ktool.engine.netview import NetView
 from ktool.engine.registry import Registry
-from ktool.logic import nodeevents, nodeplan, nodestatus, podstatus, routes
+from ktool.logic import netplan, nodeevents, nodeplan, nodestatus, podstatus, routes
 from ktool.logic.backoff import delay
-from ktool.logic.nodeaction import Failure, NodeFacts, Outcome, PodFact
+from ktool.logic.nodeaction import Failure, NodeFacts, Outcome, PodFact, SetRules, SetZone
 from ktool.logic.nodeplan import Lane
 from ktool.node.base import NodeError, Runtime, Unreachable
 
@@ -46,12 +47,13 @@ class NodeLoop:
         cache: Cache,
         *,
         cluster: str,
+        net: NetView,
         clock: Callable[[], float],
         wake: Callable[[float], None],
     ) -> None:
         self.node, self._ref = node, Ref("Node", "", node)
         self._connect, self._registry, self._cache = connect, registry, cache
-        self._cluster, self._clock, self._wake = cluster, clock, wake
+        self._cluster, self._net, self._clock, self._wake = cluster, net, clock, wake
         self._runtime: Runtime | None = None
         self._connection: tuple[str, ...] = ()
         self._lanes: ThreadPoolExecutor | None = None
@@ -63,6 +65,7 @@ class NodeLoop:
         self._untold: list[Action] = []
         self._unreachable = 0
         self._observed_at = 0.0
+        self._settings: dict[str, str] | None = None
         self._gather = GATHER
         self._stopping = False
 
@@ -94,12 +97,14 @@ class NodeLoop:
         runtime = self._connected(node)
         early = self._observed_at + self._gather - time.monotonic()
         if self.busy and early > 0:
+            self._refresh(runtime, node)
             return early
         with self._lock:
             busy, failed = frozenset(self._busy), dict(self._failures)
         began = time.monotonic()
         facts = runtime.observe()
         self._observed_at = time.monotonic()
+        self._settings = netplan.seen(facts)
         self._gather = min(5.0, max(GATHER, 8 * (self._observed_at - began)))
         self._cache.sync()
         with self._cache.lock:
@@ -121,6 +126,7 @@ class NodeLoop:
         self._report(node, pods, facts, plan, failed)
         self._addresses.update(plan.addresses)
         failures = [self._noted("", runtime.perform(action), None) for action in plan.setup]
+        again = self._refresh(runtime, node)
         if not any(failures):
             for lane in plan.lanes:
                 self._start(runtime, lane)
@@ -128,7 +134,26 @@ class NodeLoop:
         if deleting(node) and not facts.pods and not plan.lanes and not busy:
             runtime.release()
             self._let_go(node)
-        return min(RESYNC, RESYNC if plan.after is None else plan.after, 0.0 if plan.setup else RESYNC)
+        waits = (plan.after, again, 0.0 if plan.setup else None)
+        return min((RESYNC, *(wait for wait in waits if wait is not None)))
+
+    def _refresh(self, runtime: Runtime, node: Obj) -> float | None:
+        """Tell the node of the cluster's services what it does not know yet; the seconds to the next try of what
+        failed."""
+        if self._settings is None:
+            return None
+        wanted = self._net.settings(node)
+        with self._lock:
+            failed = dict(self._failures)
+        plan = netplan.refresh(wanted, self._settings, failed, self._clock())
+        again = plan.after
+        for setting in plan.settings:
+            if self._noted("", runtime.perform(setting), None):
+                self._settings.pop(type(setting).__name__, None)
+                again = 1.0
+            else:
+                self._settings[type(setting).__name__] = setting.hash
+        return again
 
     def _lookup(self, ref: Ref) -> Obj | None:
         with self._cache.lock:
@@ -196,7 +221,9 @@ class NodeLoop:
 
     def _noted(self, pod_uid: str, outcome: Outcome, pod: Obj | None) -> bool:
         """Remember how an action went, tell the user by an Event, and say whether it failed."""
-        key = (pod_uid, str(getattr(outcome.action, "container", "")))
+        action = outcome.action
+        setting = type(action).__name__ if isinstance(action, SetRules | SetZone) else ""
+        key = (pod_uid, str(getattr(action, "container", setting)))
         failure = outcome.failure
         if failure is not None:
             failure = self._counted(key, failure)
@@ -239,6 +266,7 @@ class NodeLoop:
         if self._runtime is not None and wanted == self._connection:
             return self._runtime
         self.disconnect()
+        self._settings = None
         runtime = self._connect(node)
         try:
             info = runtime.info()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from ktool.api.obj import Obj, annotations_of, deleting, get, meta, namespace
 from ktool.api.ref import Ref
+from ktool.engine import netview
 from ktool.engine.cache import Cache
 from ktool.engine.nodeloop import NodeLoop, wants_attention
 from ktool.engine.queue import WorkQueue
@@ -43,6 +44,7 @@ class Nodes:
         self._threads: list[threading.Thread] = []
         self._real: set[str] = set()
         self._started = self._stopping = False
+        self._net = netview.NetView(cache)
         self._lock = threading.Lock()
         cache.listen(self._changed)
 
@@ -51,6 +53,10 @@ class Nodes:
     def _changed(self, type_: str, obj: Obj, before: Obj | None) -> None:
         """Called by the cache, under its lock. Our own reports about a pod are no reason to look again."""
         match obj.get("kind"):
+            case "Service" | "EndpointSlice":
+                self._net.changed()
+                for known in list(self._loops):
+                    self._wake(known, netview.BATCH)
             case "Pod":
                 node = get(obj, "spec", "nodeName")
                 if node and (type_ == "DELETED" or before is None or _asks_for_more(obj, before)):
@@ -89,6 +95,7 @@ class Nodes:
             self._registry,
             self._cache,
             cluster=self._cluster,
+            net=self._net,
             clock=self._clock,
             wake=lambda after: self._wake(node, after),
         )
