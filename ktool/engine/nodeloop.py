@@ -23,6 +23,7 @@ from ktool.logic import netplan, nodeevents, nodeplan, nodestatus, podstatus, ro
 from ktool.logic.backoff import delay
 from ktool.logic.nodeaction import Failure, NodeFacts, Outcome, PodFact, SetRules, SetZone
 from ktool.logic.nodeplan import Lane
+from ktool.logic.routes import is_simulated
 from ktool.node.base import NodeError, Runtime, Unreachable
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class NodeLoop:
         self._unreachable = 0
         self._observed_at = 0.0
         self._settings: dict[str, str] | None = None
+        self._telling = threading.Lock()
         self._gather = GATHER
         self._stopping = False
 
@@ -137,9 +139,42 @@ class NodeLoop:
         waits = (plan.after, again, 0.0 if plan.setup else None)
         return min((RESYNC, *(wait for wait in waits if wait is not None)))
 
+    def tell_news(self) -> None:
+        """Tell the node of the cluster's services without looking at its pods. It waits for no lane, and a pass may go
+        on beside it."""
+        self._cache.sync()
+        node, runtime = self._cache.world.get(self._ref), self._runtime
+        if node is None or runtime is None or self._settings is None:
+            self._wake(0.0)
+            return
+        try:
+            again = self._refresh(runtime, node)
+        except NodeError:  # the next pass meets it too, and says so
+            again = 0.0
+        if again is not None:
+            self._wake(again)
+        self._tell([])
+
+    @property
+    def told(self) -> bool:
+        """Whether nothing about services is left to be told to this node, as far as it can be."""
+        node = self._cache.world.get(self._ref)
+        if node is None or is_simulated(node) or self._unreachable:
+            return True
+        settings = self._settings
+        if settings is None:
+            return False
+        with self._lock:
+            failed = dict(self._failures)
+        return not netplan.refresh(self._net.settings(node), settings, failed, self._clock()).settings
+
     def _refresh(self, runtime: Runtime, node: Obj) -> float | None:
         """Tell the node of the cluster's services what it does not know yet; the seconds to the next try of what
         failed."""
+        with self._telling:
+            return self._refresh_alone(runtime, node)
+
+    def _refresh_alone(self, runtime: Runtime, node: Obj) -> float | None:
         if self._settings is None:
             return None
         wanted = self._net.settings(node)
