@@ -15,16 +15,17 @@ from ipaddress import ip_address
 
 from ktool.api.obj import Obj, content_hash, labels, name, namespace
 from ktool.api.ref import Ref
+from ktool.api.shapes.service import CLUSTER_DNS, SERVICE_CIDR
 
 DOMAIN = "cluster.local"
-SERVER = "10.96.0.10"
+SERVER = str(CLUSTER_DNS)
 """The address at which every pod finds the name server of its own node."""
 SERVER_NAME = f"kube-dns.kube-system.svc.{DOMAIN}"
 SERVICE_NAME = "kubernetes.io/service-name"
 """The label of an EndpointSlice that names its Service."""
 TTL = 5
 """Seconds for which a resolver may keep an answer, and one that there is none."""
-SERVICE_CIDR, POD_CIDR = "10.96.0.0/16", "10.244.0.0/16"
+POD_CIDR = "10.244.0.0/16"
 DIRECTORY = "/run/ktool/dns"
 """Where a node keeps the server's configuration, hosts and pid. It ends with the boot, as the server does."""
 
@@ -198,7 +199,7 @@ _OPTIONS = (
     "cache-size=10000",
     "dns-forward-max=1000",
     f"local=/{DOMAIN}/",
-    *(f"local=/{'.'.join(reversed(cidr.split('.')[:2]))}.in-addr.arpa/" for cidr in (SERVICE_CIDR, POD_CIDR)),
+    *(f"local=/{'.'.join(reversed(cidr.split('.')[:2]))}.in-addr.arpa/" for cidr in (str(SERVICE_CIDR), POD_CIDR)),
 )
 
 
