@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from ktool.logic.balance import FACT, FORMAT, TABLE
+from ktool.logic.balance import BRIDGE, FACT, FORMAT, TABLE
 from ktool.logic.nodeaction import SetRules
 from ktool.node.base import NodeError, Transport
 
@@ -45,9 +45,14 @@ else
     exit 1
 fi
 nft -f -
+for port in $(ip -o link show master "$1" 2>/dev/null | sed 's/^[0-9]*: \\([^@:]*\\).*/\\1/'); do
+    ip link set dev "$port" type bridge_slave hairpin on
+done
 """
     + SEEN
 )
+"""With br_netfilter a packet whose address was changed is bridged, not routed: to come back to the pod that sent it, it
+has to leave by the port it came in. A pod has that before it is an endpoint, for then the rules change."""
 
 _DECLARED = re.compile(r"^(?:    |\t)(chain|set|map) (\S+) \{", re.MULTILINE)
 
@@ -58,7 +63,7 @@ def set_rules(transport: Transport, action: SetRules) -> None:
         raise ValueError(f"{action.hash!r} is not a hash")
     looked = transport.run(["sh", "-c", _LOOK], timeout=30).stdout.decode("utf-8", "replace")
     text = transaction(looked, action.text)
-    done = transport.run(["sh", "-c", _SET], stdin=text.encode(), timeout=60)
+    done = transport.run(["sh", "-c", _SET, "ktool", BRIDGE], stdin=text.encode(), timeout=60)
     if done.status != 0:
         said = done.stderr.decode("utf-8", "replace").strip() or f"exit status {done.status}"
         raise NodeError(transport.node, "SetRules", f"nft on {transport.node}: {said[:500]}")
