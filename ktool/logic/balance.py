@@ -255,7 +255,8 @@ class _Table:
 
     def add(self, one: Frontend) -> None:
         local = tuple(backend for backend in one.backends if backend.node == self.node)
-        self.hairpin |= {f"{backend.address} . {backend.address}" for backend in local}
+        here = (backend.address for backend in one.backends if backend.node in (self.node, ""))
+        self.hairpin |= {f"{address} . {address}" for address in here}
         everywhere = f"svc-{one.label}"
         chain = self._local(one, local) if one.local_inside else self._chain(everywhere, one, one.backends)
         self._lead([f"{address} . {one.protocol} . {port}" for address, port in one.inside], chain)
