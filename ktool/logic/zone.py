@@ -23,8 +23,9 @@ SERVER = str(CLUSTER_DNS)
 SERVER_NAME = f"kube-dns.kube-system.svc.{DOMAIN}"
 SERVICE_NAME = "kubernetes.io/service-name"
 """The label of an EndpointSlice that names its Service."""
-TTL = 5
-"""Seconds for which a resolver may keep an answer, and one that there is none."""
+TTL = 0
+"""Seconds for which an answer may be kept: asking again costs a resolver less than a pod that is gone costs its user.
+That there is no such name is kept by nobody, because these answers come without an SOA record (RFC 2308)."""
 POD_CIDR = "10.244.0.0/16"
 DIRECTORY = "/run/ktool/dns"
 """Where a node keeps the server's configuration, hosts and pid. It ends with the boot, as the server does."""
@@ -69,7 +70,7 @@ def zone(services: Iterable[Obj], slices: Iterable[Obj]) -> Zone:
         refused.append(f"{alias}: an ExternalName that leads back to itself")
         records = {record for record in records if (record.name, record.type) != (alias, "CNAME")}
     hosts, config = hosts_text(records), config_text(records)
-    return Zone(hosts, config, content_hash([hosts, config], 16), tuple(sorted(refused)))
+    return Zone(hosts, config, content_hash([hosts, config, FRONT], 16), tuple(sorted(refused)))
 
 
 def _circular(aliases: Mapping[str, str]) -> set[str]:
@@ -186,21 +187,42 @@ _BUILT_IN = (
     Record(SERVER, "PTR", SERVER_NAME),
     Record(f"dns-version.{DOMAIN}", "TXT", "1.1.0"),
 )
+_LOCAL = (
+    DOMAIN,
+    *(f"{'.'.join(reversed(cidr.split('.')[:2]))}.in-addr.arpa" for cidr in (str(SERVICE_CIDR), POD_CIDR)),
+)
 _OPTIONS = (
-    "port=53",
     f"listen-address={SERVER}",
     "bind-interfaces",
     "no-hosts",
+    "no-resolv",
+    "pid-file=",
     f"addn-hosts={DIRECTORY}/hosts",
-    f"pid-file={DIRECTORY}/pid",
-    "resolv-file=/etc/resolv.conf",  # the node's own servers, followed as that file changes
     f"local-ttl={TTL}",
-    f"neg-ttl={TTL}",
     "cache-size=10000",
-    "dns-forward-max=1000",
-    f"local=/{DOMAIN}/",
-    *(f"local=/{'.'.join(reversed(cidr.split('.')[:2]))}.in-addr.arpa/" for cidr in (str(SERVICE_CIDR), POD_CIDR)),
+    *(f"local=/{domain}/" for domain in _LOCAL),
 )
+FRONT = "\n".join(
+    (
+        f"listen-address={SERVER}",
+        "port=53",
+        "bind-interfaces",
+        "no-hosts",
+        f"pid-file={DIRECTORY}/pid",
+        "resolv-file=/etc/resolv.conf",  # the node's own servers, followed as that file changes
+        f"servers-file={DIRECTORY}/servers",
+        "cache-size=10000",
+        "dns-forward-max=1000",
+        "",
+    )
+)
+"""What the server that pods ask is configured with. It asks another one for the names of the cluster: dnsmasq takes new
+SRV and CNAME records at a start only, and this way a new one can start before the old one ends."""
+
+
+def servers_text(port: int) -> str:
+    """The servers-file of FRONT: who knows the names of the cluster. It is read anew at SIGHUP."""
+    return "".join(f"server=/{domain}/{SERVER}#{port}\n" for domain in _LOCAL)
 
 
 def hosts_text(records: Iterable[Record]) -> str:

@@ -1,7 +1,8 @@
-"""The name server of a node: a dnsmasq of ours at the cluster's DNS address, with what logic/zone rendered.
+"""The name server of a node: a dnsmasq of ours at the cluster's DNS address, and behind it one with what logic/zone
+rendered.
 
-It is a daemon of its own and goes on without us. Its address lies on the loopback device with scope host: pods reach
-the server of their own node by it, and it never shows up as an address of the machine.
+They are daemons of their own and go on without us. Their address lies on the loopback device with scope host: pods
+reach the server of their own node by it, and it never shows up as an address of the machine.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ import re
 import tarfile
 
 from ktool.logic.nodeaction import SetZone
-from ktool.logic.zone import DIRECTORY, SERVER
+from ktool.logic.zone import DIRECTORY, FRONT, SERVER, servers_text
 from ktool.node.base import NodeError, Transport
 
+_PORTS = (5301, 5302)
+"""Where the one that knows the names of the cluster listens, in turn."""
+
 RUNNING = r"""
-running() { # the pids of our server and of its children that answer over TCP: not even a lost pid file hides them
-    for line in $(grep -lzxF -e "--conf-file=$dns/config" /proc/[0-9]*/cmdline 2>/dev/null); do
+running() { # running FILE [OPTION]: the pids of our servers with this configuration, and their children that answer TCP
+    for line in $(grep -lzxF -e "--conf-file=$dns/$1" /proc/[0-9]*/cmdline 2>/dev/null); do
         pid=${line#/proc/} pid=${pid%/cmdline}
         [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dnsmasq ] || continue
+        [ $# = 1 ] || grep -qzxF -e "$2" "$line" || continue
         [ "$(readlink "/proc/$pid/ns/net")" = "$(readlink /proc/self/ns/net)" ] && echo "$pid"
     done
     :
@@ -42,13 +47,15 @@ placed() { ip -4 -o address show dev lo | grep -qF " $1/32 "; }
 SEEN = (
     RUNNING
     + r"""
-if [ "$(running)" ] && placed "$at"; then echo "zone $(cat "$dns/hash" 2>/dev/null)"; fi
+if [ "$(running front)" ] && [ "$(running config)" ] && placed "$at"; then
+    echo "zone $(cat "$dns/hash" 2>/dev/null)"
+fi
 """
 )
-"""Prints the hash of what the running server was given. It needs $dns and $at, the server's address."""
+"""Prints the hash of what the running servers were given. It needs $dns and $at, the server's address."""
 
 _SET = (
-    "set -eu\numask 022\ndns=$1 at=$2 hash=$3\n"
+    "set -eu\numask 022\ndns=$1 at=$2 hash=$3 first=$4 second=$5\n"
     + RUNNING
     + r"""
 command -v dnsmasq >/dev/null || { echo "dnsmasq cannot be found: install dnsmasq-base (or dnsmasq)" >&2; exit 1; }
@@ -57,16 +64,31 @@ exec 9>"$dns/lock"
 flock -w 10 9 || { echo "another command is changing $dns" >&2; exit 1; }
 tar -C "$dns" -xf -
 placed "$at" || ip address add "$at/32" dev lo scope host
-pids=$(running)
-if [ "$pids" ] && cmp -s "$dns/config.new" "$dns/config"; then
+port=$first
+if grep -q "#$first\$" "$dns/servers" 2>/dev/null; then port=$second; fi
+was=$((first + second - port))
+pids=$(running config "--port=$was")
+if [ "$pids" ] && cmp -s "$dns/config.new" "$dns/config" && grep -q "#$was\$" "$dns/servers" 2>/dev/null; then
     mv "$dns/hosts.new" "$dns/hosts"
     kill -HUP $pids
 else
     said=$(dnsmasq --test --conf-file="$dns/config.new" 2>&1) || { echo "$said" >&2; exit 1; }
+    end $(running config "--port=$port")
     mv "$dns/hosts.new" "$dns/hosts"
     mv "$dns/config.new" "$dns/config"
+    dnsmasq --conf-file="$dns/config" --port="$port" 9>&-
+    mv "$dns/servers-$port" "$dns/servers"
+    pids=$(running front)
+    [ -z "$pids" ] || kill -HUP $pids
+    old=$(running config "--port=$was")
+    # What the one in front has asked of it already is still answered.
+    if [ "$old" ]; then { sleep 1; end $old; } </dev/null >/dev/null 2>&1 9>&- & fi
+fi
+pids=$(running front)
+if [ -z "$pids" ] || ! cmp -s "$dns/front.new" "$dns/front"; then
+    mv "$dns/front.new" "$dns/front"
     end $pids
-    dnsmasq --conf-file="$dns/config" 9>&-
+    dnsmasq --conf-file="$dns/front" 9>&-
 fi
 echo "$hash" >"$dns/hash.new"
 mv "$dns/hash.new" "$dns/hash"
@@ -77,7 +99,7 @@ _REMOVE = (
     "dns=$1 at=$2\n"
     + RUNNING
     + r"""
-end $(running)
+end $(running front) $(running config)
 if placed "$at"; then ip address delete "$at/32" dev lo; fi
 rm -rf "$dns"
 """
@@ -85,12 +107,13 @@ rm -rf "$dns"
 
 
 def set_zone(transport: Transport, action: SetZone) -> None:
-    """Have a server run with exactly this. A change of addresses alone is read by the running one; any other starts
-    it anew, which takes some milliseconds. Raises NodeError with what dnsmasq said."""
+    """Have servers run with exactly this. A change of addresses alone is read by the one that knows them; with any
+    other a new one takes its place, and no question is lost. Raises NodeError with what dnsmasq said."""
     if not re.fullmatch(r"[0-9a-z]+", action.hash):
         raise ValueError(f"{action.hash!r} is not a hash")
-    argv = ["sh", "-c", _SET, "ktool", DIRECTORY, SERVER, action.hash]
-    _run(transport, "SetZone", argv, _archive({"hosts.new": action.hosts, "config.new": action.config}))
+    argv = ["sh", "-c", _SET, "ktool", DIRECTORY, SERVER, action.hash, *map(str, _PORTS)]
+    files = {"hosts.new": action.hosts, "config.new": action.config, "front.new": FRONT}
+    _run(transport, "SetZone", argv, _archive(files | {f"servers-{port}": servers_text(port) for port in _PORTS}))
 
 
 def remove(transport: Transport) -> None:

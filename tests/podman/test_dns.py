@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -106,21 +107,44 @@ def test_answers_live_for_seconds_only(served: Node) -> None:
         assert int(answer.split()[1]) <= 5, answer
 
 
-def test_a_change_of_addresses_keeps_the_server_and_another_one_does_not(served: Node) -> None:
+def test_every_change_is_answered_once_it_is_made_and_nothing_lingers(served: Node) -> None:
     before = pid(served)
-    moved = service("web", clusterIP="10.96.1.2", ports=[HTTP])
-    give(served, zone([moved, BARE, ALIAS, AWAY], [ENDPOINTS]))
-    assert until(lambda: dig(served, "web.shop.svc.cluster.local")) == ["10.96.1.2"]
-    assert pid(served) == before
-    give(served, zone([moved], []))
-    assert pid(served) != before
-    assert status(served, "bare.shop.svc.cluster.local") == "NXDOMAIN"
+    name = "web.shop.svc.cluster.local"
+    for n in range(2, 8):
+        ports = [{**HTTP, "port": 80 + n // 2}]
+        give(served, zone([service("web", clusterIP=f"10.96.1.{n}", ports=ports)], []))
+        assert until(lambda n=n: dig(served, name) == [f"10.96.1.{n}"], 1)
+        assert dig(served, f"-t SRV _http._tcp.{name}") == [f"0 100 {80 + n // 2} {name}."]
+        assert status(served, "bare.shop.svc.cluster.local") == "NXDOMAIN"
+    give(served, ALL)
+    assert until(lambda: len(dig(served, "bare.shop.svc.cluster.local")) == 2, 1)
+    assert pid(served) == before, "the server that pods ask goes on"
+    until(lambda: len(served.shell("pgrep -x dnsmasq").split()) == 2, 5)
+
+
+def test_no_question_is_lost_while_records_change(served: Node) -> None:
+    asking = "end=$(($(date +%s) + 8)); n=0; while [ $(date +%s) -lt $end ]; do "
+    asking += f"[ $(dig @{SERVER} +short +tries=1 +time=1 web.shop.svc.cluster.local) = 10.96.1.1 ] || echo lost; "
+    asking += "n=$((n + 1)); done; echo $n"
+    with ThreadPoolExecutor(3) as pool:
+        askers = [pool.submit(served.shell, asking) for _ in range(3)]
+        for n in range(12):
+            other = service("other", clusterIP="10.96.1.9", ports=[{**HTTP, "port": 81 + n}])
+            give(served, zone([WEB, other], []))
+        said = [asker.result() for asker in askers]
+    assert all(text.strip().isdecimal() and int(text) > 20 for text in said), said
 
 
 @pytest.mark.parametrize(
     "harm",
-    [f"kill -KILL $(cat {DIRECTORY}/pid)", f"ip address delete {SERVER}/32 dev lo", f"rm -r {DIRECTORY}"],
-    ids=["killed", "no-address", "no-files"],
+    [
+        f"kill -KILL $(cat {DIRECTORY}/pid)",
+        f"pkill -KILL -f {DIRECTORY}/config",
+        "pkill -KILL -x dnsmasq",
+        f"ip address delete {SERVER}/32 dev lo",
+        f"rm -r {DIRECTORY}",
+    ],
+    ids=["front-killed", "back-killed", "both-killed", "no-address", "no-files"],
 )
 def test_harm_is_seen_and_repaired(served: Node, harm: str) -> None:
     assert served.runtime.observe().zone == ALL.hash
