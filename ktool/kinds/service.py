@@ -194,7 +194,7 @@ def _of_pod(pod: Obj, world: World) -> Iterable[Ref]:
     return [
         Ref.of(service)
         for service in world.list("Service", namespace(pod))
-        if (selector := get(service, "spec", "selector")) and selector.items() <= found
+        if (selector := service["spec"].get("selector")) and selector.items() <= found
     ]
 
 

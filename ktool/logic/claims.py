@@ -69,13 +69,21 @@ def clashes(service: Obj, services: Iterable[Obj]) -> list[tuple[Claim, Obj]]:
         return []
     found: dict[Claim, Obj] = {}
     mine, when = uid(service), seniority(service)
+    address, outside = service["spec"].get("clusterIP"), _is_outside(service["spec"])
     for other in services:
+        spec = other["spec"]  # thousands of others, of which next to none has anything in common with this one
+        if spec.get("clusterIP") != address and not (outside and _is_outside(spec)):
+            continue
         if uid(other) == mine or seniority(other) > when:
             continue
         for claim in claims(other):
             if claim in own:
                 found.setdefault(claim, other)
     return sorted(found.items(), key=lambda pair: pair[0])
+
+
+def _is_outside(spec: Obj) -> bool:
+    return spec.get("type", "ClusterIP") != "ClusterIP" or bool(spec.get("externalIPs"))
 
 
 # --- giving ------------------------------------------------------------------------------------------------------
