@@ -212,7 +212,8 @@ def seen_on(town: Town, node: LabNode, name: str, there: bool, seconds: int) -> 
     """When (epoch seconds) a resolver on the node first finds that the name is there, or that it is not."""
     test = "[ -n" if there else "[ -z"
     ask = f"dig +time=2 +tries=1 +short @{DNS} {name}"
-    loop = f'end=$(($(date +%s) + {seconds})); until {test} "$({ask})" ]; do [ $(date +%s) -lt $end ] || exit 1; sleep 0.05; done'
+    give_up = f"[ $(date +%s) -lt $(($begin + {seconds})) ] || exit 1"
+    loop = f'begin=$(date +%s); until {test} "$({ask})" ]; do {give_up}; sleep 0.05; done'
     return float(on(node, f"{loop}; date +%s.%N", timeout=seconds + 20))
 
 
