@@ -21,7 +21,7 @@ from ktool.api.shapes.service import (
     validate_service,
 )
 from ktool.api.world import World
-from ktool.logic import claims, endpoints
+from ktool.logic import allocation, endpoints
 from ktool.logic.routes import is_simulated
 
 PATIENCE = 30.0
@@ -37,7 +37,7 @@ def plan(service: Obj, world: World, now: float) -> Plan:
     services = world.list("Service")
     try:
         given = _given(service, services)
-    except claims.Exhausted as error:
+    except allocation.Exhausted as error:
         return Plan((_warn(service, "AllocationFailed", str(error)),), str(error))
     if given:
         return Plan((Patch(Ref.of(service), {"spec": given}, uid(service)),))
@@ -62,7 +62,7 @@ def _given(service: Obj, services: list[Obj]) -> Obj:
         if spec.get("clusterIP"):
             patch |= {"clusterIP": None, "clusterIPs": None}
     elif not spec.get("clusterIP"):
-        address = claims.address_for(service, services)
+        address = allocation.address_for(service, services)
         patch |= {"clusterIP": address, "clusterIPs": [address]}
     ports = _ports(service, services)
     return patch if ports == ports_of(service) else {**patch, "ports": ports}
@@ -77,11 +77,11 @@ def _ports(service: Obj, services: list[Obj]) -> list[Obj]:
     )
     if not allocate or all(port.get("nodePort") for port in ports):
         return ports
-    taken = claims.node_ports_taken(services)
+    taken = allocation.node_ports_taken(services)
     result = []
     for port in ports:
         if not port.get("nodePort"):
-            port = {**port, "nodePort": claims.node_port_for(service, port, taken)}
+            port = {**port, "nodePort": allocation.node_port_for(service, port, taken)}
             taken.add((str(port.get("protocol", "TCP")), port["nodePort"]))
         result.append(port)
     return result
@@ -158,7 +158,7 @@ def _address(node: Obj) -> str:
 def _warnings(service: Obj, services: list[Obj], pods: list[Obj], now: float) -> tuple[list[Emit], float | None]:
     """What its user has to know, and the seconds after which there may be more."""
     said = []
-    for (address, protocol, port), other in claims.clashes(service, services):
+    for (address, protocol, port), other in allocation.clashes(service, services):
         who = f"service {namespace(other)}/{name(other)}"
         if not protocol:
             text = f"Cluster IP {address} is already allocated to {who}; delete this service and let it choose another"

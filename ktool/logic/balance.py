@@ -31,7 +31,7 @@ from ktool.api.shapes.service import (
     is_headless,
     ports_of,
 )
-from ktool.logic import claims, endpoints
+from ktool.logic import allocation, endpoints
 
 TABLE = "ktool-svc"
 BRIDGE = "ktool0"
@@ -84,7 +84,7 @@ def frontends(
     """Every service port that has an address, in the order of their labels. `weights`: endpoint address -> its share
     of new connections, 1 for those that are not named, 0 for none at all."""
     services = list(services)
-    held = claims.holders(services)
+    held = allocation.holders(services)
     by_service: dict[tuple[str, str], list[Obj]] = defaultdict(list)
     for slice_ in slices:
         by_service[namespace(slice_), endpoints.service_of(slice_)].append(slice_)
@@ -96,7 +96,7 @@ def frontends(
 
 
 def _of_service(
-    service: Obj, slices: list[Obj], held: Mapping[claims.Claim, str], weights: Mapping[str, int]
+    service: Obj, slices: list[Obj], held: Mapping[allocation.Claim, str], weights: Mapping[str, int]
 ) -> Iterator[Frontend]:
     if is_external_name(service) or is_headless(service):
         return

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ktool.api.shapes.service import CLUSTER_DNS, NODE_PORTS, SERVICE_CIDR
-from ktool.logic import claims
+from ktool.logic import allocation
 
 
 def service(name: str, created: int = 0, **spec: Any) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def service(name: str, created: int = 0, **spec: Any) -> dict[str, Any]:
 def test_addresses_are_of_the_range_and_differ(found: set[str]) -> None:
     made: list[dict[str, Any]] = []
     for name in sorted(found):
-        made.append(service(name, clusterIP=claims.address_for(service(name), made)))
+        made.append(service(name, clusterIP=allocation.address_for(service(name), made)))
     addresses = {IPv4Address(one["spec"]["clusterIP"]) for one in made}
     assert len(addresses) == len(made)
     assert all(address in SERVICE_CIDR and int(address) - int(SERVICE_CIDR[0]) > 256 for address in addresses)
@@ -31,29 +31,29 @@ def test_addresses_are_of_the_range_and_differ(found: set[str]) -> None:
 
 
 def test_the_same_service_gets_the_same_address_again() -> None:
-    first = claims.address_for(service("web"), [])
-    assert claims.address_for(service("web", 7), [service("db", clusterIP="10.96.9.9")]) == first
-    assert claims.address_for(service("web"), [service("db", clusterIP=first)]) != first
+    first = allocation.address_for(service("web"), [])
+    assert allocation.address_for(service("web", 7), [service("db", clusterIP="10.96.9.9")]) == first
+    assert allocation.address_for(service("web"), [service("db", clusterIP=first)]) != first
 
 
 def test_a_full_range_is_said() -> None:
     every = [service(f"s{offset}", clusterIP=str(SERVICE_CIDR[offset])) for offset in range(1, 65535)]
-    with pytest.raises(claims.Exhausted, match=r"10\.96\.0\.0/16"):
-        claims.address_for(service("late"), every)
+    with pytest.raises(allocation.Exhausted, match=r"10\.96\.0\.0/16"):
+        allocation.address_for(service("late"), every)
     low = [one for one in every if one["spec"]["clusterIP"] != "10.96.0.200"]
-    assert claims.address_for(service("late"), low) == "10.96.0.200", "the lower part is given in the end"
+    assert allocation.address_for(service("late"), low) == "10.96.0.200", "the lower part is given in the end"
 
 
 def test_node_ports_leave_the_lower_part_until_the_end() -> None:
     web, port = service("web"), {"port": 80}
-    chosen = claims.node_port_for(web, port, set())
-    assert chosen in NODE_PORTS and chosen >= NODE_PORTS.start + claims.CHOSEN_PORTS
-    assert claims.node_port_for(web, port, {("TCP", chosen)}) != chosen
-    assert claims.node_port_for(web, port, {("UDP", chosen)}) == chosen, "protocols do not disturb each other"
-    upper = {("TCP", number) for number in NODE_PORTS if number >= NODE_PORTS.start + claims.CHOSEN_PORTS}
-    assert claims.node_port_for(web, port, upper) == NODE_PORTS.start
-    with pytest.raises(claims.Exhausted):
-        claims.node_port_for(web, port, {("TCP", number) for number in NODE_PORTS})
+    chosen = allocation.node_port_for(web, port, set())
+    assert chosen in NODE_PORTS and chosen >= NODE_PORTS.start + allocation.CHOSEN_PORTS
+    assert allocation.node_port_for(web, port, {("TCP", chosen)}) != chosen
+    assert allocation.node_port_for(web, port, {("UDP", chosen)}) == chosen, "protocols do not disturb each other"
+    upper = {("TCP", number) for number in NODE_PORTS if number >= NODE_PORTS.start + allocation.CHOSEN_PORTS}
+    assert allocation.node_port_for(web, port, upper) == NODE_PORTS.start
+    with pytest.raises(allocation.Exhausted):
+        allocation.node_port_for(web, port, {("TCP", number) for number in NODE_PORTS})
 
 
 def test_who_was_first_keeps_it() -> None:
@@ -62,7 +62,7 @@ def test_who_was_first_keeps_it() -> None:
     third = service("third", 3, type="NodePort", clusterIP="10.96.1.3", ports=[{"port": 80, "nodePort": 30080}])
     fourth = service("fourth", 4, type="LoadBalancer", clusterIP="10.96.1.4", ports=[{"port": 30080}])
     every = [fourth, third, second, first]
-    assert claims.clashes(first, every) == claims.clashes(third, every) == []
-    assert claims.clashes(second, every) == [(("10.96.1.1", "", 0), first)]
-    assert claims.clashes(fourth, every) == [(("node", "TCP", 30080), third)]
-    assert claims.holders(every)["10.96.1.1", "", 0] == "u-first"
+    assert allocation.clashes(first, every) == allocation.clashes(third, every) == []
+    assert allocation.clashes(second, every) == [(("10.96.1.1", "", 0), first)]
+    assert allocation.clashes(fourth, every) == [(("node", "TCP", 30080), third)]
+    assert allocation.holders(every)["10.96.1.1", "", 0] == "u-first"
