@@ -211,6 +211,7 @@ FRONT = "\n".join(
         f"pid-file={DIRECTORY}/pid",
         "resolv-file=/etc/resolv.conf",  # the node's own servers, followed as that file changes
         f"servers-file={DIRECTORY}/servers",
+        "strict-order",
         "cache-size=10000",
         "dns-forward-max=1000",
         "",
@@ -220,9 +221,10 @@ FRONT = "\n".join(
 SRV and CNAME records at a start only, and this way a new one can start before the old one ends."""
 
 
-def servers_text(port: int) -> str:
-    """The servers-file of FRONT: who knows the names of the cluster. It is read anew at SIGHUP."""
-    return "".join(f"server=/{domain}/{SERVER}#{port}\n" for domain in _LOCAL)
+def servers_text(port: int, before: int) -> str:
+    """The servers-file of FRONT, read anew at SIGHUP: who knows the names of the cluster, and who was asked for them up
+    to now. What that one was asked and has not answered yet dnsmasq only accepts while it is on the list."""
+    return "".join(f"server=/{domain}/{SERVER}#{each}\n" for domain in _LOCAL for each in (port, before))
 
 
 def hosts_text(records: Iterable[Record]) -> str:

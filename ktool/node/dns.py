@@ -40,6 +40,7 @@ end() { # end PID...: it has nothing to put down, and its children heed no SIGTE
         until ended "$pid" || [ "$tries" -ge 1000 ]; do sleep 0.005; tries=$((tries + 1)); done
     done
 }
+asked() { sed -n '1s/.*#//p' "$dns/servers" 2>/dev/null || :; } # the port of the one that is asked first
 placed() { ip -4 -o address show dev lo | grep -qF " $1/32 "; }
 """
 """Shell functions that need $dns, the server's directory."""
@@ -47,7 +48,7 @@ placed() { ip -4 -o address show dev lo | grep -qF " $1/32 "; }
 SEEN = (
     RUNNING
     + r"""
-if [ "$(running front)" ] && [ "$(running config)" ] && placed "$at"; then
+if [ "$(running front)" ] && [ "$(running config "--port=$(asked)")" ] && placed "$at"; then
     echo "zone $(cat "$dns/hash" 2>/dev/null)"
 fi
 """
@@ -65,10 +66,10 @@ flock -w 10 9 || { echo "another command is changing $dns" >&2; exit 1; }
 tar -C "$dns" -xf -
 placed "$at" || ip address add "$at/32" dev lo scope host
 port=$first
-if grep -q "#$first\$" "$dns/servers" 2>/dev/null; then port=$second; fi
+if [ "$(asked)" = "$first" ]; then port=$second; fi
 was=$((first + second - port))
 pids=$(running config "--port=$was")
-if [ "$pids" ] && cmp -s "$dns/config.new" "$dns/config" && grep -q "#$was\$" "$dns/servers" 2>/dev/null; then
+if [ "$pids" ] && cmp -s "$dns/config.new" "$dns/config" && [ "$(asked)" = "$was" ]; then
     mv "$dns/hosts.new" "$dns/hosts"
     kill -HUP $pids
 else
@@ -81,7 +82,7 @@ else
     pids=$(running front)
     [ -z "$pids" ] || kill -HUP $pids
     old=$(running config "--port=$was")
-    # What the one in front has asked of it already is still answered.
+    # What it was asked already is still answered.
     if [ "$old" ]; then { sleep 1; end $old; } </dev/null >/dev/null 2>&1 9>&- & fi
 fi
 pids=$(running front)
@@ -113,7 +114,8 @@ def set_zone(transport: Transport, action: SetZone) -> None:
         raise ValueError(f"{action.hash!r} is not a hash")
     argv = ["sh", "-c", _SET, "ktool", DIRECTORY, SERVER, action.hash, *map(str, _PORTS)]
     files = {"hosts.new": action.hosts, "config.new": action.config, "front.new": FRONT}
-    _run(transport, "SetZone", argv, _archive(files | {f"servers-{port}": servers_text(port) for port in _PORTS}))
+    files |= {f"servers-{port}": servers_text(port, other) for port, other in (_PORTS, _PORTS[::-1])}
+    _run(transport, "SetZone", argv, _archive(files))
 
 
 def remove(transport: Transport) -> None:
