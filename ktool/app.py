@@ -98,6 +98,16 @@ class ControlPlane:
         self._watching.start()
         self.nodes.start()
 
+    def settle(self, timeout: float = 10.0) -> None:
+        """Wait until what a command brought about is known to all nodes that answer: the endpoints of services follow
+        from pods, and the nodes' rules and names from the endpoints."""
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            self.cache.sync()
+            if self.controllers.queue.idle and self.nodes.told:
+                return
+            time.sleep(0.02)
+
     def stop(self) -> None:
         """End in order: no new decisions, then no new actions on nodes."""
         self._deciding.stop(wake=self.controllers.queue.close)
@@ -234,6 +244,7 @@ def _local(act: bool, lock_timeout: float, on_lost: Callable[[], None]) -> Itera
             plane.start()
             try:
                 yield Session(client, plane)
+                plane.settle()
             finally:
                 plane.stop()
     finally:

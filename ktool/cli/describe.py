@@ -40,6 +40,7 @@ LAYOUTS: dict[str, Callable[[Obj, World], Sheet]] = {
     "Pod": describe_pod.describe,
     "Deployment": describe_others.deployment,
     "ReplicaSet": describe_others.replica_set,
+    "Service": describe_others.service,
     "Node": describe_others.node,
     "ConfigMap": describe_others.config_map,
     "Namespace": describe_others.namespaces,
@@ -114,6 +115,8 @@ def _around(client: Client, kind: Kind, obj: Obj) -> World:
     elif kind.name in ("Deployment", "ReplicaSet"):
         wanted = [(below, namespace(obj)) for below, _ in scopes([names.ref_of(kind, namespace(obj), name(obj))])]
         wanted = [(below, where) for below, where in wanted if below not in (kind.name, "Node")]
+    elif kind.name == "Service":
+        wanted = [("EndpointSlice", namespace(obj))]
     else:
         wanted = []
     for below, where in wanted:

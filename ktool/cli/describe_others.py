@@ -13,6 +13,7 @@ from ktool.api.selector import from_label_selector
 from ktool.api.world import World
 from ktool.cli import describe_pod
 from ktool.cli.sheet import Sheet, conditions, head, when
+from ktool.logic import endpoints
 
 
 def deployment(obj: Obj, world: World) -> Sheet:
@@ -225,3 +226,53 @@ def _titled(key: str) -> str:
     """`holderIdentity` -> `Holder Identity`."""
     spaced = "".join(f" {c}" if c.isupper() and i and not key[i - 1].isupper() else c for i, c in enumerate(key))
     return spaced[:1].upper() + spaced[1:]
+
+
+# --- services ----------------------------------------------------------------------------------------------------
+
+
+def service(obj: Obj, world: World) -> Sheet:
+    """As kubectl has it (k8s.io/kubectl/pkg/describe, describeService)."""
+    sheet = Sheet()
+    spec = get(obj, "spec", default={})
+    sheet.row("Name", name(obj))
+    sheet.row("Namespace", namespace(obj))
+    head(sheet, obj)
+    sheet.row("Selector", ",".join(f"{key}={value}" for key, value in sorted((spec.get("selector") or {}).items())))
+    sheet.row("Type", spec.get("type", "ClusterIP"))
+    sheet.row("IP", spec.get("clusterIP", ""))
+    if spec.get("externalIPs"):
+        sheet.row("External IPs", ",".join(spec["externalIPs"]))
+    if spec.get("externalName"):
+        sheet.row("External Name", spec["externalName"])
+    if ingress := get(obj, "status", "loadBalancer", "ingress", default=()):
+        sheet.row("LoadBalancer Ingress", ", ".join(entry.get("ip") or entry.get("hostname", "") for entry in ingress))
+    slices = [one for one in world.list("EndpointSlice", namespace(obj)) if endpoints.service_of(one) == name(obj)]
+    for port in spec.get("ports") or ():
+        _service_port(sheet, port, slices)
+    sheet.row("Session Affinity", spec.get("sessionAffinity", "None"))
+    for label, key in (
+        ("External Traffic Policy", "externalTrafficPolicy"),
+        ("Internal Traffic Policy", "internalTrafficPolicy"),
+    ):
+        if spec.get(key):
+            sheet.row(label, spec[key])
+    return sheet
+
+
+def _service_port(sheet: Sheet, port: Obj, slices: list[Obj]) -> None:
+    own, protocol = port.get("name") or "", port.get("protocol", "TCP")
+    sheet.row("Port", f"{own or '<unset>'}  {port['port']}/{protocol}")
+    sheet.row("TargetPort", f"{port.get('targetPort', port['port'])}/{protocol}")
+    if port.get("nodePort"):
+        sheet.row("NodePort", f"{own or '<unset>'}  {port['nodePort']}/{protocol}")
+    found = [
+        f"{endpoint['addresses'][0]}:{target['port']}"
+        for one in slices
+        for target in one.get("ports") or ()
+        if (target.get("name") or "", target.get("protocol", "TCP")) == (own, protocol) and target.get("port")
+        for endpoint in one.get("endpoints") or ()
+        if endpoints.ready(endpoint)
+    ]
+    more = f" + {len(found) - 3} more..." if len(found) > 3 else ""
+    sheet.row("Endpoints", ",".join(sorted(found)[:3]) + more)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from ktool.api.action import Action
 from ktool.api.errors import ApiError
 from ktool.api.kind import Kind, Kinds, Watch
-from ktool.api.obj import Obj
+from ktool.api.obj import Obj, labels
 from ktool.api.ref import Ref
 from ktool.engine import collect
 from ktool.engine.cache import Cache
@@ -102,6 +102,9 @@ class Controllers:
         for watch in self._watches.get(ref.kind, ()):
             for woken in watch.wakes(obj, self._cache.world):
                 self.queue.add(woken)
+            if before is not None and labels(before) != labels(obj):  # whoever selected it by the old ones
+                for woken in watch.wakes(before, self._cache.world):
+                    self.queue.add(woken)
 
 
 class Stepper:

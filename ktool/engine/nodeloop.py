@@ -17,11 +17,13 @@ from ktool.api.action import Action, Delete, Emit, Patch, Status
 from ktool.api.obj import Obj, deleting, get, meta, uid
 from ktool.api.ref import Ref
 from ktool.engine.cache import Cache
+from ktool.engine.netview import NetView
 from ktool.engine.registry import Registry
-from ktool.logic import nodeevents, nodeplan, nodestatus, podstatus, routes
+from ktool.logic import netplan, nodeevents, nodeplan, nodestatus, podstatus, routes
 from ktool.logic.backoff import delay
-from ktool.logic.nodeaction import Failure, NodeFacts, Outcome, PodFact
+from ktool.logic.nodeaction import Failure, NodeFacts, Outcome, PodFact, SetRules, SetZone
 from ktool.logic.nodeplan import Lane
+from ktool.logic.routes import is_simulated
 from ktool.node.base import NodeError, Runtime, Unreachable
 
 log = logging.getLogger(__name__)
@@ -46,12 +48,13 @@ class NodeLoop:
         cache: Cache,
         *,
         cluster: str,
+        net: NetView,
         clock: Callable[[], float],
         wake: Callable[[float], None],
     ) -> None:
         self.node, self._ref = node, Ref("Node", "", node)
         self._connect, self._registry, self._cache = connect, registry, cache
-        self._cluster, self._clock, self._wake = cluster, clock, wake
+        self._cluster, self._net, self._clock, self._wake = cluster, net, clock, wake
         self._runtime: Runtime | None = None
         self._connection: tuple[str, ...] = ()
         self._lanes: ThreadPoolExecutor | None = None
@@ -63,6 +66,8 @@ class NodeLoop:
         self._untold: list[Action] = []
         self._unreachable = 0
         self._observed_at = 0.0
+        self._settings: dict[str, str] | None = None
+        self._telling = threading.Lock()
         self._gather = GATHER
         self._stopping = False
         self.seen = self.idle = 0.0
@@ -97,12 +102,14 @@ class NodeLoop:
         runtime = self._connected(node)
         early = self._observed_at + self._gather - time.monotonic()
         if self.busy and early > 0:
+            self._refresh(runtime, node)
             return early
         began = time.monotonic()
         with self._lock:
             busy, failed = frozenset(self._busy), dict(self._failures)
         facts = runtime.observe()
         self._observed_at = time.monotonic()
+        self._settings = netplan.seen(facts)
         self._gather = min(5.0, max(GATHER, 8 * (self._observed_at - began)))
         self._cache.sync()
         with self._cache.lock:
@@ -124,6 +131,7 @@ class NodeLoop:
         self._report(node, pods, facts, plan, failed)
         self._addresses.update(plan.addresses)
         failures = [self._noted("", runtime.perform(action), None) for action in plan.setup]
+        again = self._refresh(runtime, node)
         if not any(failures):
             for lane in plan.lanes:
                 self._start(runtime, lane)
@@ -134,7 +142,59 @@ class NodeLoop:
         if deleting(node) and not facts.pods and not plan.lanes and not busy:
             runtime.release()
             self._let_go(node)
-        return min(RESYNC, RESYNC if plan.after is None else plan.after, 0.0 if plan.setup else RESYNC)
+        waits = (plan.after, again, 0.0 if plan.setup else None)
+        return min((RESYNC, *(wait for wait in waits if wait is not None)))
+
+    def tell_news(self) -> None:
+        """Tell the node of the cluster's services without looking at its pods. It waits for no lane, and a pass may go
+        on beside it."""
+        self._cache.sync()
+        node, runtime = self._cache.world.get(self._ref), self._runtime
+        if node is None or runtime is None or self._settings is None:
+            self._wake(0.0)
+            return
+        try:
+            again = self._refresh(runtime, node)
+        except NodeError:  # the next pass meets it too, and says so
+            again = 0.0
+        if again is not None:
+            self._wake(again)
+        self._tell([])
+
+    @property
+    def told(self) -> bool:
+        """Whether nothing about services is left to be told to this node, as far as it can be."""
+        node = self._cache.world.get(self._ref)
+        if node is None or is_simulated(node) or self._unreachable:
+            return True
+        settings = self._settings
+        if settings is None:
+            return False
+        with self._lock:
+            failed = dict(self._failures)
+        return not netplan.refresh(self._net.settings(node), settings, failed, self._clock()).settings
+
+    def _refresh(self, runtime: Runtime, node: Obj) -> float | None:
+        """Tell the node of the cluster's services what it does not know yet; the seconds to the next try of what
+        failed."""
+        with self._telling:
+            return self._refresh_alone(runtime, node)
+
+    def _refresh_alone(self, runtime: Runtime, node: Obj) -> float | None:
+        if self._settings is None:
+            return None
+        wanted = self._net.settings(node)
+        with self._lock:
+            failed = dict(self._failures)
+        plan = netplan.refresh(wanted, self._settings, failed, self._clock())
+        again = plan.after
+        for setting in plan.settings:
+            if self._noted("", runtime.perform(setting), None):
+                self._settings.pop(type(setting).__name__, None)
+                again = 1.0
+            else:
+                self._settings[type(setting).__name__] = setting.hash
+        return again
 
     def _lookup(self, ref: Ref) -> Obj | None:
         with self._cache.lock:
@@ -202,7 +262,9 @@ class NodeLoop:
 
     def _noted(self, pod_uid: str, outcome: Outcome, pod: Obj | None) -> bool:
         """Remember how an action went, tell the user by an Event, and say whether it failed."""
-        key = (pod_uid, str(getattr(outcome.action, "container", "")))
+        action = outcome.action
+        setting = type(action).__name__ if isinstance(action, SetRules | SetZone) else ""
+        key = (pod_uid, str(getattr(action, "container", setting)))
         failure = outcome.failure
         if failure is not None:
             failure = self._counted(key, failure)
@@ -251,6 +313,7 @@ class NodeLoop:
         if self._runtime is not None and wanted == self._connection:
             return self._runtime
         self.disconnect()
+        self._settings = None
         runtime = self._connect(node)
         try:
             info = runtime.info()

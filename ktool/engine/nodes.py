@@ -7,8 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from ktool.api.obj import Obj, annotations_of, deleting, get, meta, namespace
+from ktool.api.obj import Obj, annotations_of, deleting, get, meta, name, namespace
 from ktool.api.ref import Ref
+from ktool.engine import netview
 from ktool.engine.cache import Cache
 from ktool.engine.nodeloop import NodeLoop, wants_attention
 from ktool.engine.queue import WorkQueue
@@ -19,6 +20,8 @@ from ktool.node.base import Runtime
 log = logging.getLogger(__name__)
 
 MOST_THREADS = 32
+_NEWS = "/news"
+"""Behind a node's name in the queue: it is to be told of services, and need not be looked at."""
 
 
 class Nodes:
@@ -44,14 +47,21 @@ class Nodes:
         self._threads: list[threading.Thread] = []
         self._real: set[str] = set()
         self._started = self._stopping = False
+        self._net = netview.NetView(cache)
         self._lock = threading.Lock()
+        self._news = self._listening = False
         cache.listen(self._changed)
+        self._listening = True
 
     # --- which node to look at
 
     def _changed(self, type_: str, obj: Obj, before: Obj | None) -> None:
         """Called by the cache, under its lock. Our own reports about a pod are no reason to look again."""
         match obj.get("kind"):
+            case "Service" | "EndpointSlice":
+                self._net.changed()
+                if self._listening:
+                    self._tell_all()
             case "Pod":
                 node = get(obj, "spec", "nodeName")
                 if node and (type_ == "DELETED" or before is None or _asks_for_more(obj, before)):
@@ -65,14 +75,26 @@ class Nodes:
                     if node := get(pod, "spec", "nodeName"):
                         self._wake(node)
 
-    def _wake(self, node: str, after: float = 0.0) -> None:
+    def _tell_all(self) -> None:
+        """Every real node is told of every change of a service, whether it has pods or not. What was there before we
+        began, a node learns when it is reached for another reason."""
+        self._news = True
+        for node in self._cache.world.list("Node"):
+            if is_simulated(node):
+                continue
+            if name(node) in self._loops:
+                self._queue.add_after(name(node) + _NEWS, netview.BATCH)
+            else:
+                self._wake(name(node), anyway=True)
+
+    def _wake(self, node: str, after: float = 0.0, anyway: bool = False) -> None:
         if self._stopping:
             return
         if node not in self._loops:
             found = self._cache.world.get(Ref("Node", "", node))
             if found is None:
                 return
-            if not self._every_node and not wants_attention(found, self._cache.world.on_node(node)):
+            if not (self._every_node or anyway) and not wants_attention(found, self._cache.world.on_node(node)):
                 return
             self._loops[node] = self._loop(node)
             if not is_simulated(found):
@@ -90,6 +112,7 @@ class Nodes:
             self._registry,
             self._cache,
             cluster=self._cluster,
+            net=self._net,
             clock=self._clock,
             wake=lambda after: self._wake(node, after),
         )
@@ -127,9 +150,13 @@ class Nodes:
             self._queue.done(node)
         return True
 
-    def _step(self, node: str) -> None:
+    def _step(self, key: str) -> None:
+        node = key.removesuffix(_NEWS)
         loop = self._loops.get(node)
         if loop is None:
+            return
+        if key != node:
+            loop.tell_news()
             return
         after = loop.step()
         if after is None:
@@ -158,6 +185,11 @@ class Nodes:
         for node in nodes:
             while (loop := self._loops.get(node)) and not done(loop) and time.monotonic() < end:
                 time.sleep(0.01)
+
+    @property
+    def told(self) -> bool:
+        """Whether every node that answers knows of every change of a service since this began."""
+        return not self._news or all(loop.told for loop in list(self._loops.values()))
 
     def stop(self, timeout: float = 20.0) -> None:
         self._stopping = True

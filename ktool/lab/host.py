@@ -31,6 +31,7 @@ _PACKAGES = {
     "iptables": "iptables",
     "nftables": "nft",
     "iproute2": "ip",
+    "dnsmasq-base": "dnsmasq",
     "busybox-static": "busybox",
     "docker-registry": "docker-registry",
 }

@@ -59,6 +59,10 @@ class NodeFacts:
     volumes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     routes: tuple[tuple[str, str], ...] = ()
     network: str = ""
+    rules: str = ""
+    """The hash of the service rules in force; "" where there are none, or they do not work."""
+    zone: str = ""
+    """The hash of what the node's name server answers from; "" where none runs."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,23 @@ class SetRoutes:
     """Make the routes of ours exactly these (pod subnet -> address of the node that owns it)."""
 
     routes: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class SetRules:
+    """Make our nftables table of services exactly this (logic/balance); `hash` names it."""
+
+    text: str
+    hash: str
+
+
+@dataclass(frozen=True)
+class SetZone:
+    """Have the node's name server answer from exactly this (logic/zone); `hash` names it."""
+
+    hosts: str
+    config: str
+    hash: str
 
 
 @dataclass(frozen=True)
@@ -220,6 +241,8 @@ class RemoveVolumes:
 NodeAction = (
     EnsureNetwork
     | SetRoutes
+    | SetRules
+    | SetZone
     | EnsureImage
     | WriteVolumes
     | PreparePath

@@ -12,6 +12,7 @@ from typing import Any
 from ktool.api import quantity
 from ktool.api.obj import DOMAIN, Obj, content_hash, get, name, namespace, uid
 from ktool.logic.nodeaction import Failure, PreparePath, Volume
+from ktool.logic.poddns import resolver
 from ktool.logic.podenv import ConfigError, Lookup, Scope, arguments, environment
 from ktool.logic.podvolumes import Volumes, each_once, mounts, volumes
 
@@ -160,6 +161,7 @@ def _pod(pod: Obj) -> dict[str, Any]:
         return body
     body["netns"] = {"nsmode": "bridge"}
     body["hostname"] = hostname(pod)
+    body |= resolver(pod)
     if ports := _port_mappings(spec):
         body["portmappings"] = ports
     aliases = [

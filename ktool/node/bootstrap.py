@@ -12,7 +12,14 @@ OLDEST_PODMAN = (4, 3)
 CLOCK_SKEW = 2.0
 """Seconds by which a node's clock may be off before we say so."""
 
-_TOOLS = {"nft": "nftables", "ip": "iproute2", "tar": "tar", "flock": "util-linux", "pkill": "procps"}
+_TOOLS = {
+    "nft": "nftables",
+    "ip": "iproute2",
+    "tar": "tar",
+    "flock": "util-linux",
+    "pkill": "procps",
+    "dnsmasq": "dnsmasq-base",
+}
 
 _LOOK = r"""
 LC_ALL=C; export LC_ALL
@@ -24,7 +31,7 @@ if command -v podman >/dev/null; then
 runtime={{.Host.OCIRuntime.Name}}
 rootless={{.Host.Security.Rootless}}' 2>&1 | sed 's/^Error:/podmanerror=/'
 fi
-for tool in nft ip tar flock pkill; do command -v "$tool" >/dev/null || echo "missing=$tool"; done
+for tool in nft ip tar flock pkill dnsmasq; do command -v "$tool" >/dev/null || echo "missing=$tool"; done
 { echo 1 >/proc/sys/net/ipv4/ip_forward; } 2>/dev/null
 echo "forward=$(cat /proc/sys/net/ipv4/ip_forward)"
 if [ -d /sys/fs/cgroup/unified ] && mount | grep -q '^cgroup2\? on /sys/fs/cgroup/unified '; then echo "hybrid=1"; fi
@@ -70,7 +77,9 @@ def unmet(values: dict[str, str], missing: list[str]) -> list[str]:
             f"Podman's network backend is {values.get('backend') or 'not known'}: {install} netavark, then podman "
             "system reset (it removes all containers of that machine) or network_backend = netavark in containers.conf"
         )
-    packages = " ".join(_TOOLS[tool] for tool in missing)
+    # Debian has the program without a service of its own; elsewhere there is one package, whose service stays off.
+    names = _TOOLS if "apt-get" in install else {**_TOOLS, "dnsmasq": "dnsmasq"}
+    packages = " ".join(names[tool] for tool in missing)
     if missing:
         needs.append(f"{', '.join(missing)} cannot be found: {install} {packages}")
     if values.get("forward") != "1":

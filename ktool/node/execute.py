@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ktool.logic import nodeaction as act
-from ktool.node import network, volumes
+from ktool.node import balancer, dns, network, volumes
 from ktool.node.base import NodeError, Transport, Unreachable
 from ktool.node.facts import CLUSTER_LABEL, UID_LABEL, Settled
 from ktool.node.podmanapi import PodmanApi, Refused
@@ -93,6 +93,22 @@ def ensure_network(hands: Hands, action: act.EnsureNetwork) -> str:
 def set_routes(hands: Hands, action: act.SetRoutes) -> str:
     try:
         network.set_routes(hands.transport, hands.settled(), action.routes)
+    finally:
+        hands.unsettle()
+    return ""
+
+
+def set_rules(hands: Hands, action: act.SetRules) -> str:
+    try:
+        balancer.set_rules(hands.transport, action)
+    finally:
+        hands.unsettle()
+    return ""
+
+
+def set_zone(hands: Hands, action: act.SetZone) -> str:
+    try:
+        dns.set_zone(hands.transport, action)
     finally:
         hands.unsettle()
     return ""
@@ -335,6 +351,8 @@ class SingleFlight:
 _TABLE: dict[type, tuple[Callable[[Hands, Any], str], str]] = {
     act.EnsureNetwork: (ensure_network, "NetworkNotReady"),
     act.SetRoutes: (set_routes, "NetworkNotReady"),
+    act.SetRules: (set_rules, "NetworkNotReady"),
+    act.SetZone: (set_zone, "NetworkNotReady"),
     act.EnsureImage: (ensure_image, "ErrImagePull"),
     act.WriteVolumes: (write_volumes, "FailedMount"),
     act.PreparePath: (prepare_path, "FailedMount"),

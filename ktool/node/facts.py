@@ -11,6 +11,9 @@ from typing import Any
 
 from ktool.api.obj import DOMAIN
 from ktool.logic.nodeaction import ContainerFact, NodeInfo, PodFact
+from ktool.logic.zone import DIRECTORY as DNS
+from ktool.logic.zone import SERVER
+from ktool.node import balancer, dns
 
 CLUSTER_LABEL, UID_LABEL = f"{DOMAIN}/cluster", f"{DOMAIN}/uid"
 DISK, MEMORY = "/var/lib/ktool/pods", "/run/ktool/pods"
@@ -93,18 +96,24 @@ for directory in "$2"/* "$3"/*; do
     echo "pod ${directory##*/}"
     [ -f "$directory/hashes" ] && sed 's/^/volume /' "$directory/hashes"
 done
-exit 0
-""",
+dns=$4 at=$5
+"""
+    + balancer.SEEN
+    + dns.SEEN
+    + "exit 0\n",
     "ktool",
     ROUTE_PROTOCOL,
     DISK,
     MEMORY,
+    DNS,
+    SERVER,
 )
 
 
 class Settled:
     """What SETTLED printed: the boot, whether pod traffic is forwarded with its source kept (the subnets for which it
-    is), the routes of ours, and the hash of each volume directory."""
+    is), the routes of ours, the hash of each volume directory, and the hashes of the service rules in force and of the
+    running name server's zone."""
 
     def __init__(self, text: str) -> None:
         lines = text.splitlines()
@@ -113,6 +122,8 @@ class Settled:
         self.kept: set[str] = set()
         routes: list[tuple[str, str]] = []
         self.volumes: dict[str, dict[str, str]] = {}
+        self.rules = ""
+        self.zone = ""
         uid = ""
         for line in lines[1:]:
             word, _, rest = line.partition(" ")
@@ -123,6 +134,10 @@ class Settled:
             elif word == "route":
                 subnet, _, gateway = rest.partition(" ")
                 routes.append((subnet if "/" in subnet else f"{subnet}/32", gateway))
+            elif word == "rules":
+                self.rules = rest.strip()
+            elif word == "zone":
+                self.zone = rest.strip()
             elif word == "pod":
                 uid = rest
                 self.volumes.setdefault(uid, {})

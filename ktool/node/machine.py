@@ -155,6 +155,7 @@ class Machine:
         self.volumes: dict[str, dict[str, str]] = {}
         self.routes: tuple[tuple[str, str], ...] = ()
         self.network = ""
+        self.zone = ""
         self.owner = NOBODY
         """Cluster and highest fencing token seen."""
         self.reachable = True
@@ -200,7 +201,7 @@ class Machine:
         Podman shows containers after a boot as created."""
         with self.lock:
             self._boots += 1
-            self.routes, self.network = (), ""
+            self.routes, self.network, self.zone = (), "", ""
             for pod in self.pods.values():
                 pod.infra, pod.seen = "created", None
                 for container in pod.containers.values():

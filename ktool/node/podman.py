@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ktool.logic.nodeaction import NodeAction, NodeFacts, NodeInfo, Outcome
-from ktool.node import containerio, ends, execute, facts, fence, network
+from ktool.node import balancer, containerio, dns, ends, execute, facts, fence, network
 from ktool.node.base import ExecStream, LogOptions, NodeError, Transport
 from ktool.node.podmanapi import ApiStream, PodmanApi, Refused
 
@@ -55,6 +55,8 @@ class PodmanRuntime:
         """Leave the machine as it was before it became our node: no network, rules, routes or owner of ours. Its pods
         must be gone. Raises NodeError where something is in the way."""
         try:
+            balancer.remove(self._transport)
+            dns.remove(self._transport)
             network.remove(self._api, self._transport, self.cluster, self._read_settled())
         except Refused as refused:
             raise NodeError(self.node, "release", f"Podman on {self.node}: {refused.message}") from None
@@ -92,6 +94,8 @@ class PodmanRuntime:
             volumes=settled.volumes,
             routes=settled.routes,
             network=subnet,
+            rules=settled.rules,
+            zone=settled.zone,
         )
 
     def _sandboxes(self, containers: list[dict[str, Any]], filters: str) -> list[facts.Sandbox]:

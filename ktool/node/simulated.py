@@ -31,6 +31,7 @@ from ktool.logic.nodeaction import (
     RemovePod,
     RemoveVolumes,
     SetRoutes,
+    SetZone,
     StartContainer,
     StartPod,
     StopContainer,
@@ -121,7 +122,7 @@ class SimulatedRuntime:
     def release(self) -> None:
         machine = self._reach("release")
         with machine.lock:
-            machine.routes, machine.network, machine.owner = (), "", NOBODY
+            machine.routes, machine.network, machine.zone, machine.owner = (), "", "", NOBODY
 
     def observe(self) -> NodeFacts:
         machine = self._reach("observe")
@@ -133,6 +134,7 @@ class SimulatedRuntime:
                 volumes=dict(machine.volumes),
                 routes=machine.routes,
                 network=machine.network,
+                zone=machine.zone,
             )
 
     def perform(self, action: NodeAction) -> Outcome:
@@ -225,6 +227,8 @@ class SimulatedRuntime:
                 machine.volumes.pop(uid, None)
             case SetRoutes(routes):
                 machine.routes = routes
+            case SetZone(hash=digest):
+                machine.zone = digest
             case EnsureNetwork(subnet):
                 machine.network = subnet
         return ""

@@ -156,7 +156,7 @@ NOT_ACTED_ON = [
     ("falsy-but-meant", pod(hostUsers=False), ["spec.hostUsers"]),
     (
         "other-value",
-        pod(dnsPolicy="Default", serviceAccountName="robot"),
+        pod(dnsPolicy="ClusterFirstWithHostNet", serviceAccountName="robot"),
         ["spec.dnsPolicy", "spec.serviceAccountName"],
     ),
     ("status-is-not-the-users", {**pod(), "status": {"phase": "Running"}}, []),

@@ -98,7 +98,7 @@ def test_explain_a_field() -> None:
 
 
 def test_explain_says_what_is_not_acted_on() -> None:
-    assert "does not act on it" in explain(REGISTRY["Pod"], ["spec", "dnsConfig"])
+    assert "does not act on it" in explain(REGISTRY["Pod"], ["spec", "setHostnameAsFQDN"])
     assert "does not act on it" not in explain(REGISTRY["Pod"], ["spec", "nodeSelector"])
 
 

@@ -33,6 +33,10 @@ ROWS = (
     ("`affinity`", "Pod", "spec.affinity"),
     ("`topologySpreadConstraints[]`", "Pod", "spec.topologySpreadConstraints"),
     ("ConfigMap", "ConfigMap", ""),
+    ("Service `spec`", "Service", "spec"),
+    ("`ports[]` of a Service", "Service", "spec.ports"),
+    ("EndpointSlice", "EndpointSlice", ""),
+    ("`endpoints[]`", "EndpointSlice", "endpoints"),
     ("Node `spec`", "Node", "spec"),
     ("Lease `spec`", "Lease", "spec"),
 )

@@ -64,6 +64,9 @@ def test_the_whole_of_a_small_pod():
         "netns": {"nsmode": "bridge"},
         "Networks": {"ktool": {"static_ips": ["10.244.1.7"]}},
         "hostname": "web",
+        "dns_server": ["10.96.0.10"],
+        "dns_search": ["shop.svc.cluster.local", "svc.cluster.local", "cluster.local"],
+        "dns_option": ["ndots:5"],
         "portmappings": [{"host_ip": "", "host_port": 8080, "container_port": 80, "protocol": "tcp", "range": 1}],
         "labels": labels,
     }

@@ -5,6 +5,7 @@ Source: the field documentation of core/v1, and pkg/apis/core/validation for wha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,8 @@ from ktool.api.shapes.containerrules import (
 from ktool.api.shapes.placementrules import placement_causes
 from ktool.api.shapes.volumes import SOURCES
 
+_RESOLVER_WORD = re.compile(r"[-A-Za-z0-9_.]{1,255}")
+
 
 def validate_pod_spec(spec: Mapping[str, Any], path: str = "spec") -> list[Cause]:
     """Everything wrong with a PodSpec that its shape does not show."""
@@ -39,6 +42,7 @@ def validate_pod_spec(spec: Mapping[str, Any], path: str = "spec") -> list[Cause
     causes += placement_causes(spec, path)
     if spec.get("dnsPolicy") == "None" and not (spec.get("dnsConfig") or {}).get("nameservers"):
         causes.append(Cause(f"{path}.dnsConfig.nameservers", "is required with dnsPolicy None", REQUIRED))
+    causes += _dns_config(spec.get("dnsConfig") or {}, f"{path}.dnsConfig")
     if resources := spec.get("resources"):
         causes += resource_causes(resources, f"{path}.resources")
     return causes
@@ -158,6 +162,26 @@ def _names(spec: Mapping[str, Any], path: str) -> Iterator[Cause]:
     ):
         if (value := spec.get(member)) and (problem := rule(value)):
             yield Cause(f"{path}.{member}", f'"{value}" {problem}')
+
+
+def _dns_config(config: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    """resolv.conf(5) is lines of words, and glibc reads three servers."""
+    servers, searches = config.get("nameservers") or (), config.get("searches") or ()
+    if len(servers) > 3:
+        yield Cause(f"{path}.nameservers", "must be no more than 3")
+    if len(searches) > 32 or len(" ".join(searches)) > 2048:
+        yield Cause(f"{path}.searches", "must be no more than 32, and 2048 characters together")
+    for index, server in enumerate(servers):
+        if problem := names.ip(server):
+            yield Cause(f"{path}.nameservers[{index}]", f'"{server}" {problem}')
+    for index, search in enumerate(searches):
+        if search != "." and (problem := names.dns_subdomain(search.removesuffix(".").replace("_", "-"))):
+            yield Cause(f"{path}.searches[{index}]", f'"{search}" {problem}')
+    for index, option in enumerate(config.get("options") or ()):
+        for member in ("name", "value"):
+            if not _RESOLVER_WORD.fullmatch(option.get(member) or "x"):
+                message = f"{option[member]!r} must be letters, digits, '-', '_' and '.'"
+                yield Cause(f"{path}.options[{index}].{member}", message)
 
 
 def _host_alias(alias: Mapping[str, Any], path: str) -> Iterator[Cause]:

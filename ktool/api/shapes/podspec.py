@@ -71,7 +71,7 @@ HOST_ALIAS = obj(
     "Names for one address in /etc/hosts.",
     {"ip": string("The address.", required=True), "hostnames": strings("Names of it.")},
 )
-_DNS_OPTION = obj("One resolver option.", {"name": string("Its name."), "value": string("Its value.")})
+_DNS_OPTION = obj("One resolver option.", {"name": string("Its name.", required=True), "value": string("Its value.")})
 DNS_CONFIG = obj(
     "What stands in /etc/resolv.conf beside the policy's.",
     {
@@ -79,7 +79,6 @@ DNS_CONFIG = obj(
         "searches": strings("Search domains."),
         "options": array("Resolver options.", _DNS_OPTION),
     },
-    acted=False,
 )
 _RESOURCE_CLAIM = obj(
     "A resource claim of the pod.",
@@ -117,7 +116,7 @@ POD_SPEC = obj(
         "shareProcessNamespace": boolean("Let the containers see each other's processes.", acted=False),
         "hostname": string("Host name in the pod; the pod's name where absent."),
         "hostnameOverride": string("Host name in the pod, domain and all.", acted=False),
-        "subdomain": string("Domain below the cluster's, for its DNS name.", acted=False),
+        "subdomain": string("Domain below the cluster's, for its DNS name."),
         "setHostnameAsFQDN": boolean("Use the full DNS name as host name.", acted=False),
         "hostAliases": array("Lines added to /etc/hosts.", HOST_ALIAS, "ip"),
         "dnsPolicy": choice(
@@ -128,6 +127,7 @@ POD_SPEC = obj(
             "None",
             default="ClusterFirst",
             acted=False,
+            moot=("ClusterFirst", "Default", "None"),  # Podman gives pods on the node's network the node's own
         ),
         "dnsConfig": DNS_CONFIG,
         "securityContext": replace(POD_SECURITY_CONTEXT, default={}),

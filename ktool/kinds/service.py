@@ -1,0 +1,280 @@
+"""Service (v1): one address for many pods. Its plan gives addresses and node ports, and keeps the EndpointSlices; what
+the nodes do with them is logic/balance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ktool.api.action import Action, Create, Delete, Emit, Patch, Plan, Status, Update
+from ktool.api.duration import age
+from ktool.api.kind import Column, Kind, Watch
+from ktool.api.obj import Obj, controlled_by, deleting, epoch, get, is_true, labels, meta, name, namespace, uid
+from ktool.api.ref import Ref
+from ktool.api.shapes.meta import resource
+from ktool.api.shapes.service import (
+    SERVICE_SPEC,
+    SERVICE_STATUS,
+    default_service,
+    is_exposed,
+    is_external_name,
+    ports_of,
+    validate_service,
+)
+from ktool.api.world import World
+from ktool.logic import allocation, endpoints
+from ktool.logic.routes import is_simulated
+
+PATIENCE = 30.0
+"""Seconds after which a service whose selector matches no pod is said to be wrong: its pods may be made after it."""
+
+SCHEMA = resource(spec=SERVICE_SPEC, status=SERVICE_STATUS)
+
+
+def plan(service: Obj, world: World, now: float) -> Plan:
+    """First what only it can have, then who answers for it."""
+    if deleting(service):
+        return Plan(because="being deleted")
+    services = world.list("Service")
+    try:
+        given = _given(service, services)
+    except allocation.Exhausted as error:
+        return Plan((_warn(service, "AllocationFailed", str(error)),), str(error))
+    if given:
+        return Plan((Patch(Ref.of(service), {"spec": given}, uid(service)),))
+    pods = _pods(service, world)
+    warnings, after = _warnings(service, services, pods, now)
+    actions = [*_slices(service, pods, world), *_status(service, world), *_untold(service, warnings, world)]
+    return Plan(tuple(actions), "" if actions else "its slices are as its pods are", after)
+
+
+def _warn(service: Obj, reason: str, message: str) -> Emit:
+    return Emit(Ref.of(service), reason, message, "Warning", uid(service))
+
+
+# --- what only it can have ---------------------------------------------------------------------------------------
+
+
+def _given(service: Obj, services: list[Obj]) -> Obj:
+    """What of the spec is to be filled in, or taken back because its type does not have it any more."""
+    spec = service["spec"]
+    patch: Obj = {}
+    if is_external_name(service):
+        if spec.get("clusterIP"):
+            patch |= {"clusterIP": None, "clusterIPs": None}
+    elif not spec.get("clusterIP"):
+        address = allocation.address_for(service, services)
+        patch |= {"clusterIP": address, "clusterIPs": [address]}
+    ports = _ports(service, services)
+    return patch if ports == ports_of(service) else {**patch, "ports": ports}
+
+
+def _ports(service: Obj, services: list[Obj]) -> list[Obj]:
+    ports = ports_of(service)
+    if not is_exposed(service):
+        return [{key: value for key, value in port.items() if key != "nodePort"} for port in ports]
+    allocate = get(service, "spec", "type") == "NodePort" or get(
+        service, "spec", "allocateLoadBalancerNodePorts", default=True
+    )
+    if not allocate or all(port.get("nodePort") for port in ports):
+        return ports
+    taken = allocation.node_ports_taken(services)
+    result = []
+    for port in ports:
+        if not port.get("nodePort"):
+            port = {**port, "nodePort": allocation.node_port_for(service, port, taken)}
+            taken.add((str(port.get("protocol", "TCP")), port["nodePort"]))
+        result.append(port)
+    return result
+
+
+# --- who answers -------------------------------------------------------------------------------------------------
+
+
+def _slices(service: Obj, pods: list[Obj], world: World) -> list[Action]:
+    """Make, change and delete slices, so that they are what the pods ask for. Those written by hand are left alone."""
+    present = {name(one): one for one in world.owned(uid(service), "EndpointSlice") if endpoints.is_ours(one)}
+    wanted = (
+        {name(one): one for one in endpoints.slices_for(service, _pods(service, world))} if _selects(service) else {}
+    )
+    actions: list[Action] = []
+    for own, slice_ in wanted.items():
+        found = present.pop(own, None)
+        if found is None:
+            actions.append(Create(slice_))
+        elif not _same(found, slice_):
+            actions.append(Update(_changed(found, slice_)))
+    actions += [Delete(Ref.of(found), uid(found)) for found in present.values()]
+    return actions
+
+
+def _selects(service: Obj) -> bool:
+    return bool(get(service, "spec", "selector")) and not is_external_name(service)
+
+
+def _pods(service: Obj, world: World) -> list[Obj]:
+    """The pods that its selector matches."""
+    if not _selects(service):
+        return []
+    wanted = service["spec"]["selector"].items()
+    return world.list("Pod", namespace(service), lambda found: wanted <= found.items())
+
+
+def _same(found: Obj, wanted: Obj) -> bool:
+    return labels(found) == labels(wanted) and all(
+        (found.get(member) or []) == wanted[member] for member in ("endpoints", "ports")
+    )
+
+
+def _changed(found: Obj, wanted: Obj) -> Obj:
+    metadata = {**meta(found), "labels": labels(wanted)}
+    return {**found, "metadata": metadata, "endpoints": wanted["endpoints"], "ports": wanted["ports"]}
+
+
+# --- where it is reached from outside ----------------------------------------------------------------------------
+
+
+def _status(service: Obj, world: World) -> list[Action]:
+    """The addresses of a LoadBalancer are those of the nodes that are ready."""
+    ingress = []
+    if get(service, "spec", "type") == "LoadBalancer":
+        nodes = sorted(world.list("Node"), key=name)
+        usable = [node for node in nodes if is_true(node, "Ready") and not is_simulated(node)]
+        ingress = [{"ip": address, "ipMode": "VIP"} for node in usable if (address := _address(node))]
+    wanted = {"ingress": ingress} if ingress else {}
+    if get(service, "status", "loadBalancer", default={}) == wanted:
+        return []
+    status = {**(service.get("status") or {}), "loadBalancer": wanted}
+    return [Status(Ref.of(service), status, uid(service))]
+
+
+def _address(node: Obj) -> str:
+    entries = get(node, "status", "addresses", default=())
+    return next((str(entry["address"]) for entry in entries if entry.get("type") == "InternalIP"), "")
+
+
+# --- what is not right -------------------------------------------------------------------------------------------
+
+
+def _warnings(service: Obj, services: list[Obj], pods: list[Obj], now: float) -> tuple[list[Emit], float | None]:
+    """What its user has to know, and the seconds after which there may be more."""
+    said = []
+    for (address, protocol, port), other in allocation.clashes(service, services):
+        who = f"service {namespace(other)}/{name(other)}"
+        if not protocol:
+            text = f"Cluster IP {address} is already allocated to {who}; delete this service and let it choose another"
+            said.append(_warn(service, "ClusterIPAlreadyAllocated", text))
+        else:
+            where = f"{protocol} port {port} of {'the nodes' if address == 'node' else address}"
+            text = f"{where} is already taken by {who}; this service is not reached there"
+            said.append(_warn(service, "PortAlreadyAllocated", text))
+    if pods or not _selects(service):
+        return said, None
+    left = epoch(meta(service).get("creationTimestamp")) + PATIENCE - now
+    if left > 0:
+        return said, left
+    text = f"no pod of namespace {namespace(service)} has the labels of its selector: {_selector(service, now)}"
+    return [*said, _warn(service, "NothingSelected", text)], None
+
+
+def _untold(service: Obj, warnings: list[Emit], world: World) -> list[Emit]:
+    """Without what was said before: every change of a pod would count it once more."""
+    if not warnings:
+        return []
+    events = world.list("Event", namespace(service))
+    told = {get(one, "message") for one in events if get(one, "involvedObject", "uid") == uid(service)}
+    return [warning for warning in warnings if warning.message not in told]
+
+
+# --- what wakes it -----------------------------------------------------------------------------------------------
+
+
+def _of_pod(pod: Obj, world: World) -> Iterable[Ref]:
+    """The services that select a pod."""
+    found = labels(pod).items()
+    return [
+        Ref.of(service)
+        for service in world.list("Service", namespace(pod))
+        if (selector := service["spec"].get("selector")) and selector.items() <= found
+    ]
+
+
+def _of_slice(slice_: Obj, world: World) -> Iterable[Ref]:
+    ref = Ref("Service", namespace(slice_), endpoints.service_of(slice_))
+    service = world.get(ref)
+    return [ref] if service is not None and controlled_by(slice_, service) else ()
+
+
+def _of_node(node: Obj, world: World) -> Iterable[Ref]:
+    found = world.list("Service")
+    return [Ref.of(service) for service in found if get(service, "spec", "type") == "LoadBalancer"]
+
+
+def _of_service(service: Obj, world: World) -> Iterable[Ref]:
+    """Those that could not have what a service that is gone had."""
+    if world.get(Ref.of(service)) is not None:
+        return ()
+    return [Ref.of(other) for other in world.list("Service") if not get(other, "spec", "clusterIP")]
+
+
+# --- columns -----------------------------------------------------------------------------------------------------
+
+
+def _cluster_ip(service: Obj, now: float) -> str:
+    return str(get(service, "spec", "clusterIP") or "<none>")
+
+
+def _external(service: Obj, now: float) -> str:
+    """As kubectl's printer has it (pkg/printers/internalversion, getServiceExternalIP)."""
+    spec, outside = service.get("spec") or {}, get(service, "spec", "externalIPs", default=[])
+    type_ = spec.get("type")
+    if type_ == "ExternalName":
+        return str(spec.get("externalName", ""))
+    if type_ == "LoadBalancer":
+        ingress = get(service, "status", "loadBalancer", "ingress", default=())
+        found = [entry.get("ip") or entry.get("hostname") or "" for entry in ingress]
+        return ",".join([*found, *outside]) or "<pending>"
+    return ",".join(outside) or "<none>"
+
+
+def _shown_ports(service: Obj, now: float) -> str:
+    texts = []
+    for port in ports_of(service):
+        node_port = f":{port['nodePort']}" if port.get("nodePort") else ""
+        texts.append(f"{port['port']}{node_port}/{port.get('protocol', 'TCP')}")
+    return ",".join(texts) or "<none>"
+
+
+def _selector(service: Obj, now: float) -> str:
+    selector = get(service, "spec", "selector", default={})
+    return ",".join(f"{key}={value}" for key, value in sorted(selector.items())) or "<none>"
+
+
+KIND = Kind(
+    "",
+    "v1",
+    "Service",
+    "services",
+    SCHEMA,
+    short=("svc",),
+    categories=("all",),
+    subresources=("status",),
+    default=default_service,
+    validate=validate_service,
+    columns=(
+        Column("NAME", lambda obj, now: name(obj)),
+        Column("TYPE", lambda obj, now: str(get(obj, "spec", "type", default=""))),
+        Column("CLUSTER-IP", _cluster_ip),
+        Column("EXTERNAL-IP", _external),
+        Column("PORT(S)", _shown_ports),
+        Column("AGE", age),
+        Column("SELECTOR", _selector, wide=True),
+    ),
+    watches=(
+        Watch("Pod", _of_pod),
+        Watch("EndpointSlice", _of_slice),
+        Watch("Node", _of_node),
+        Watch("Service", _of_service),
+    ),
+    plan=plan,
+    apply_order=30,
+)
