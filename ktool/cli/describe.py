@@ -12,7 +12,7 @@ import typer
 from ktool.api.duration import since
 from ktool.api.errors import ApiError, is_not_found
 from ktool.api.kind import REGISTRY, Kind
-from ktool.api.obj import Obj, get, name, namespace
+from ktool.api.obj import Obj, get, name, namespace, uid
 from ktool.api.world import World
 from ktool.cli import describe_others, describe_pod, errors, names, options
 from ktool.cli.command import Verb, examples, session, settings, verbs
@@ -127,7 +127,9 @@ def _around(client: Client, kind: Kind, obj: Obj) -> World:
 
 def _events(sheet: Sheet, client: Client, obj: Obj) -> None:
     selector = f"involvedObject.kind={obj['kind']},involvedObject.name={name(obj)}"
-    found = client.list("Event", namespace(obj) or None, fields=selector).items
+    listed = client.list("Event", namespace(obj) or None, fields=selector).items
+    # Not those of a predecessor of the same name. Events about nodes may name no uid.
+    found = [event for event in listed if get(event, "involvedObject", "uid", default="") in ("", uid(obj))]
     if not found:
         sheet.row("Events", "")
         return

@@ -14,11 +14,20 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class Ended:
+    """How a run of a container ended: `at` in epoch seconds."""
+
+    exit_code: int
+    at: float
+    oom_killed: bool = False
+
+
+@dataclass(frozen=True)
 class ContainerFact:
     """One container of a pod of ours. `name` is the container's name in the Pod; times are epoch seconds, 0 if never.
     `state` is Podman's: created, running, paused, exited, stopping, removing. `exit_code` and `oom_killed` tell of the
-    last run that ended, also where another one runs. `restarts` counts Podman's own restarts
-    since the container was last started by us."""
+    last run that ended, also where another one runs; `before` of the run before the one that has ended, where there
+    was one and it is known. `restarts` counts Podman's own restarts since the container was last started by us."""
 
     name: str
     id: str
@@ -30,6 +39,7 @@ class ContainerFact:
     finished_at: float = 0.0
     restarts: int = 0
     oom_killed: bool = False
+    before: Ended | None = None
     error: str = ""
 
 

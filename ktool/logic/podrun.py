@@ -17,7 +17,7 @@ from typing import Any
 
 from ktool.api.obj import Obj, epoch, get, timestamp
 from ktool.logic import backoff
-from ktool.logic.nodeaction import ContainerFact
+from ktool.logic.nodeaction import ContainerFact, Ended
 
 FREE = 3
 """Restarts of Podman's own before the back-off begins."""
@@ -136,7 +136,7 @@ def _history(before: Obj, fact: ContainerFact, known: float) -> tuple[int, Obj |
             last = _lost(before) if container_id(before) != fact.id else _previous(fact, known)
         elif get(before, "state", "waiting") is None:
             last = _previous(fact, known)
-    elif not known and fact.finished_at and fact.state in _ALIVE:
+    elif not known and (fact.before is not None or (fact.finished_at and fact.state in _ALIVE)):
         last = _previous(fact, fact.finished_at)
     return max(restarts, fact.restarts), last
 
@@ -155,8 +155,14 @@ def _is_new(before: Obj, fact: ContainerFact, known: float) -> bool:
 def _previous(fact: ContainerFact, started: float) -> Obj:
     """The run before the present one, of which a node tells the end alone. A run that ended in a restart of the same
     container cannot have begun after it ended."""
-    finished = fact.finished_at if fact.state in _ALIVE and fact.finished_at else fact.started_at
-    return _terminated(fact.exit_code, min(started, finished), finished, fact.id, fact.oom_killed)
+    alive = fact.state in _ALIVE
+    if fact.before is not None and not alive:
+        run = fact.before
+    else:
+        run = Ended(
+            fact.exit_code, fact.finished_at if alive and fact.finished_at else fact.started_at, fact.oom_killed
+        )
+    return _terminated(run.exit_code, min(started, run.at), run.at, fact.id, run.oom_killed)
 
 
 def _ended(before: Obj, fact: ContainerFact) -> Obj:

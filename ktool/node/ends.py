@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ktool.logic.nodeaction import Ended
 from ktool.node.base import Transport
 from ktool.node.facts import seconds
 from ktool.node.podmanapi import PodmanApi, Refused
@@ -26,30 +27,36 @@ case $log in *"libpod-$1"*) echo yes ;; *) echo no ;; esac
 
 def completed(inspected: Mapping[str, Any], api: PodmanApi, transport: Transport) -> dict[str, Any]:
     """An inspect whose State.ExitCode and State.OOMKilled speak of the last run that has ended, also where the
-    container runs again. Raises Refused or NodeError where the node cannot be asked."""
+    container runs again, and which tells under "Before" of the run before one that has ended (an Ended, or None).
+    Raises Refused or NodeError where the node cannot be asked."""
     state = dict(inspected.get("State") or {})
-    own, finished = str(inspected["Id"]), seconds(state.get("FinishedAt"))
+    own, finished, started = str(inspected["Id"]), seconds(state.get("FinishedAt")), seconds(state.get("StartedAt"))
     if not finished:
         return dict(inspected)
-    deaths = _events(api, own, finished) if state.get("Running") or _may_be_oom(inspected, state) else []
-    if state.get("Running"):
+    running, restarted = bool(state.get("Running")), bool(inspected.get("RestartCount"))
+    limited = bool((inspected.get("HostConfig") or {}).get("Memory"))
+
+    def oom(code: int, at: float) -> bool:
+        return limited and code == KILLED and not was_killed(deaths, at) and _kernel_did(transport, own)
+
+    suspect = limited and not state.get("OOMKilled") and state.get("ExitCode") == KILLED
+    deaths = _events(api, own, min(started, finished)) if running or restarted or suspect else []
+    before = None
+    if running:
         state["ExitCode"] = exit_code(deaths, finished, int(state.get("ExitCode") or 0))
-    if _may_be_oom(inspected, state):
-        state["OOMKilled"] = not was_killed(deaths, finished) and _kernel_did(transport, own)
-    return {**inspected, "State": state}
+    elif restarted and (last := last_death(deaths, started)):
+        before = Ended(*last, oom(*last))
+    if not state.get("OOMKilled"):
+        state["OOMKilled"] = oom(state["ExitCode"], finished)
+    return {**inspected, "State": state, "Before": before}
 
 
-def _may_be_oom(inspected: Mapping[str, Any], state: Mapping[str, Any]) -> bool:
-    limit = (inspected.get("HostConfig") or {}).get("Memory")
-    return bool(limit) and not state.get("OOMKilled") and state.get("ExitCode") == KILLED
-
-
-def _events(api: PodmanApi, container: str, finished: float) -> list[dict[str, Any]]:
-    """What Podman noted about the container around the end of that run, in the order of time; nothing where it keeps
-    no journal (events_logger = none)."""
+def _events(api: PodmanApi, container: str, since: float) -> list[dict[str, Any]]:
+    """What Podman noted about the container from a minute before that moment, in the order of time; nothing where it
+    keeps no journal (events_logger = none)."""
     filters = json.dumps({"container": [container], "event": ["died", "kill"]})
     try:
-        answer = api.stream("GET", "events", stream=False, since=str(int(finished) - 60), filters=filters)
+        answer = api.stream("GET", "events", stream=False, since=str(int(since) - 60), filters=filters)
     except Refused:
         return []
     found = []
@@ -65,11 +72,22 @@ def _events(api: PodmanApi, container: str, finished: float) -> list[dict[str, A
 
 def exit_code(events: Iterable[Mapping[str, Any]], finished: float, fallback: int) -> int:
     """The code of the run that ended at `finished`: Podman notes a death a moment after it."""
+    code = next((_code(event) for event in events if event.get("Action") == "died" and _at(event) >= finished), None)
+    return fallback if code is None else code
+
+
+def last_death(events: Iterable[Mapping[str, Any]], started: float) -> tuple[int, float] | None:
+    """Exit code and time of the last run that ended before `started`; None where none is known."""
+    found = None
     for event in events:
-        if event.get("Action") == "died" and _at(event) >= finished:
-            text = str(((event.get("Actor") or {}).get("Attributes") or {}).get("containerExitCode", ""))
-            return int(text) if text.isdecimal() else fallback
-    return fallback
+        if event.get("Action") == "died" and _at(event) < started and (code := _code(event)) is not None:
+            found = (code, _at(event))
+    return found
+
+
+def _code(event: Mapping[str, Any]) -> int | None:
+    text = str(((event.get("Actor") or {}).get("Attributes") or {}).get("containerExitCode", ""))
+    return int(text) if text.isdecimal() else None
 
 
 def was_killed(events: Iterable[Mapping[str, Any]], finished: float) -> bool:

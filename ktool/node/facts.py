@@ -214,6 +214,7 @@ def container(entry: Mapping[str, Any], details: Mapping[str, Any] | None) -> Co
         finished_at=seconds(told.get("FinishedAt")),
         restarts=int(details.get("RestartCount") or 0),
         oom_killed=bool(told.get("OOMKilled")),
+        before=details.get("Before"),
         error=str(told.get("Error") or ""),
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -109,19 +110,27 @@ def namespace(cluster: Ktool) -> Iterator[str]:
 
 @contextmanager
 def serving(ktool: Ktool) -> Iterator[subprocess.Popen[bytes]]:
-    """`ktool serve` while the block runs."""
+    """`ktool serve` while the block runs; ended as a user ends it."""
     process = ktool.start("serve")
     try:
-        until(lambda: (ktool.home / "ktool.sock").exists() or process.poll() is not None, 20)
+        until(lambda: _answers(ktool.home / "ktool.sock") or process.poll() is not None, 20)
         assert process.poll() is None, process.communicate()
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.communicate(timeout=40)
+            _, said = process.communicate(timeout=40)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
+    assert b"Traceback" not in said, said.decode()
+    assert process.returncode == 0
+
+
+def _answers(path: Path) -> bool:
+    """Whether somebody listens on a unix socket; one that was killed leaves its file."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -12,7 +11,8 @@ from typing import Any
 
 from ktool import lab as labs
 from ktool.lab import Lab, LabNode
-from tests.e2e.conftest import Ktool, until
+from tests.e2e.conftest import Ktool
+from tests.e2e.conftest import serving as serving
 from tests.e2e.nodes import root_of
 
 WEB = "registry.lab/web:v1"
@@ -71,20 +71,6 @@ def phase(pod_: Any) -> str:
 
 
 # --- the program -------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def serving(ktool: Ktool) -> Iterator[subprocess.Popen[bytes]]:
-    """`ktool serve` of this state directory; ended as a user ends it."""
-    process = ktool.start("serve")
-    try:
-        until(lambda: (ktool.home / "ktool.sock").exists() or process.poll() is not None, 20)
-        assert process.poll() is None, process.communicate()
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=40)
-    assert b"Traceback" not in said, said.decode()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import pytest
 from ktool.lab import Lab
 from tests.e2e.conftest import Ktool, serving, until
 from tests.e2e.manifests import config, web
-from tests.e2e.nodes import look
+from tests.e2e.nodes import look, settled
 
 pytestmark = pytest.mark.podman
 
@@ -77,8 +77,9 @@ def busy(cluster: Ktool, namespace: str, tmp_path: Path) -> Iterator[subprocess.
     process.communicate()
 
 
-def test_a_second_command_waits_and_says_who_is_at_work(
-    cluster: Ktool, namespace: str, busy: subprocess.Popen[bytes]
+@pytest.mark.parametrize(("how", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "ctrl-C"])
+def test_a_second_command_waits_says_for_whom_and_goes_on_when_that_one_is_ended(
+    cluster: Ktool, namespace: str, busy: subprocess.Popen[bytes], how: signal.Signals, status: int, tmp_path: Path
 ) -> None:
     began = time.monotonic()
     done = cluster("apply", "--lock-timeout=1s", "-n", namespace, "-f", "-", stdin=config("late"), status=5)
@@ -88,19 +89,16 @@ def test_a_second_command_waits_and_says_who_is_at_work(
     # Looking takes no lock, and what was refused left nothing.
     cluster("get", "configmap/late", "-n", namespace, status=1)
 
-
-def test_a_waiting_command_goes_on_when_the_other_one_is_ended(
-    cluster: Ktool, namespace: str, busy: subprocess.Popen[bytes]
-) -> None:
-    waiting = cluster.start("create", "-n", namespace, "-f", "-")
-    waiting.wait(30)  # it has no manifest: a wrong command line takes no lock
-    assert waiting.returncode == 1
-    busy.send_signal(signal.SIGTERM)
-    began = time.monotonic()
-    cluster("apply", "-n", namespace, "-f", "-", stdin=config("next"))
-    assert time.monotonic() - began < 8
-    assert busy.wait(10) == 143
-    assert b"Traceback" not in (busy.stderr.read() if busy.stderr else b"")
+    (tmp_path / "next.yaml").write_text(config("next"))
+    waiting = cluster.start("apply", "-n", namespace, "-f", str(tmp_path / "next.yaml"))
+    with pytest.raises(subprocess.TimeoutExpired):
+        waiting.wait(1)
+    busy.send_signal(how)
+    _, said = busy.communicate(timeout=5)
+    assert busy.returncode == status
+    assert b"Traceback" not in said
+    assert waiting.communicate(timeout=10) == (b"configmap/next created\n", b"")
+    assert waiting.returncode == 0
 
 
 def test_a_killed_command_blocks_nobody(cluster: Ktool, namespace: str, busy: subprocess.Popen[bytes]) -> None:
@@ -114,14 +112,11 @@ def test_a_killed_command_blocks_nobody(cluster: Ktool, namespace: str, busy: su
     assert not lease["spec"].get("holderIdentity")
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "ctrl-C"])
-def test_a_server_that_is_told_to_end_leaves_pods_running(
-    cluster: Ktool, lab: Lab, namespace: str, how: signal.Signals
-) -> None:
+def test_a_server_that_is_told_to_end_leaves_pods_running(cluster: Ktool, lab: Lab, namespace: str) -> None:
     with serving(cluster) as process:
         cluster("apply", "-n", namespace, "-f", "-", "--wait", stdin=web(2, "v1"))
         before = look(lab).of({namespace}).ids()
-        process.send_signal(how)
+        process.send_signal(signal.SIGINT)
         process.wait(5)
         assert process.returncode == 0
         assert not (cluster.home / "ktool.sock").exists()
@@ -138,3 +133,29 @@ def test_a_second_server_is_refused(cluster: Ktool, server: subprocess.Popen[byt
     assert done.stderr.count("\n") == 1
     assert server.poll() is None
     cluster("get", "nodes")
+
+
+def test_a_killed_server_blocks_nobody(cluster: Ktool, lab: Lab, namespace: str) -> None:
+    process = cluster.start("serve")
+    until(lambda: (cluster.home / "ktool.sock").exists())
+    cluster("apply", "-n", namespace, "-f", "-", "--wait", stdin=web(2, "v1"))
+    before = look(lab).of({namespace}).ids()
+    process.kill()
+    process.communicate()
+    assert (cluster.home / "ktool.sock").exists(), "what is left of it"
+    cluster("apply", "-n", namespace, "-f", "-", stdin=web(2, "v1"), timeout=8)
+    with serving(cluster):
+        assert len(cluster.pods(namespace)) == 2
+    assert look(lab).of({namespace}).ids() == before
+
+
+def test_several_commands_at_once_with_a_server(
+    cluster: Ktool, lab: Lab, server: subprocess.Popen[bytes], namespace: str, tmp_path: Path
+) -> None:
+    (tmp_path / "web.yaml").write_text(web(2, "v1"))
+    commands = [cluster.start("apply", "-n", namespace, "-f", str(tmp_path / "web.yaml"), "--wait") for _ in range(4)]
+    said = sorted(command.communicate(timeout=60)[0] for command in commands)
+    assert said == [b"deployment.apps/web created\n", *[b"deployment.apps/web unchanged\n"] * 3]
+    pods = cluster.pods(namespace)
+    assert len(pods) == 2
+    settled(look(lab), pods, cluster.json("get", "pods", "-A")["items"])

@@ -159,6 +159,20 @@ def test_a_node_belongs_to_one_cluster_and_has_one_name(cluster: Ktool, elsewher
     assert len(cluster.json("get", "nodes")["items"]) == len(lab.nodes)
 
 
+def test_a_node_is_taken_over_and_given_back(cluster: Ktool, elsewhere: Elsewhere, lab: Lab) -> None:
+    node = lab.nodes[2]
+    assert "is ready" in add(elsewhere, "mine", node, "--take-over")
+    with serving(cluster):
+        until(lambda: "NotReady" in cluster("get", "node", node.name).stdout, 20)
+        assert "belongs to cluster" in cluster("describe", "node", node.name).stdout
+    with space(elsewhere) as namespace:
+        made = pod("web", {"name": "main", "image": WEB})
+        elsewhere("apply", "-n", namespace, "-f", "-", stdin=documents(made))
+    elsewhere("node", "remove", "mine")
+    with serving(cluster):
+        until(lambda: " Ready" in cluster("get", "node", node.name).stdout, 30)
+
+
 @pytest.mark.parametrize(
     ("words", "status", "text"),
     [

@@ -95,6 +95,9 @@ def test_failures_that_were_asked_for(sim: Ktool) -> None:
         until(lambda: state("crash-1", "lastState", "terminated", "exitCode") == 3)
         until(lambda: state("hungry", "lastState", "terminated", "reason") == "OOMKilled")
         until(lambda: ready(sim.json("get", "pod", "fine")))
+        sim("delete", "pod", "fine", "--now")
+        sim("apply", "--wait", "-f", "-", stdin=documents(pods[3]))
+        assert sim("describe", "pod", "fine").stdout.count("Successfully assigned") == 1, "not those of its namesake"
         shown = {line.split()[0]: line for line in sim("get", "pods").stdout.splitlines()}
         assert "ErrImagePull" in shown["no-image"] or "ImagePullBackOff" in shown["no-image"]
         until(lambda: "CrashLoopBackOff" in sim("get", "pod", "crash-1").stdout)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ktool.node.ends import exit_code, was_killed
+from ktool.node.ends import exit_code, last_death, was_killed
 
 
 def event(action: str, at: float, code: str = "") -> dict[str, Any]:
@@ -29,6 +29,19 @@ TWO_CRASHES = [event("died", 10.1, "3"), event("died", 20.1, "4")]
 )
 def test_the_exit_code_of_the_run_that_ended_then(events: list[Any], finished: float, code: int) -> None:
     assert exit_code(events, finished, 9) == code
+
+
+@pytest.mark.parametrize(
+    ("events", "started", "death"),
+    [
+        pytest.param(TWO_CRASHES, 10.2, (3, 10.1), id="the-first"),
+        pytest.param(TWO_CRASHES, 20.2, (4, 20.1), id="the-second"),
+        pytest.param(TWO_CRASHES, 10.0, None, id="none-before"),
+        pytest.param([event("died", 10.1)], 11.0, None, id="an-event-without-a-code"),
+    ],
+)
+def test_the_run_before(events: list[Any], started: float, death: Any) -> None:
+    assert last_death(events, started) == death
 
 
 @pytest.mark.parametrize(

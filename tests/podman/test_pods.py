@@ -203,3 +203,16 @@ def test_a_payload_without_our_labels_is_refused(node: Node) -> None:
     failure = node.runtime.perform(CreatePod("u", {"name": "x", "labels": {}})).failure
     assert failure is not None and "labels" in failure.message
     assert "x" not in node.shell("podman pod ls --format '{{.Name}}'").split()
+
+
+def test_the_run_before_one_that_has_ended(node: Node) -> None:
+    """Restarted by Podman while nobody watched, and ended well: how the crash before it ended is known all the same."""
+    twice = {
+        "name": "app",
+        "command": ["sh", "-c", "[ -e /tmp/was ] && { sleep 0.3; exit 0; }; touch /tmp/was; sleep 0.5; exit 5"],
+    }
+    fact = node.run(pod("twice", twice, restartPolicy="OnFailure"), "10.244.101.19")
+    until(lambda: node.container(fact.uid, "app").restarts == 1 and node.container(fact.uid, "app").state == "exited")
+    seen = node.container(fact.uid, "app")
+    assert seen.exit_code == 0 and seen.before is not None and seen.before.exit_code == 5
+    assert seen.before.at <= seen.started_at
