@@ -154,7 +154,7 @@ def test_network_and_routes_that_were_removed_by_hand_come_back(world: World, me
     on(node, "nft delete table ip ktool; ip -4 route flush proto 76")
     on(node, f"podman restart -t 0 {world.container('first')}")  # something that a server hears of
     mend()
-    until(lambda: world.asks("second", "first") and world.asks("first", "second"), 40)
+    until(lambda: world.asks("second", "first") and world.asks("first", "second"), 30)
     assert "snat to ip saddr" in on(node, "nft list table ip ktool")
 
 
