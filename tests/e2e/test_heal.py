@@ -59,7 +59,7 @@ class World:
         """Whether a page of the other pod reaches the one."""
         address = self.pods()[other]["status"]["podIP"]
         words = ("exec", one, "-n", self.namespace, "--", "wget", "-qO-", f"http://{address}:8080/")
-        return self.ktool(*words, status=None).stdout == f"v1 {other}\n"
+        return self.ktool(*words, status=None, timeout=15).stdout == f"v1 {other}\n"
 
     def nothing_twice(self) -> bool:
         """Whether every node has exactly the pods it should."""
