@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+IMPORTING = threading.RLock()
+"""Held by whoever imports one of the large libraries. They bring each other along (paramiko an invoke, that one a yaml;
+podman a rich), and where two threads import modules that need each other, Python hands out one that is half made."""
+
 FIRST_NAMESPACES = ("default", "kube-system")
 
 
@@ -149,9 +153,10 @@ def connector(cluster: str, token: int = 0) -> Callable[[Obj], Runtime]:
     """How to open a node. With a token it is claimed for this control plane; without one nothing may be changed."""
 
     def connect(node: Obj) -> Runtime:
-        from ktool.node.connect import runtime_for
+        with IMPORTING:
+            from ktool.node.connect import runtime_for
 
-        runtime = runtime_for(node, cluster)
+            runtime = runtime_for(node, cluster)
         if token:
             try:
                 runtime.claim(cluster, token)

@@ -77,10 +77,9 @@ def delete(
     if files and resources:
         raise UsageError("either -f or names, not both")
     _check_choice(files, resources, selector or field_selector, every, all_namespaces)
+    refs = _in_files(files, recursive, chosen.namespace, bool(chosen.chosen_namespace)) if files else []
     with session(ctx, act=dry_run == "none") as opened:
-        if files:
-            refs = _in_files(files, recursive, chosen.namespace, bool(chosen.chosen_namespace))
-        else:
+        if not files:
             namespace = None if all_namespaces else chosen.namespace
             refs = _chosen(opened.client, resources or [], namespace, selector, field_selector)
         if not refs and not files:

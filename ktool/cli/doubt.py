@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 from ktool.api.obj import Obj, condition, epoch, get, meta, name, uid
 
-MOMENT = 0.4
-"""Seconds for which a new pod has to stay Ready. Podman needs about 0.15 to tell that a container has ended."""
+MOMENT = 1.0
+"""Seconds for which a new pod has to stay Ready. Podman needs about 0.15 to tell that a container has ended, a busy
+machine several times that."""
 
 SURE = 1.0 + MOMENT
 """The same by the pod's own condition, whose time is cut to whole seconds."""

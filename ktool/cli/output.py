@@ -98,7 +98,10 @@ def without_bookkeeping(obj: Obj) -> Obj:
 def to_yaml(value: Any) -> str:
     """YAML as kubectl prints it: sorted keys, lists not indented, long texts in one piece, no anchors; and text that
     YAML 1.1 would read as something else in quotes."""
-    import yaml
+    from ktool.app import IMPORTING
+
+    with IMPORTING:
+        import yaml
 
     base: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 

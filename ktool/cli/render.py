@@ -86,9 +86,12 @@ class LiveProgress(Progress):
     detailed = True
 
     def __init__(self, stream: TextIO) -> None:
-        from rich.console import Console
-        from rich.live import Live
-        from rich.text import Text
+        from ktool.app import IMPORTING
+
+        with IMPORTING:
+            from rich.console import Console
+            from rich.live import Live
+            from rich.text import Text
 
         self._text: Any = Text
         console = Console(file=stream, no_color=bool(os.environ.get("NO_COLOR")), highlight=False, soft_wrap=False)

@@ -272,7 +272,10 @@ def _merged(value: Any, lines: Lines) -> list[tuple[dict[str, Any], dict[str, Li
 def documents(text: str) -> Iterator[Document]:
     """The documents of a YAML text, one after the other. Raises YamlProblem where it cannot be read on; a document
     that holds nothing (only comments) is skipped but counted."""
-    import yaml
+    from ktool.app import IMPORTING
+
+    with IMPORTING:
+        import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     number, builder = 0, _Builder()

@@ -28,7 +28,7 @@ from ktool.node.base import NodeError, Runtime, Unreachable
 
 log = logging.getLogger(__name__)
 
-RESYNC = 30.0
+RESYNC = 15.0
 """Seconds after which a node is observed again although nothing was heard of it."""
 GATHER = 1.0
 """Seconds between two observations while lanes are running, at least: each costs the node some of its processor, and

@@ -143,8 +143,8 @@ def _history(before: Obj, fact: ContainerFact, known: float) -> tuple[int, Obj |
 
 def _is_new(before: Obj, fact: ContainerFact, known: float) -> bool:
     """Whether the node tells of a run that the status does not know. Times in a status are whole seconds, and two
-    runs may begin in one of them: then the end of the run before tells them apart."""
-    if int(fact.started_at) > known:
+    runs may begin in one of them: then another container, or the end of the run before, tells them apart."""
+    if int(fact.started_at) > known or container_id(before) not in ("", fact.id):
         return True
     if fact.state not in _ALIVE:
         return False

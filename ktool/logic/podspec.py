@@ -173,7 +173,15 @@ def _pod(pod: Obj) -> dict[str, Any]:
 
 
 def _network(pod: Obj, ip: str) -> dict[str, Any]:
-    return {} if host_network(pod) else {"Networks": {NETWORK: {"static_ips": [ip]} if ip else {}}}
+    if host_network(pod):
+        return {}
+    return {"Networks": {NETWORK: {"static_ips": [ip], "static_mac": hardware_address(ip)} if ip else {}}}
+
+
+def hardware_address(ip: str) -> str:
+    """The same one for the same address, always: its neighbours keep what they have learnt (RFC 826) for up to a
+    minute, and a pod that is made again under its address would not be reached as long. Locally administered."""
+    return ":".join(["0a", "58", *(f"{int(octet):02x}" for octet in ip.split("."))])
 
 
 def _port_mappings(spec: Obj) -> list[dict[str, Any]]:

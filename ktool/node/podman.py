@@ -13,8 +13,9 @@ from ktool.node import balancer, containerio, dns, ends, execute, facts, fence, 
 from ktool.node.base import ExecStream, LogOptions, NodeError, Transport
 from ktool.node.podmanapi import ApiStream, PodmanApi, Refused
 
-SETTLED_FOR = 30.0
-"""Seconds for which routes, volumes and the network are believed to be as they were, unless we changed them."""
+SETTLED_FOR = 10.0
+"""Seconds for which routes, volumes and the network are believed to be as they were, unless we changed them. Less than
+the 15 s after which a quiet node is observed again, so that each of these observations reads them."""
 
 _ENDS = ("died", "oom", "restart")
 """Events after which a container is to be asked how it ended."""

@@ -30,14 +30,14 @@ def pod(name: str, owner: str = "", ready: float = 60.0, code: int | None = None
     ("pods", "doubted"),
     [
         ([], ""),
-        ([pod("old")], ""),
-        ([pod("new", ready=0)], "pod new has just become ready"),
-        ([pod("new", "a", ready=0), pod("old", "a")], ""),
-        ([pod("new", "a", ready=0), pod("old", "b")], "pod new has just become ready"),
-        ([pod("old", code=3, started=1)], "pod old: container c was started again after exit code 3"),
-        ([pod("old", code=0, started=1)], ""),
-        ([pod("old", code=3, started=RESTARTED + 2)], ""),
-        ([pod("elsewhere", code=3, started=-3600)], ""),
+        ([{"name": "old"}], ""),
+        ([{"name": "new", "ready": 0}], "pod new has just become ready"),
+        ([{"name": "new", "owner": "a", "ready": 0}, {"name": "old", "owner": "a"}], ""),
+        ([{"name": "new", "owner": "a", "ready": 0}, {"name": "old", "owner": "b"}], "pod new has just become ready"),
+        ([{"name": "old", "code": 3, "started": 1}], "pod old: container c was started again after exit code 3"),
+        ([{"name": "old", "code": 0, "started": 1}], ""),
+        ([{"name": "old", "code": 3, "started": RESTARTED + 2}], ""),
+        ([{"name": "elsewhere", "code": 3, "started": -3600}], ""),
     ],
     ids=[
         "no pods",
@@ -52,7 +52,7 @@ def pod(name: str, owner: str = "", ready: float = 60.0, code: int | None = None
     ],
 )
 def test_doubt(pods, doubted):
-    assert Doubt().about(pods) == doubted
+    assert Doubt().about([pod(**words) for words in pods]) == doubted
 
 
 def test_doubt_ends_after_a_moment():

@@ -59,7 +59,7 @@ class World:
         """Whether a page of the other pod reaches the one."""
         address = self.pods()[other]["status"]["podIP"]
         words = ("exec", one, "-n", self.namespace, "--", "wget", "-qO-", f"http://{address}:8080/")
-        return self.ktool(*words, status=None).stdout == f"v1 {other}\n"
+        return self.ktool(*words, status=None, timeout=15).stdout == f"v1 {other}\n"
 
     def nothing_twice(self) -> bool:
         """Whether every node has exactly the pods it should."""
@@ -154,7 +154,7 @@ def test_network_and_routes_that_were_removed_by_hand_come_back(world: World, me
     on(node, "nft delete table ip ktool; ip -4 route flush proto 76")
     on(node, f"podman restart -t 0 {world.container('first')}")  # something that a server hears of
     mend()
-    until(lambda: world.asks("second", "first") and world.asks("first", "second"), 40)
+    until(lambda: world.asks("second", "first") and world.asks("first", "second"), 30)
     assert "snat to ip saddr" in on(node, "nft list table ip ktool")
 
 

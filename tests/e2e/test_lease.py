@@ -86,7 +86,9 @@ def test_a_second_command_waits_says_for_whom_and_goes_on_when_that_one_is_ended
     assert 1 <= time.monotonic() - began < 10
     assert f"(pid {busy.pid} on " in done.stderr and "ktool apply" in done.stderr and "--lock-timeout" in done.stderr
     assert done.stderr.count("\n") == 1
-    # Looking takes no lock, and what was refused left nothing.
+    # What is wrong with the input is said at once. Looking takes no lock, and what was refused left nothing.
+    for verb in ("apply", "delete", "create"):
+        cluster(verb, "-n", namespace, "-f", "-", stdin="a: b", status=1, timeout=20)
     cluster("get", "configmap/late", "-n", namespace, status=1)
 
     (tmp_path / "next.yaml").write_text(config("next"))

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ktool.lab import Lab
+from ktool.logic.podspec import hardware_address
 from tests.e2e.conftest import Ktool, until
 from tests.e2e.support import (
     WEB,
@@ -397,6 +398,9 @@ def test_ports_and_names(world: World) -> None:
     table = [line.split() for line in hosts[1:] if line and not line.startswith("#")]
     assert {"db.example", "db"} <= {name for address, *names in table for name in names if address == "192.0.2.9"}
     assert any(address == web["status"]["podIP"] and "given" in names for address, *names in table)
+
+    link = world.sh("web", "main", "cat /sys/class/net/eth0/address")
+    assert link == [hardware_address(web["status"]["podIP"])], "or its neighbours look for the one it had before"
 
     hostnet = world.until("hostnet", ready)
     where = next(one for one in world.lab.nodes if one.name == hostnet["spec"]["nodeName"])

@@ -152,3 +152,18 @@ def test_delays_double_up_to_their_cap():
 @pytest.mark.parametrize("seconds, text", [(0, "0s"), (10, "10s"), (80, "1m20s"), (300, "5m0s")])
 def test_durations_as_go_prints_them(seconds, text):
     assert backoff.duration(seconds) == text and backoff.parse_duration(text) == seconds
+
+
+def test_another_container_in_the_very_second_is_a_restart() -> None:
+    """A person removed the container, and the next one began before the second was over."""
+    before = {
+        "name": "main",
+        "restartCount": 1,
+        "containerID": "podman://old",
+        "state": {"running": {"startedAt": "1970-01-01T00:16:40Z"}},
+    }
+    fact = ContainerFact("main", "new", "running", started_at=1000.9)
+    run = podrun.assess(before, fact, policy="Always", init=False, now=1001.0)
+    assert run.restarts == 2 and run.last is not None and run.last["exitCode"] == 137
+    same = podrun.assess({**before, "containerID": "podman://new"}, fact, policy="Always", init=False, now=1001.0)
+    assert same.restarts == 1

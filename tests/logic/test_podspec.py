@@ -62,7 +62,7 @@ def test_the_whole_of_a_small_pod():
         "exit_policy": "continue",
         "resource_limits": {"cpu": {"shares": 2}},
         "netns": {"nsmode": "bridge"},
-        "Networks": {"ktool": {"static_ips": ["10.244.1.7"]}},
+        "Networks": {"ktool": {"static_ips": ["10.244.1.7"], "static_mac": "0a:58:0a:f4:01:07"}},
         "hostname": "web",
         "dns_server": ["10.96.0.10"],
         "dns_search": ["shop.svc.cluster.local", "svc.cluster.local", "cluster.local"],
