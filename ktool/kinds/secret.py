@@ -1,4 +1,4 @@
-"""Secret (v1): small confidential values for pods to read. Encrypted where they are stored, hidden where they are shown."""
+"""Secret (v1): small confidential values for pods to read, hidden wherever they are shown."""
 
 from __future__ import annotations
 
