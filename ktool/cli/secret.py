@@ -65,9 +65,7 @@ def list_(
 ) -> int:
     """List Secrets: names, types and how many keys they have."""
     options.choice(output_format, ("", "wide", "name"), "-o")
-    return get_verb(
-        ctx, ["secrets"], output_format=output_format, selector=selector, all_namespaces=all_namespaces
-    )
+    return get_verb(ctx, ["secrets"], output_format=output_format, selector=selector, all_namespaces=all_namespaces)
 
 
 @app.command("show", cls=Verb, epilog=examples(SHOW))

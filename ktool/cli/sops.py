@@ -34,5 +34,7 @@ def decrypted(file: str, text: str) -> str:
         raise CliError(f"{file}: encrypted with SOPS, and `sops` did not decrypt it in {SECONDS:g} s") from None
     if done.returncode:
         said = " ".join(done.stderr.decode(errors="replace").split())
-        raise CliError(f"{file}: `sops` cannot decrypt it (exit code {done.returncode}): {said[:400] or 'no reason given'}")
+        raise CliError(
+            f"{file}: `sops` cannot decrypt it (exit code {done.returncode}): {said[:400] or 'no reason given'}"
+        )
     return done.stdout.decode()

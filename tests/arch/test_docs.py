@@ -36,10 +36,7 @@ def with_children(command: Any) -> Iterator[Any]:
 
 
 HELP = [
-    argv
-    for name in main.COMMANDS
-    for one in with_children(main.load(name))
-    for argv in ktool_lines(one.epilog or "")
+    argv for name in main.COMMANDS for one in with_children(main.load(name)) for argv in ktool_lines(one.epilog or "")
 ]
 
 

@@ -90,7 +90,13 @@ def test_generic_from_everywhere(ktool, tmp_path, stdin, monkeypatch):
     )
     assert (done.code, done.out) == (0, "secret/many created\n")
     assert data(ktool, "many") == {
-        "a": "1", "asked": "typed", "a.txt": "A", "b": "A", "TOKEN": "t=1", "SPACED": "x ", "FROM_HERE": "here"
+        "a": "1",
+        "asked": "typed",
+        "a.txt": "A",
+        "b": "A",
+        "TOKEN": "t=1",
+        "SPACED": "x ",
+        "FROM_HERE": "here",
     }
     stdin(b"\x00\xffbytes\n")
     done = ktool("secret", "create", "generic", "raw", "--from-file", "blob=-", "--dry-run=client", "-o", "json")
@@ -299,12 +305,16 @@ def test_usage_and_rotate(cluster):
         ["pod/alone", "volume p"],
     ]
     assert "Used By" in ktool("secret", "show", "db").out
-    before = {pod["metadata"]["name"] for pod in json.loads(ktool("get", "pods", "-l", "app=web", "-o", "json").out)["items"]}
+    before = {
+        pod["metadata"]["name"] for pod in json.loads(ktool("get", "pods", "-l", "app=web", "-o", "json").out)["items"]
+    }
     done = ktool("secret", "rotate", "db", "--from-literal", f"password={CANARY}")
     assert done.code == 0, done.err
     assert done.out == "secret/db updated\ndeployment.apps/web restarted\n"
     assert "pod/alone uses it and is not restarted" in done.err
-    after = {pod["metadata"]["name"] for pod in json.loads(ktool("get", "pods", "-l", "app=web", "-o", "json").out)["items"]}
+    after = {
+        pod["metadata"]["name"] for pod in json.loads(ktool("get", "pods", "-l", "app=web", "-o", "json").out)["items"]
+    }
     assert after and not after & before
     assert data(ktool) == {"password": CANARY}
     nobody = ktool("secret", "usage", "nobody")
@@ -316,7 +326,9 @@ def test_usage_and_rotate(cluster):
 
 def test_seal_apply_unseal(cluster, tmp_path, stdin):
     ktool = cluster
-    plain = ktool("create", "secret", "generic", "db", f"--from-literal=password={CANARY}", "--dry-run=client", "-o", "yaml")
+    plain = ktool(
+        "create", "secret", "generic", "db", f"--from-literal=password={CANARY}", "--dry-run=client", "-o", "yaml"
+    )
     stdin(plain.out.encode())
     sealed = ktool("secret", "seal")
     assert sealed.code == 0 and "kind: SealedSecret" in sealed.out

@@ -237,9 +237,7 @@ TAMPERED: dict[str, tuple[Callable[[House], None], str]] = {
 
 
 @pytest.mark.parametrize(("tamper", "expected"), TAMPERED.values(), ids=TAMPERED)
-def test_a_record_that_was_tampered_with_is_named(
-    house: House, tamper: Callable[[House], None], expected: str
-) -> None:
+def test_a_record_that_was_tampered_with_is_named(house: House, tamper: Callable[[House], None], expected: str) -> None:
     store = house.open()
     put(store, secret("a", "old"), secret("b"))
     put(store, secret("a"))
