@@ -52,8 +52,8 @@ def key() -> None:
 def init(passphrase: Passphrase = False, environment: Environment = False, command: Command = "") -> int:
     """Choose where the key comes from, before there is any Secret.
 
-    Without it the first Secret makes a key in a file beside the database. The key is not in the database: keep a copy of
-    it elsewhere, for without it nobody reads the Secrets again.
+    Without it the first Secret makes a key in a file beside the database. The key is not in the database: keep a copy
+    of it elsewhere, for without it nobody reads the Secrets again.
     """
     source, argv = _source(passphrase, environment, command)
     from ktool import app as composition

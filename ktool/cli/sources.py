@@ -1,7 +1,7 @@
 """Where the values of ConfigMaps and Secrets come from: literals, files, env files, stdin and a hidden prompt.
 
-The rules are kubectl's (k8s.io/kubectl/pkg/generate, HandleFromLiteralSources and its neighbours). Beyond them a literal
-without `=` is asked for, and `-` is stdin, so that a value need not stand in a shell's history.
+The rules are kubectl's (k8s.io/kubectl/pkg/generate, HandleFromLiteralSources and its neighbours). Beyond them a
+literal without `=` is asked for, and `-` is stdin, so that a value need not stand in a shell's history.
 """
 
 from __future__ import annotations

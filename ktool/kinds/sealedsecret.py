@@ -62,6 +62,7 @@ SCHEMA = resource(
     ),
 )
 SYNCED = "Synced"
+NOTES = ("labels", "annotations")
 
 
 def validate(sealed: Obj, old: Obj | None) -> list[Cause]:
@@ -109,8 +110,7 @@ def _wanted(sealed: Obj, world: World) -> Obj:
         "metadata": {
             "name": name(sealed),
             "namespace": namespace(sealed),
-            "labels": get(template, "metadata", "labels", default={}),
-            "annotations": get(template, "metadata", "annotations", default={}),
+            **{word: notes for word in NOTES if (notes := get(template, "metadata", word))},
             "ownerReferences": [owner_reference(sealed)],
         },
         "type": template.get("type") or secrets.OPAQUE,
@@ -137,10 +137,9 @@ def _bring(found: Obj | None, wanted: Obj) -> list[Action]:
         patch["data"] = {**dict.fromkeys(held), **wanted["data"]}
     if wanted.get("immutable") and not found.get("immutable"):
         patch["immutable"] = True
-    for word in ("labels", "annotations"):
-        missing = {
-            key: text for key, text in wanted["metadata"][word].items() if get(found, "metadata", word, key) != text
-        }
+    for word in NOTES:
+        notes = wanted["metadata"].get(word) or {}
+        missing = {key: text for key, text in notes.items() if get(found, "metadata", word, key) != text}
         if missing:
             patch.setdefault("metadata", {})[word] = missing
     return [Patch(Ref.of(found), patch, uid(found))] if patch else []

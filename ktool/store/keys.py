@@ -145,8 +145,8 @@ class KeyRing:
     # --- making one
 
     def made(self, source: str, argv: Sequence[str] = (), *, anew: bool = False) -> Entry:
-        """A new key from `source` (file, passphrase, environment or command); `anew`: it is to replace another one. It is
-        not in the file yet."""
+        """A new key from `source` (file, passphrase, environment or command); `anew`: it is to replace another one. It
+        is not in the file yet."""
         how: dict[str, Any] = {}
         if source == "file":
             key = secrets.token_bytes(LENGTH)

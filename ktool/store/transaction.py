@@ -138,7 +138,7 @@ class Transaction:
         return obj
 
     def _text(self, key: str, obj: Obj) -> str:
-        """The body as it is written: sealed where it is confidential. Raises ApiError where the secret key is missing."""
+        """The body as it is written: sealed where it is confidential. ApiError where the secret key is missing."""
         if self._seal is None or self.discarded or not self._seal.covers(key):
             return _encode(obj)
         if not self._key_id:

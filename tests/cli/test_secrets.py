@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ktool import app
 
@@ -244,7 +245,7 @@ def test_an_edit_that_makes_no_sense_changes_nothing(ktool, db, editor):
 
 
 def test_copy(ktool, db):
-    ktool("apply", "-f", _file(ktool, NAMESPACE))
+    ktool("apply", "-f", _file(NAMESPACE))
     assert ktool("secret", "copy", "db", "--to-namespace", "shop").out == "secret/db copied to shop\n"
     assert data(ktool, "db", "shop") == data(ktool)
     ktool("secret", "set", "db", "user=b")
@@ -256,7 +257,7 @@ def test_copy(ktool, db):
 
 
 NAMESPACE = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"
-READERS = """
+READER = """
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: web}
@@ -265,60 +266,64 @@ spec:
   template:
     metadata: {labels: {app: web}}
     spec:
-      imagePullSecrets: [{name: pull}]
-      containers:
-      - name: web
-        image: registry.test/web:v1
-        env: [{name: PASSWORD, valueFrom: {secretKeyRef: {name: db, key: password}}}]
-        envFrom: [{secretRef: {name: db}}]
----
-apiVersion: v1
-kind: Pod
-metadata: {name: alone}
-spec:
-  containers: [{name: web, image: registry.test/web:v1}]
-  volumes: [{name: v, secret: {secretName: db}}, {name: p, projected: {sources: [{secret: {name: db}}]}}]
----
-apiVersion: v1
-kind: Pod
-metadata: {name: other}
-spec: {containers: [{name: web, image: registry.test/web:v1}]}
+      imagePullSecrets: [{name: db}]
+      containers: [{name: web, image: registry.test/web:v1}]
 """
 
 
-def _file(ktool, text: str) -> Path:
+def _file(text: str) -> Path:
     file = app.home().parent / "manifest.yaml"
     file.write_text(text)
     return file
 
 
-def test_usage_and_rotate(cluster):
-    ktool = cluster
-    assert ktool("secret", "create", "generic", "db", "--from-literal=password=old").code == 0
-    applied = ktool("apply", "-f", _file(ktool, READERS))
-    assert applied.code == 0, applied.err
-    rows = [line.split(None, 1) for line in ktool("secret", "usage", "db").lines[1:]]
+def _pods(ktool) -> set[str]:
+    return set(ktool("get", "pods", "-o", "name").lines)
+
+
+def _pod(name: str, **spec: object) -> dict[str, object]:
+    container = {"name": "web", "image": "registry.test/web:v1", "envFrom": [{"secretRef": {"name": "db"}}]}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {"containers": [container], **spec},
+    }
+
+
+def test_usage(ktool, db):
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "x", "uid": "u", "controller": True}
+    owned = {**_pod("owned"), "metadata": {"name": "owned", "ownerReferences": [owner]}}
+    store, registry = app.open_registry()
+    for obj in (_pod("b", volumes=[{"name": "v", "secret": {"secretName": "db"}}]), _pod("a"), owned):
+        registry.create(obj)
+    registry.create(next(iter(yaml.safe_load_all(READER))))
+    store.close()
+    rows = [line.split(None, 1) for line in ktool("secret", "usage", "db").lines]
     assert rows == [
-        ["deployment.apps/web", "env PASSWORD (key password), container web"],
-        ["deployment.apps/web", "envFrom, container web"],
-        ["pod/alone", "volume v"],
-        ["pod/alone", "volume p"],
+        ["READER", "HOW"],
+        ["deployment.apps/web", "imagePullSecrets"],
+        ["pod/a", "envFrom, container web"],
+        ["pod/b", "volume v"],
+        ["pod/b", "envFrom, container web"],
     ]
-    assert "Used By" in ktool("secret", "show", "db").out
-    before = {
-        pod["metadata"]["name"] for pod in json.loads(ktool("get", "pods", "-l", "app=web", "-o", "json").out)["items"]
-    }
-    done = ktool("secret", "rotate", "db", "--from-literal", f"password={CANARY}")
-    assert done.code == 0, done.err
-    assert done.out == "secret/db updated\ndeployment.apps/web restarted\n"
-    assert "pod/alone uses it and is not restarted" in done.err
-    after = {
-        pod["metadata"]["name"] for pod in json.loads(ktool("get", "pods", "-l", "app=web", "-o", "json").out)["items"]
-    }
-    assert after and not after & before
-    assert data(ktool) == {"password": CANARY}
+    shown = ktool("secret", "show", "db").out
+    assert "Used By:    deployment.apps/web (imagePullSecrets)" in shown
     nobody = ktool("secret", "usage", "nobody")
     assert nobody.code == 1 and 'secrets "nobody" not found' in nobody.err
+
+
+def test_rotate_rolls_who_uses_it(cluster):
+    ktool = cluster
+    assert ktool("secret", "create", "generic", "db", "--from-literal=password=old").code == 0
+    applied = ktool("apply", "-f", _file(READER), "--timeout", "60s")
+    assert applied.code == 0, applied.err
+    before = _pods(ktool)
+    done = ktool("secret", "rotate", "db", "--from-literal", f"password={CANARY}", "--timeout", "60s")
+    assert (done.code, done.out) == (0, "secret/db updated\ndeployment.apps/web restarted\n"), done.err
+    after = _pods(ktool)
+    assert after and not after & before
+    assert data(ktool) == {"password": CANARY}
 
 
 # --- sealed ------------------------------------------------------------------------------------------------------
@@ -403,7 +408,7 @@ def test_without_its_key_a_cluster_goes_on(cluster, home):
     assert f"the secret key {before} is missing" in ktool("secret", "create", "generic", "x", "--from-literal=a=1").err
     status = ktool("secret", "key", "status")
     assert status.code == 1 and "1 (1 cannot be decrypted)" in status.out
-    applied = ktool("apply", "-f", _file(ktool, READERS.partition("---")[2].rpartition("---")[2]))
+    applied = ktool("apply", "-f", _file(READER.replace("name: db", "name: x")), "--timeout", "60s")
     assert applied.code == 0, applied.err
     assert ktool("get", "pods").code == 0
     gone = ktool("delete", "secret", "db")

@@ -1,4 +1,4 @@
-"""Encryption at rest: what the database holds, every way a record may be changed, and every way a key may be missing."""
+"""Encryption at rest: what the database holds, how records may be changed, and how a key may be missing."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 
 from ktool.api.errors import ApiError
 from ktool.api.masked import UNREADABLE
+from ktool.store import keys
 from ktool.store.keys import KeyProblem, KeyRing, key_id
 from ktool.store.seal import Seal
 from ktool.store.store import Store
@@ -59,7 +60,8 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path):
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(keys.SCRYPT, "n", 2**10)
     house = House(tmp_path)
     yield house
     for store in house.stores:
@@ -371,10 +373,10 @@ def test_a_command_of_a_key_manager(house: House, tmp_path: Path) -> None:
     made, _ = house.open().rekey("command", ["cat", str(keeper)])
     assert made == key_id(raw) == _written(house)
     assert house.open().get(key("a"))["data"] == {"password": B64}
-    keeper.unlink()
-    said = problem(house.open(), "a")
-    assert "the command for the secret key, cat, failed with exit code 1: cat:" in said
     with pytest.raises(KeyProblem, match="no-such-program, cannot be run"):
         house.open().rekey("command", ["no-such-program"])
     with pytest.raises(KeyProblem, match="the output of echo holds no key"):
         house.open().rekey("command", ["echo", "hello"])
+    keeper.unlink()
+    said = problem(house.open(), "a")
+    assert "the command for the secret key, cat, failed with exit code 1: cat:" in said
