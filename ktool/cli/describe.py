@@ -44,6 +44,7 @@ LAYOUTS: dict[str, Callable[[Obj, World], Sheet]] = {
     "NetworkPolicy": describe_policy.network_policy,
     "Node": describe_others.node,
     "ConfigMap": describe_others.config_map,
+    "Secret": describe_others.secret,
     "Namespace": describe_others.namespaces,
 }
 

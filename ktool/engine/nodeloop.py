@@ -70,6 +70,7 @@ class NodeLoop:
         self._observed_at = 0.0
         self._teller = Teller(net, self._failed, lambda outcome: self._noted("", outcome, None), clock)
         self._gather = GATHER
+        self._first = False
         self._stopping = False
         self.seen = self.idle = 0.0
         """When the last pass began (time.monotonic) that has told what it saw, and the last one that found nothing
@@ -137,6 +138,7 @@ class NodeLoop:
         failures = [self._noted("", runtime.perform(action), None) for action in plan.setup]
         again = self._teller.tell(runtime, node)
         lanes = [] if any(failures) else self._guarded(node, plan.lanes)
+        self._first = bool(lanes) and not busy
         for lane in lanes:
             self._start(runtime, lane)
         self._forget(pods, facts)
@@ -250,6 +252,8 @@ class NodeLoop:
             with self._lock:
                 self._acting -= 1
                 self._busy.discard(lane.uid)
+                if self._first:  # a command wants to see the first of many pods stay before it believes the others
+                    self._first, self._gather = False, 0.0
             self._wake(0.05 if self._lanes is None else 0.0)
 
     def _pod(self, pod_uid: str) -> Obj | None:
