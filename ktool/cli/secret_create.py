@@ -32,13 +32,16 @@ ktool create secret generic db --from-literal user=admin --from-literal password
 ktool create secret generic db --from-file password.txt --from-file key=id_ed25519
 pass show db | ktool create secret generic db --from-file password=-
 ktool create secret generic db --from-env-file .env --dry-run=client -o yaml
+ktool secret create generic db --from-literal password      # the same
 """
 REGISTRY_EXAMPLES = """
 ktool create secret docker-registry pull --docker-server registry.example.com --docker-username ci
 ktool create secret docker-registry pull --from-file .dockerconfigjson=config.json
+ktool secret create docker-registry pull --docker-username ci < password.txt
 """
 TLS = """
 ktool create secret tls web --cert web.crt --key web.key
+ktool secret create tls web --cert web.crt --key web.key    # the same
 """
 
 app = verbs("Make a Secret from values, files or credentials.", no_args_is_help=True, epilog=examples(GROUP))
