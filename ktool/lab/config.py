@@ -85,7 +85,8 @@ def _node(machine: Machine) -> str:
 
 
 def _hosts(machine: Machine) -> str:
-    lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost", f"{machine.lab.gateway} {REGISTRY_NAME} {PRIVATE_NAME}"]
+    lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost"]
+    lines.append(f"{machine.lab.gateway} {REGISTRY_NAME} {PRIVATE_NAME}")
     lines += [f"{other.address} {other.name}" for other in machine.lab.machines if not other.is_switch]
     return "\n".join(lines) + "\n"
 
