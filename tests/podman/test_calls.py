@@ -11,7 +11,7 @@ import pytest
 from ktool.logic.handlers import Answer, Call, Exec, Grpc, Handler, HttpGet, TcpSocket
 from ktool.logic.nodeaction import RunHook, StopPod
 from tests.node.test_calls import health_server
-from tests.podman.support import Node, done, pod
+from tests.podman.support import WEB, Node, done, pod
 
 pytestmark = pytest.mark.podman
 
@@ -21,7 +21,7 @@ NOTING = "trap 'echo $0 >> /log/log; exit 0' TERM; while :; do sleep 0.1; done"
 def noting(name: str, **fields: object) -> dict[str, object]:
     """A container that writes its name when it is told to end."""
     mounts = [{"name": "log", "mountPath": "/log"}]
-    return {"name": name, "command": ["sh", "-c", NOTING, name], "volumeMounts": mounts, **fields}
+    return {"name": name, "image": WEB, "command": ["sh", "-c", NOTING, name], "volumeMounts": mounts, **fields}
 
 
 def test_probes_of_every_kind_and_the_order_of_an_end(node: Node) -> None:
