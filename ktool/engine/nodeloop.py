@@ -62,7 +62,7 @@ class NodeLoop:
         self._cluster, self._net, self._clock, self._wake = cluster, net, clock, wake
         self._gate, self._has_confirmed = gate, confirmed
         self._signs = VitalSigns(node, prober)
-        self._lanes = Lanes(node, find=self._pod, done=self._signs.done, clock=clock, wake=wake)
+        self._lanes = Lanes(node, find=self._pod, done=self._signs.done, clock=clock, wake=self._lane_ended)
         self._runtime: Runtime | None = None
         self._connection: tuple[str, ...] = ()
         self._addresses: dict[str, str] = {}
@@ -74,6 +74,7 @@ class NodeLoop:
         self._settings: dict[str, str] | None = None
         self._telling = threading.Lock()
         self._gather = GATHER
+        self._first = False
         self.seen = self.idle = 0.0
         """When the last pass began (time.monotonic) that has told what it saw, and the last one that found nothing
         to do. A node that cannot be asked counts as both."""
@@ -133,6 +134,7 @@ class NodeLoop:
         self._addresses.update(plan.addresses)
         failures = [self._lanes.note("", runtime.perform(action), None) for action in plan.setup]
         again = self._refresh(runtime, node)
+        self._first = bool(plan.lanes) and not busy
         if not any(failures):
             for lane in plan.lanes:
                 self._lanes.start(runtime, lane)
@@ -268,6 +270,11 @@ class NodeLoop:
                 actions.append(Status(Ref.of(pod), status, uid(pod)))
                 actions.extend(nodeevents.of_status(pod, status))
         return actions
+
+    def _lane_ended(self, after: float) -> None:
+        if self._first:  # a command wants to see the first of many pods stay before it believes the others
+            self._first, self._gather = False, 0.0
+        self._wake(after)
 
     def _pod(self, pod_uid: str) -> Obj | None:
         with self._cache.lock:
