@@ -13,15 +13,13 @@ from dataclasses import replace
 from ktool.api.action import Action, Emit
 from ktool.api.obj import Obj
 from ktool.api.ref import Ref
-from ktool.logic import nodeevents
+from ktool.logic import netplan, nodeevents
 from ktool.logic.nodeaction import (
     DrainPod,
     Failure,
     NodeAction,
     Outcome,
     RunHook,
-    SetRules,
-    SetZone,
     StopContainer,
     StopPod,
 )
@@ -123,7 +121,7 @@ class Lanes:
     def note(self, pod_uid: str, outcome: Outcome, pod: Obj | None) -> bool:
         """Remember how an action went, tell the user by an Event, and say whether it failed."""
         action = outcome.action
-        setting = type(action).__name__ if isinstance(action, SetRules | SetZone) else ""
+        setting = type(action).__name__ if isinstance(action, netplan.Setting) else ""
         key = (pod_uid, str(getattr(action, "container", setting)))
         failure = outcome.failure
         if failure is not None:

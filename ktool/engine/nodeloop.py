@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 
 from ktool.api.action import Action, Delete, Patch, Status
@@ -21,10 +21,12 @@ from ktool.engine.lanes import Failures, Lanes
 from ktool.engine.netview import NetView
 from ktool.engine.prober import Prober
 from ktool.engine.registry import Registry
+from ktool.engine.telling import Teller
 from ktool.engine.vitals import VitalSigns
 from ktool.logic import netplan, nodeevents, nodeplan, nodestatus, podstatus, routes
 from ktool.logic.backoff import delay
-from ktool.logic.nodeaction import NodeFacts, PodFact, SetRules
+from ktool.logic.nodeaction import Failure, NodeFacts, Outcome, PodFact, SetPolicies
+from ktool.logic.nodeplan import Lane
 from ktool.logic.routes import is_simulated
 from ktool.node.base import NodeError, Runtime, Unreachable
 
@@ -56,12 +58,12 @@ class NodeLoop:
         clock: Callable[[], float],
         wake: Callable[[float], None],
         confirmed: Callable[[], None],
+        news: Callable[[], None],
     ) -> None:
         self.node, self._ref = node, Ref("Node", "", node)
         self._connect, self._registry, self._cache = connect, registry, cache
-        self._cluster, self._net, self._clock, self._wake = cluster, net, clock, wake
-        self._gate, self._has_confirmed = gate, confirmed
-        self._signs = VitalSigns(node, prober)
+        self._cluster, self._net, self._clock, self._wake, self._news = cluster, net, clock, wake, news
+        self._gate, self._signs = gate, VitalSigns(node, prober)
         self._lanes = Lanes(node, find=self._pod, done=self._signs.done, clock=clock, wake=self._lane_ended)
         self._runtime: Runtime | None = None
         self._connection: tuple[str, ...] = ()
@@ -69,10 +71,10 @@ class NodeLoop:
         self._facts: NodeFacts | None = None
         self._reporting = threading.Lock()
         self._unreachable = 0
-        self._confirmed = -1
         self._observed_at = 0.0
-        self._settings: dict[str, str] | None = None
-        self._telling = threading.Lock()
+        self._teller = Teller(
+            net, lambda: self._lanes.failures, lambda outcome: self._lanes.note("", outcome, None), confirmed, clock
+        )
         self._gather = GATHER
         self._first = False
         self.seen = self.idle = 0.0
@@ -102,13 +104,13 @@ class NodeLoop:
         runtime = self._connected(node)
         early = self._observed_at + self._gather - time.monotonic()
         if early > 0 and (busy := self._lanes.busy) and not self._may_end(busy):
-            self._refresh(runtime, node)
+            self._teller.tell(runtime, node)
             return early
         began = time.monotonic()
         busy, failed = self._lanes.look()
         facts = runtime.observe()
         self._observed_at = time.monotonic()
-        self._settings = netplan.seen(facts)
+        self._teller.saw(facts)
         self._gather = min(5.0, max(GATHER, 8 * (self._observed_at - began)))
         self._cache.sync()
         with self._cache.lock:
@@ -132,12 +134,14 @@ class NodeLoop:
         )
         self._report(node, pods, facts, plan, failed)
         self._addresses.update(plan.addresses)
+        if self._net.hold(self.node, self._addresses):
+            self._news()
         failures = [self._lanes.note("", runtime.perform(action), None) for action in plan.setup]
-        again = self._refresh(runtime, node)
-        self._first = bool(plan.lanes) and not busy
-        if not any(failures):
-            for lane in plan.lanes:
-                self._lanes.start(runtime, lane)
+        again = self._teller.tell(runtime, node)
+        lanes = [] if any(failures) else self._guarded(node, plan.lanes)
+        self._first = bool(lanes) and not busy
+        for lane in lanes:
+            self._lanes.start(runtime, lane)
         self._forget(pods, facts)
         self.seen = began
         if not (busy or plan.lanes or plan.setup):
@@ -145,7 +149,7 @@ class NodeLoop:
         if deleting(node) and not facts.pods and not plan.lanes and not busy:
             runtime.release()
             self._let_go(node)
-        waits = (plan.after, again, 0.0 if plan.setup else None)
+        waits = (plan.after, again, 0.0 if plan.setup else None, 0.1 if len(lanes) < len(plan.lanes) else None)
         return min((RESYNC, *(wait for wait in waits if wait is not None)))
 
     def _may_end(self, busy: frozenset[str]) -> bool:
@@ -176,15 +180,15 @@ class NodeLoop:
             self._cache.sync()
 
     def tell_news(self) -> None:
-        """Tell the node of the cluster's services without looking at its pods. It waits for no lane, and a pass may go
-        on beside it."""
+        """Tell the node of the cluster's services and policies without looking at its pods. It waits for no lane, and a
+        pass may go on beside it."""
         self._cache.sync()
         node, runtime = self._cache.world.get(self._ref), self._runtime
-        if node is None or runtime is None or self._settings is None:
+        if node is None or runtime is None or not self._teller.ready:
             self._wake(0.0)
             return
         try:
-            again = self._refresh(runtime, node)
+            again = self._teller.tell(runtime, node)
         except NodeError:  # the next pass meets it too, and says so
             again = 0.0
         if again is not None:
@@ -193,14 +197,11 @@ class NodeLoop:
 
     @property
     def told(self) -> bool:
-        """Whether nothing about services is left to be told to this node, as far as it can be."""
+        """Whether nothing about services and policies is left to be told to this node, as far as it can be."""
         node = self._cache.world.get(self._ref)
         if node is None or is_simulated(node) or self._unreachable:
             return True
-        settings = self._settings
-        if settings is None:
-            return False
-        return not netplan.refresh(self._net.settings(node), settings, self._lanes.failures, self._clock()).settings
+        return self._teller.told(node)
 
     @property
     def confirmed(self) -> float:
@@ -208,32 +209,22 @@ class NodeLoop:
         node = self._cache.world.get(self._ref)
         if node is None or is_simulated(node) or deleting(node) or self._unreachable:
             return inf
-        return self._confirmed
+        return self._teller.confirmed
 
-    def _refresh(self, runtime: Runtime, node: Obj) -> float | None:
-        """Tell the node of the cluster's services what it does not know yet; the seconds to the next try of what
-        failed."""
-        with self._telling:
-            return self._refresh_alone(runtime, node)
-
-    def _refresh_alone(self, runtime: Runtime, node: Obj) -> float | None:
-        if self._settings is None:
-            return None
-        change = self._net.change
-        wanted = self._net.settings(node)
-        plan = netplan.refresh(wanted, self._settings, self._lanes.failures, self._clock())
-        again = plan.after
-        for setting in plan.settings:
-            if self._lanes.note("", runtime.perform(setting), None):
-                self._settings.pop(type(setting).__name__, None)
-                again = 1.0
-            else:
-                self._settings[type(setting).__name__] = setting.hash
-        rules = [setting.hash for setting in wanted if isinstance(setting, SetRules)]
-        if change > self._confirmed and all(self._settings.get(SetRules.__name__) == own for own in rules):
-            self._confirmed = change
-            self._has_confirmed()
-        return again
+    def _guarded(self, node: Obj, lanes: Sequence[Lane]) -> list[Lane]:
+        """The lanes without those that would start a pod whose network policies are not in force here. Where the node
+        refused them, the pod says so."""
+        waiting = self._teller.unguarded(node)
+        found = []
+        for lane in lanes:
+            action = netplan.starts(lane) if lane.uid in waiting else None
+            if action is None:
+                found.append(lane)
+            elif refused := self._lanes.failures.get(("", SetPolicies.__name__)):
+                text = f"its network policies are not in force on {self.node}: {refused.message}"
+                failure = Failure("FailedCreatePodSandBox", text, SetPolicies.__name__)
+                self._lanes.note(lane.uid, Outcome(action, failure), self._pod(lane.uid))
+        return found
 
     def _lookup(self, ref: Ref) -> Obj | None:
         with self._cache.lock:
@@ -298,7 +289,7 @@ class NodeLoop:
         if self._runtime is not None and wanted == self._connection:
             return self._runtime
         self.disconnect()
-        self._settings = None
+        self._teller.forget()
         runtime = self._connect(node)
         try:
             info = runtime.info()

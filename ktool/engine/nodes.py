@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 MOST_THREADS = 32
 _NEWS = "/news"
-"""Behind a node's name in the queue: it is to be told of services, and need not be looked at."""
+"""Behind a node's name in the queue: it is to be told of services or policies, and need not be looked at."""
 _HEALTH = "/health"
 """Behind a node's name: what probes say of its containers is to be written down."""
 _GATE = "/gate"
@@ -68,6 +68,8 @@ class Nodes:
 
     def _changed(self, type_: str, obj: Obj, before: Obj | None) -> None:
         """Called by the cache, under its lock. Our own reports about a pod are no reason to look again."""
+        if self._net.moved(type_, obj, before) and self._listening:
+            self._tell_known()
         match obj.get("kind"):
             case "Service" | "EndpointSlice":
                 self._net.changed()
@@ -130,6 +132,12 @@ class Nodes:
         if act:
             self._wake(node)
 
+    def _tell_known(self) -> None:
+        """Policies matter where there are pods, and these nodes have loops."""
+        self._news = True
+        for node in list(self._real):
+            self._queue.add_after(node + _NEWS, netview.BATCH)
+
     def _wake(self, node: str, after: float = 0.0, anyway: bool = False) -> None:
         if self._stopping:
             return
@@ -161,6 +169,7 @@ class Nodes:
             clock=self._clock,
             wake=lambda after: self._wake(node, after),
             confirmed=self._confirmed,
+            news=self._tell_known,
         )
 
     # --- stepping
@@ -243,7 +252,7 @@ class Nodes:
 
     @property
     def told(self) -> bool:
-        """Whether every node that answers knows of every change of a service since this began."""
+        """Whether every node that answers knows of every change of a service or policy since this began."""
         return not self._news or all(loop.told for loop in list(self._loops.values()))
 
     def stop(self, timeout: float = 20.0) -> None:

@@ -73,6 +73,8 @@ class NodeFacts:
     network: str = ""
     rules: str = ""
     """The hash of the service rules in force; "" where there are none, or they do not work."""
+    policies: str = ""
+    """The hash of the network policies in force; "" where there are none, or they do not work."""
     zone: str = ""
     """The hash of what the node's name server answers from; "" where none runs."""
 
@@ -117,6 +119,16 @@ class SetRules:
 
     text: str
     hash: str
+
+
+@dataclass(frozen=True)
+class SetPolicies:
+    """Make our nftables table of network policies exactly this (logic/policy); `hash` names it. Where both are "" there
+    is to be none. `pods`: the uids of the pods that it guards, none of which may run without it."""
+
+    text: str
+    hash: str
+    pods: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -280,6 +292,7 @@ NodeAction = (
     EnsureNetwork
     | SetRoutes
     | SetRules
+    | SetPolicies
     | SetZone
     | EnsureImage
     | WriteVolumes

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ktool.logic import nodeaction as act
-from ktool.node import balancer, calls, dns, ending, network, volumes
+from ktool.node import balancer, calls, dns, ending, network, tables, volumes
 from ktool.node.base import NodeError, Transport, Unreachable
 from ktool.node.facts import CLUSTER_LABEL, UID_LABEL, Settled
 from ktool.node.podmanapi import PodmanApi, Refused
@@ -103,6 +103,14 @@ def set_routes(hands: Hands, action: act.SetRoutes) -> str:
 def set_rules(hands: Hands, action: act.SetRules) -> str:
     try:
         balancer.set_rules(hands.transport, action)
+    finally:
+        hands.unsettle()
+    return ""
+
+
+def set_policies(hands: Hands, action: act.SetPolicies) -> str:
+    try:
+        tables.set_table(hands.transport, tables.POLICIES, action)
     finally:
         hands.unsettle()
     return ""
@@ -357,6 +365,7 @@ _TABLE: dict[type, tuple[Callable[[Hands, Any], str | Notes], str]] = {
     act.EnsureNetwork: (ensure_network, "NetworkNotReady"),
     act.SetRoutes: (set_routes, "NetworkNotReady"),
     act.SetRules: (set_rules, "NetworkNotReady"),
+    act.SetPolicies: (set_policies, "NetworkNotReady"),
     act.SetZone: (set_zone, "NetworkNotReady"),
     act.EnsureImage: (ensure_image, "ErrImagePull"),
     act.WriteVolumes: (write_volumes, "FailedMount"),

@@ -10,7 +10,7 @@ from typing import Any
 
 from ktool.logic.handlers import Answer, Call
 from ktool.logic.nodeaction import NodeAction, NodeFacts, NodeInfo, Outcome
-from ktool.node import balancer, calls, containerio, dns, ends, execute, facts, fence, network
+from ktool.node import calls, containerio, dns, ends, execute, facts, fence, network, tables
 from ktool.node.base import ExecStream, LogOptions, NodeError, Transport
 from ktool.node.podmanapi import ApiStream, PodmanApi, Refused
 
@@ -57,7 +57,7 @@ class PodmanRuntime:
         """Leave the machine as it was before it became our node: no network, rules, routes or owner of ours. Its pods
         must be gone. Raises NodeError where something is in the way."""
         try:
-            balancer.remove(self._transport)
+            tables.remove(self._transport, tables.RULES, tables.POLICIES)
             dns.remove(self._transport)
             network.remove(self._api, self._transport, self.cluster, self._read_settled())
         except Refused as refused:
@@ -100,6 +100,7 @@ class PodmanRuntime:
             routes=settled.routes,
             network=subnet,
             rules=settled.rules,
+            policies=settled.policies,
             zone=settled.zone,
         )
 
