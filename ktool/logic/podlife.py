@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ktool.api.obj import Obj, get, uid
-from ktool.logic import handlers, probes
+from ktool.logic import handlers, probes, secretenv
 from ktool.logic.nodeaction import NodeAction, PodFact, RemovePod, RunHook, StartContainer, StopContainer, StopPod
 from ktool.logic.podenv import Scope
 from ktool.logic.podrun import FREE, Run
@@ -39,8 +39,10 @@ def attend(own: str, pod: Obj, fact: PodFact, run: Run, context: Context) -> lis
     if because:
         ended = StopContainer(uid(pod), own, found.id, grace, hook(spec, "preStop", pod, fact, context), because)
         never = get(pod, "spec", "restartPolicy") == "Never" and not is_sidecar(spec)
-        again = not never and run.restarts < FREE
-        return [ended, StartContainer(uid(pod), own, found.id)] if again else [ended]
+        if never or run.restarts >= FREE:
+            return [ended]
+        secrets = [secretenv.keep_in_memory(pod, own, found.id)] if secretenv.concerns(spec) else []
+        return [ended, *secrets, StartContainer(uid(pod), own, found.id)]
     if probes.is_hooked(spec, found, entry, context.vitals.hooked):
         return []
     handler = hook(spec, "postStart", pod, fact, context)

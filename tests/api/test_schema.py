@@ -149,7 +149,11 @@ NOT_ACTED_ON = [
         web(lifecycle={"preStop": {"tcpSocket": {"port": 1}}}),
         ["spec.containers[0].lifecycle.preStop.tcpSocket"],
     ),
-    ("secret", web(envFrom=[{"secretRef": {"name": "s"}}]), ["spec.containers[0].envFrom[0].secretRef"]),
+    (
+        "projected",
+        pod(volumes=[{"name": "v", "projected": {"sources": [{"podCertificate": {"keyType": "ED25519"}}]}}]),
+        ["spec.volumes[0].projected.sources[0].podCertificate"],
+    ),
     ("volume", pod(volumes=[{"name": "v", "nfs": {"server": "s", "path": "/"}}]), ["spec.volumes[0].nfs"]),
     ("kubernetes-default", pod(dnsPolicy="ClusterFirst", schedulerName="default-scheduler"), []),
     ("explicit-default", web(terminationMessagePath="/dev/termination-log"), []),
