@@ -53,8 +53,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Kind:
-    """One resource kind. `default` and `validate` see a whole object after the schema has had its turn; `plan` is
-    the controller. `graceful` gives the seconds an object needs to end (Pods), None where deletion is immediate."""
+    """One resource kind. `default` and `validate` see a whole object after the schema has had its turn; `taken` says
+    what of it (new, and its predecessor) others of the kind have already: it judges what clients ask for, and `others`
+    lists them, which costs. `plan` is the controller. `graceful` gives the seconds an object needs to end (Pods), None
+    where deletion is immediate."""
 
     group: str
     version: str
@@ -67,6 +69,7 @@ class Kind:
     subresources: tuple[str, ...] = ()
     default: Callable[[Obj], Obj] | None = None
     validate: Callable[[Obj, Obj | None], list[Cause]] | None = None
+    taken: Callable[[Obj, Obj | None, Callable[[], list[Obj]]], list[Cause]] | None = None
     warn: Callable[[Obj], list[str]] | None = None
     columns: tuple[Column, ...] = ()
     watches: tuple[Watch, ...] = ()

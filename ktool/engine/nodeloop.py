@@ -219,7 +219,7 @@ class NodeLoop:
                 actions.append(Status(Ref.of(pod), status, uid(pod)))
                 actions.extend(nodeevents.of_status(pod, status))
         actions += [Delete(gone.ref, gone.uid, grace=0) for gone in plan.gone]
-        self._tell([*actions, *nodestatus.ready(node, facts.boot_id, now)])
+        self._tell([*actions, *nodestatus.ready(node, facts.boot_id, now, failed)])
 
     # --- lanes
 

@@ -32,6 +32,7 @@ _PACKAGES = {
     "nftables": "nft",
     "iproute2": "ip",
     "dnsmasq-base": "dnsmasq",
+    "conntrack": "conntrack",
     "busybox-static": "busybox",
     "docker-registry": "docker-registry",
 }
