@@ -33,6 +33,7 @@ _PACKAGES = {
     "iproute2": "ip",
     "dnsmasq-base": "dnsmasq",
     "conntrack": "conntrack",
+    "unbound": "unbound",
     "busybox-static": "busybox",
     "docker-registry": "docker-registry",
 }
