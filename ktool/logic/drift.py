@@ -22,6 +22,7 @@ from ktool.logic.nodeaction import (
     RemoveContainer,
     RemovePod,
     RemoveVolumes,
+    SetPolicies,
     SetRoutes,
     SetRules,
     SetZone,
@@ -90,6 +91,7 @@ def _routes(wanted: Mapping[str, str], have: Mapping[str, str]) -> Iterator[Drif
 
 
 _SETTINGS = {
+    SetPolicies: ("network policies", "missing", "will be written"),
     SetRules: ("service rules", "missing, or without effect", "will be written"),
     SetZone: ("name server", "not running", "will be started"),
 }

@@ -73,6 +73,8 @@ class NodeFacts:
     """Why `network` is empty although a node has, or should have, one."""
     rules: str = ""
     """The hash of the service rules in force; "" where there are none, or they do not work."""
+    policies: str = ""
+    """The hash of the network policies in force; "" where there are none, or they do not work."""
     zone: str = ""
     """The hash of what the node's name server answers from; "" where none runs."""
 
@@ -119,6 +121,16 @@ class SetRules:
     text: str
     hash: str
     flows: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SetPolicies:
+    """Make our nftables table of network policies exactly this (logic/policy); `hash` names it. Where both are "" there
+    is to be none. `pods`: the uids of the pods that it guards, none of which may run without it."""
+
+    text: str
+    hash: str
+    pods: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -258,6 +270,7 @@ NodeAction = (
     EnsureNetwork
     | SetRoutes
     | SetRules
+    | SetPolicies
     | SetZone
     | EnsureImage
     | WriteVolumes

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ktool.logic import nodeaction as act
-from ktool.node import balancer, dns, flows, network, volumes
+from ktool.node import balancer, dns, flows, network, tables, volumes
 from ktool.node.base import NodeError, Transport, Unreachable
 from ktool.node.facts import CLUSTER_LABEL, UID_LABEL, Settled
 from ktool.node.podmanapi import PodmanApi, Refused
@@ -102,6 +102,14 @@ def set_rules(hands: Hands, action: act.SetRules) -> str:
     try:
         balancer.set_rules(hands.transport, action)
         flows.flush(hands.transport, action.flows)
+    finally:
+        hands.unsettle()
+    return ""
+
+
+def set_policies(hands: Hands, action: act.SetPolicies) -> str:
+    try:
+        tables.set_table(hands.transport, tables.POLICIES, action)
     finally:
         hands.unsettle()
     return ""
@@ -353,6 +361,7 @@ _TABLE: dict[type, tuple[Callable[[Hands, Any], str], str]] = {
     act.EnsureNetwork: (ensure_network, "NetworkNotReady"),
     act.SetRoutes: (set_routes, "NetworkNotReady"),
     act.SetRules: (set_rules, "NetworkNotReady"),
+    act.SetPolicies: (set_policies, "NetworkNotReady"),
     act.SetZone: (set_zone, "NetworkNotReady"),
     act.EnsureImage: (ensure_image, "ErrImagePull"),
     act.WriteVolumes: (write_volumes, "FailedMount"),

@@ -38,6 +38,11 @@ ROWS = (
     ("`ports[]` of a Service", "Service", "spec.ports"),
     ("EndpointSlice", "EndpointSlice", ""),
     ("`endpoints[]`", "EndpointSlice", "endpoints"),
+    ("NetworkPolicy `spec`", "NetworkPolicy", "spec"),
+    ("`ingress[]`", "NetworkPolicy", "spec.ingress"),
+    ("`egress[]`", "NetworkPolicy", "spec.egress"),
+    ("`from[]`, `to[]`", "NetworkPolicy", "spec.ingress.from"),
+    ("`ports[]` of a NetworkPolicy", "NetworkPolicy", "spec.ingress.ports"),
     ("Node `spec`", "Node", "spec"),
     ("Lease `spec`", "Lease", "spec"),
 )
