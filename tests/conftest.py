@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from hypothesis import settings
 # A machine that is busy is no reason to fail: how long one example takes is not what these tests are about.
 settings.register_profile("ktool", deadline=None)
 settings.load_profile("ktool")
+
+# A job that a shell started in the background ignores SIGINT, and so would every command that these tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _why_no_podman() -> str:

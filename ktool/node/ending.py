@@ -13,13 +13,16 @@ from concurrent.futures import ThreadPoolExecutor
 from ktool.logic.handlers import Call, Exec, Handler, HttpGet, Sleep
 from ktool.node import calls
 from ktool.node.base import NodeError, Transport, Unreachable
-from ktool.node.podmanapi import PodmanApi, Refused
+from ktool.node.podmanapi import UNCHANGED, PodmanApi, Refused
 
 log = logging.getLogger(__name__)
 
 SLACK = 30.0
 LEAST = 2.0
 """Seconds between SIGTERM and SIGKILL that are left however long a hook or other containers took."""
+
+RESTARTING = 10.0
+"""Seconds in which Podman has long restarted what it restarts by itself."""
 
 Notes = tuple[tuple[str, str], ...]
 
@@ -104,12 +107,22 @@ class _End:
 
     def _stop(self, container: str, grace: int) -> None:
         """containers/stop does it all: SIGTERM (or the image's STOPSIGNAL), the grace, SIGKILL, and no restart after
-        it."""
+        it. Only a container between two runs counts as ended for it, and is started all the same a moment later."""
+        settled = time.monotonic() + RESTARTING
         try:
-            self.api.post(f"containers/{container}/stop", deadline=grace + SLACK, timeout=grace)
+            while self.api.post(f"containers/{container}/stop", deadline=grace + SLACK, timeout=grace) is UNCHANGED:
+                if not self._starts_again(container) or time.monotonic() > settled:
+                    return
+                time.sleep(0.02)
         except Refused as refused:
             if refused.status != 404 and "is not running" not in refused.message:
                 raise
+
+    def _starts_again(self, container: str) -> bool:
+        """Whether Podman's restart policy has not been asked yet after an end: "stopped" then, "exited" after it."""
+        found = self.api.get(f"containers/{container}/json")
+        policy = ((found.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name")
+        return policy not in ("", "no", None) and (found.get("State") or {}).get("Status") != "exited"
 
 
 def hook_message(call: Call, why: str) -> str:

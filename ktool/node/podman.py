@@ -34,7 +34,7 @@ class PodmanRuntime:
         self._lock = threading.Lock()
         self._settled: tuple[float, facts.Settled, facts.PodNetwork] | None = None
         self._changes = 0
-        self._seen: dict[str, tuple[tuple[Any, ...], dict[str, Any] | None]] = {}
+        self._seen: dict[str, tuple[tuple[Any, ...] | None, dict[str, Any] | None]] = {}
         self._ended: set[str] = set()
         self._infra_tells = False
         self._events: ApiStream | None = None
@@ -126,7 +126,7 @@ class PodmanRuntime:
 
     def _details(self, containers: list[dict[str, Any]], ended: set[str]) -> dict[str, dict[str, Any]]:
         """Inspects by container id, read again only where something may have happened."""
-        seen: dict[str, tuple[tuple[Any, ...], dict[str, Any] | None]] = {}
+        seen: dict[str, tuple[tuple[Any, ...] | None, dict[str, Any] | None]] = {}
         for entry in containers:
             own = str(entry["Id"])
             if entry.get("IsInfra"):
@@ -136,7 +136,9 @@ class PodmanRuntime:
                 # Without Podman's events nobody would tell us of an end in between.
                 quiet = self._events is not None and own in self._hands.made and own not in ended
                 details = self._inspect(own) if facts.needs_inspect(entry, before, quiet) else None
-            seen[own] = (key, details)
+            # One that was restarted between the list and the inspect may look in the next list as it did in this one.
+            moved = details is not None and facts.state(str(details["State"]["Status"])) != key[0]
+            seen[own] = (None if moved else key, details)
         self._seen = seen
         return {own: details for own, (_, details) in seen.items() if details is not None}
 

@@ -27,6 +27,9 @@ VERSION = "4.3.1"
 POOL = 16
 """Idle connections kept: one per lane of pods, and a few for the loop itself. A forwarded one costs sshd nothing."""
 
+UNCHANGED: Any = object()
+"""The answer 304 Not Modified: it is so already."""
+
 
 class Refused(Exception):
     """Podman answered with an error. `status` is the HTTP status, `cause` Podman's short text, `message` its long."""
@@ -61,7 +64,7 @@ class PodmanApi:
         headers: Mapping[str, str] | None = None,
         **params: Any,
     ) -> Any:
-        """The parsed answer; None for an empty one. 304 Not Modified (it is so already) is an empty answer."""
+        """The parsed answer; None for an empty one; UNCHANGED where Podman says that it is so already."""
         return self._call("POST", path, params, body, deadline, headers)
 
     def delete(self, path: str, *, deadline: float = 30.0, **params: Any) -> Any:
@@ -250,7 +253,7 @@ def _answer(response: Any) -> Any:
         raise _refused(response.status_code, response.content)
     text = response.content
     if not text:
-        return None
+        return UNCHANGED if response.status_code == 304 else None
     try:
         return json.loads(text)
     except ValueError:

@@ -90,6 +90,22 @@ def test_the_restart_policy_works_while_nobody_watches(node: Node) -> None:
     assert node.container(fact.uid, "app").restarts == stopped.restarts, "stopped by us: Podman leaves it alone"
 
 
+def test_a_container_between_two_runs_stays_ended_when_it_is_stopped(node: Node) -> None:
+    crash = {"name": "app", "command": ["sh", "-c", "sleep 0.05; exit 4"]}
+    api = node.runtime._api
+    for round in range(8):
+        fact = node.run(pod(f"crash{round}", crash), "10.244.101.13")
+        own = fact.containers[0].id
+        while api.get(f"containers/{own}/json")["State"]["Status"] != "stopped":
+            pass
+        done(node.runtime.perform(StopContainer(fact.uid, "app", own, 0)))
+        stopped = node.container(fact.uid, "app")
+        time.sleep(0.4)
+        later = node.container(fact.uid, "app")
+        assert (stopped.state, later.state, later.restarts) == ("exited", "exited", stopped.restarts), round
+        node.clean()
+
+
 def test_how_a_container_ended(node: Node) -> None:
     containers = [
         {"name": "failed", "command": ["sh", "-c", "exit 3"]},
