@@ -11,7 +11,7 @@ _ktool_spec() {
     "")
         _ktool_options="-n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="-n --namespace --lock-timeout"
-        _ktool_arguments="apply create delete scale rollout get describe events explain api-resources logs exec node lab serve lock completion version" ;;
+        _ktool_arguments="apply create delete scale rollout get describe events explain api-resources logs exec node network lab serve lock completion version" ;;
     "apply")
         _ktool_options="-f --filename -R --recursive --dry-run --wait --timeout --strict -o --output -n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="-f --filename --dry-run --timeout -o --output -n --namespace --lock-timeout"
@@ -69,8 +69,8 @@ _ktool_spec() {
         _ktool_valued=""
         _ktool_arguments="add list show remove" ;;
     "node add")
-        _ktool_options="--identity --label --taint --accept-new-host-keys --take-over --local --simulated --count --cpu --memory --start-delay --fail --timeout -n --namespace --lock-timeout --debug -h --help"
-        _ktool_valued="--identity --label --taint --count --cpu --memory --start-delay --fail --timeout -n --namespace --lock-timeout"
+        _ktool_options="--identity --label --taint --pod-cidr --accept-new-host-keys --take-over --local --simulated --count --cpu --memory --start-delay --fail --timeout -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="--identity --label --taint --pod-cidr --count --cpu --memory --start-delay --fail --timeout -n --namespace --lock-timeout"
         _ktool_arguments="" ;;
     "node list")
         _ktool_options="-o --output --no-headers -n --namespace --lock-timeout --debug -h --help"
@@ -84,13 +84,29 @@ _ktool_spec() {
         _ktool_options="--force --ignore-not-found --timeout -n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="--timeout -n --namespace --lock-timeout"
         _ktool_arguments="@nodes" ;;
+    "network")
+        _ktool_options="-h --help"
+        _ktool_valued=""
+        _ktool_arguments="show set check" ;;
+    "network show")
+        _ktool_options="-o --output --no-headers -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="-o --output -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
+    "network set")
+        _ktool_options="--timeout -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="--timeout -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
+    "network check")
+        _ktool_options="-o --output --no-headers --timeout -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="-o --output --timeout -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
     "lab")
         _ktool_options="-h --help"
         _ktool_valued=""
         _ktool_arguments="up status down images" ;;
     "lab up")
-        _ktool_options="--name --nodes --install --timeout -n --namespace --lock-timeout --debug -h --help"
-        _ktool_valued="--name --nodes --timeout -n --namespace --lock-timeout"
+        _ktool_options="--name --nodes --links --install --timeout -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="--name --nodes --links --timeout -n --namespace --lock-timeout"
         _ktool_arguments="" ;;
     "lab status")
         _ktool_options="--name -n --namespace --lock-timeout --debug -h --help"
@@ -166,6 +182,11 @@ _ktool_values() {
     "node list -n" | "node list --namespace") echo "@namespaces" ;;
     "node show -n" | "node show --namespace") echo "@namespaces" ;;
     "node remove -n" | "node remove --namespace") echo "@namespaces" ;;
+    "network show -o" | "network show --output") echo "wide json" ;;
+    "network show -n" | "network show --namespace") echo "@namespaces" ;;
+    "network set -n" | "network set --namespace") echo "@namespaces" ;;
+    "network check -o" | "network check --output") echo "json" ;;
+    "network check -n" | "network check --namespace") echo "@namespaces" ;;
     "lab up -n" | "lab up --namespace") echo "@namespaces" ;;
     "lab status -n" | "lab status --namespace") echo "@namespaces" ;;
     "lab down -n" | "lab down --namespace") echo "@namespaces" ;;

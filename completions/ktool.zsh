@@ -12,7 +12,7 @@ _ktool_spec() {
     "")
         opts="-n --namespace --lock-timeout --debug -h --help"
         valued="-n --namespace --lock-timeout"
-        arguments="apply create delete scale rollout get describe events explain api-resources logs exec node lab serve lock completion version" ;;
+        arguments="apply create delete scale rollout get describe events explain api-resources logs exec node network lab serve lock completion version" ;;
     "apply")
         opts="-f --filename -R --recursive --dry-run --wait --timeout --strict -o --output -n --namespace --lock-timeout --debug -h --help"
         valued="-f --filename --dry-run --timeout -o --output -n --namespace --lock-timeout"
@@ -70,8 +70,8 @@ _ktool_spec() {
         valued=""
         arguments="add list show remove" ;;
     "node add")
-        opts="--identity --label --taint --accept-new-host-keys --take-over --local --simulated --count --cpu --memory --start-delay --fail --timeout -n --namespace --lock-timeout --debug -h --help"
-        valued="--identity --label --taint --count --cpu --memory --start-delay --fail --timeout -n --namespace --lock-timeout"
+        opts="--identity --label --taint --pod-cidr --accept-new-host-keys --take-over --local --simulated --count --cpu --memory --start-delay --fail --timeout -n --namespace --lock-timeout --debug -h --help"
+        valued="--identity --label --taint --pod-cidr --count --cpu --memory --start-delay --fail --timeout -n --namespace --lock-timeout"
         arguments="" ;;
     "node list")
         opts="-o --output --no-headers -n --namespace --lock-timeout --debug -h --help"
@@ -85,13 +85,29 @@ _ktool_spec() {
         opts="--force --ignore-not-found --timeout -n --namespace --lock-timeout --debug -h --help"
         valued="--timeout -n --namespace --lock-timeout"
         arguments="@nodes" ;;
+    "network")
+        opts="-h --help"
+        valued=""
+        arguments="show set check" ;;
+    "network show")
+        opts="-o --output --no-headers -n --namespace --lock-timeout --debug -h --help"
+        valued="-o --output -n --namespace --lock-timeout"
+        arguments="" ;;
+    "network set")
+        opts="--timeout -n --namespace --lock-timeout --debug -h --help"
+        valued="--timeout -n --namespace --lock-timeout"
+        arguments="" ;;
+    "network check")
+        opts="-o --output --no-headers --timeout -n --namespace --lock-timeout --debug -h --help"
+        valued="-o --output --timeout -n --namespace --lock-timeout"
+        arguments="" ;;
     "lab")
         opts="-h --help"
         valued=""
         arguments="up status down images" ;;
     "lab up")
-        opts="--name --nodes --install --timeout -n --namespace --lock-timeout --debug -h --help"
-        valued="--name --nodes --timeout -n --namespace --lock-timeout"
+        opts="--name --nodes --links --install --timeout -n --namespace --lock-timeout --debug -h --help"
+        valued="--name --nodes --links --timeout -n --namespace --lock-timeout"
         arguments="" ;;
     "lab status")
         opts="--name -n --namespace --lock-timeout --debug -h --help"
@@ -167,6 +183,11 @@ _ktool_values() {
     "node list -n" | "node list --namespace") echo "@namespaces" ;;
     "node show -n" | "node show --namespace") echo "@namespaces" ;;
     "node remove -n" | "node remove --namespace") echo "@namespaces" ;;
+    "network show -o" | "network show --output") echo "wide json" ;;
+    "network show -n" | "network show --namespace") echo "@namespaces" ;;
+    "network set -n" | "network set --namespace") echo "@namespaces" ;;
+    "network check -o" | "network check --output") echo "json" ;;
+    "network check -n" | "network check --namespace") echo "@namespaces" ;;
     "lab up -n" | "lab up --namespace") echo "@namespaces" ;;
     "lab status -n" | "lab status --namespace") echo "@namespaces" ;;
     "lab down -n" | "lab down --namespace") echo "@namespaces" ;;

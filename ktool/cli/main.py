@@ -41,6 +41,7 @@ COMMANDS = {
     "logs": Entry("logs", "Print the logs of containers.", SECTIONS[2]),
     "exec": Entry("exec", "Run a command in a container.", SECTIONS[2]),
     "node": Entry("node", "Add, list, show and remove nodes.", SECTIONS[3]),
+    "network": Entry("network", "Show, set and check how pods of different nodes reach each other.", SECTIONS[3]),
     "lab": Entry("lab", "A real cluster of several nodes on this machine, to try things.", SECTIONS[3]),
     "serve": Entry("serve", "Run the control plane in the foreground.", SECTIONS[3]),
     "lock": Entry("lock", "Show or break the lock of the control plane.", SECTIONS[3]),

@@ -1,4 +1,5 @@
-"""What every node is to know of the cluster's services, rendered once for each change however many nodes ask."""
+"""What every node is to know of the cluster: how to reach the others, and its services, rendered once for each change
+however many nodes ask."""
 
 from __future__ import annotations
 
@@ -8,9 +9,9 @@ from urllib.parse import urlsplit
 
 from ktool.api.obj import Obj, annotations_of, deleting, name
 from ktool.engine.cache import Cache
-from ktool.logic import balance, zone
+from ktool.logic import balance, links, zone
 from ktool.logic.netplan import Setting
-from ktool.logic.nodeaction import SetRules, SetZone
+from ktool.logic.nodeaction import SetLinks, SetRules, SetZone
 from ktool.logic.routes import is_simulated
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,12 @@ class NetView:
         if is_simulated(node) or deleting(node):
             return ()
         rules = balance.render(self._frontends_now(), name(node), kept_ports(node))
-        return SetRules(rules.text, rules.hash), self._zone_now()
+        return self._links_of(node), SetRules(rules.text, rules.hash), self._zone_now()
+
+    def _links_of(self, node: Obj) -> SetLinks:
+        with self._cache.lock:
+            world = self._cache.world
+            return SetLinks(links.links(node, world.list("Node"), links.mode_of(world.get(links.SETTINGS))))
 
     def _frontends_now(self) -> list[balance.Frontend]:
         with self._lock:

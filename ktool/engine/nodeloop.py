@@ -19,9 +19,9 @@ from ktool.api.ref import Ref
 from ktool.engine.cache import Cache
 from ktool.engine.netview import NetView
 from ktool.engine.registry import Registry
-from ktool.logic import netplan, nodeevents, nodeplan, nodestatus, podstatus, routes
+from ktool.logic import netplan, nodeevents, nodeplan, nodestatus, podstatus
 from ktool.logic.backoff import delay
-from ktool.logic.nodeaction import Failure, NodeFacts, Outcome, PodFact, SetRules, SetZone
+from ktool.logic.nodeaction import Failure, NodeFacts, Outcome, PodFact, SetLinks, SetRules, SetZone
 from ktool.logic.nodeplan import Lane
 from ktool.logic.routes import is_simulated
 from ktool.node.base import NodeError, Runtime, Unreachable
@@ -67,6 +67,8 @@ class NodeLoop:
         self._unreachable = 0
         self._observed_at = 0.0
         self._settings: dict[str, str] | None = None
+        self._unheard = False
+        """Links were set that other nodes have not been told of."""
         self._telling = threading.Lock()
         self._gather = GATHER
         self._stopping = False
@@ -109,19 +111,17 @@ class NodeLoop:
             busy, failed = frozenset(self._busy), dict(self._failures)
         facts = runtime.observe()
         self._observed_at = time.monotonic()
-        self._settings = netplan.seen(facts)
+        self._settings, self._unheard = netplan.seen(facts), False
         self._gather = min(5.0, max(GATHER, 8 * (self._observed_at - began)))
         self._cache.sync()
         with self._cache.lock:
             node = self._cache.world.get(self._ref) or node
             pods = [] if deleting(node) else self._cache.world.on_node(self.node)
-            nodes = self._cache.world.list("Node")
         plan = nodeplan.plan(
             pods,
             facts,
             node=node,
             cluster=self._cluster,
-            routes=() if deleting(node) else routes.routes_for(node, nodes),
             failures=failed,
             busy=busy,
             addresses=dict(self._addresses),
@@ -163,19 +163,19 @@ class NodeLoop:
 
     @property
     def told(self) -> bool:
-        """Whether nothing about services is left to be told to this node, as far as it can be."""
+        """Whether nothing about other nodes and services is left to be told to this node, as far as it can be."""
         node = self._cache.world.get(self._ref)
         if node is None or is_simulated(node) or self._unreachable:
             return True
         settings = self._settings
-        if settings is None:
+        if settings is None or self._unheard:
             return False
         with self._lock:
             failed = dict(self._failures)
         return not netplan.refresh(self._net.settings(node), settings, failed, self._clock()).settings
 
     def _refresh(self, runtime: Runtime, node: Obj) -> float | None:
-        """Tell the node of the cluster's services what it does not know yet; the seconds to the next try of what
+        """Tell the node of the cluster what it does not know yet; the seconds to the next try of what
         failed."""
         with self._telling:
             return self._refresh_alone(runtime, node)
@@ -185,6 +185,9 @@ class NodeLoop:
             return None
         wanted = self._net.settings(node)
         with self._lock:
+            for setting in wanted:
+                if self._settings.get(type(setting).__name__) == setting.hash:
+                    self._failures.pop(("", type(setting).__name__), None)  # it came right without us
             failed = dict(self._failures)
         plan = netplan.refresh(wanted, self._settings, failed, self._clock())
         again = plan.after
@@ -194,6 +197,8 @@ class NodeLoop:
                 again = 1.0
             else:
                 self._settings[type(setting).__name__] = setting.hash
+                if isinstance(setting, SetLinks):
+                    self._unheard, again = True, 0.0  # others hear of it once it was seen
         return again
 
     def _lookup(self, ref: Ref) -> Obj | None:
@@ -219,7 +224,7 @@ class NodeLoop:
                 actions.append(Status(Ref.of(pod), status, uid(pod)))
                 actions.extend(nodeevents.of_status(pod, status))
         actions += [Delete(gone.ref, gone.uid, grace=0) for gone in plan.gone]
-        self._tell([*actions, *nodestatus.ready(node, facts.boot_id, now)])
+        self._tell([*actions, *nodestatus.seen(node, facts, failed.get(("", SetLinks.__name__)), now)])
 
     # --- lanes
 
@@ -263,7 +268,7 @@ class NodeLoop:
     def _noted(self, pod_uid: str, outcome: Outcome, pod: Obj | None) -> bool:
         """Remember how an action went, tell the user by an Event, and say whether it failed."""
         action = outcome.action
-        setting = type(action).__name__ if isinstance(action, SetRules | SetZone) else ""
+        setting = type(action).__name__ if isinstance(action, SetLinks | SetRules | SetZone) else ""
         key = (pod_uid, str(getattr(action, "container", setting)))
         failure = outcome.failure
         if failure is not None:

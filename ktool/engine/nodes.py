@@ -14,6 +14,7 @@ from ktool.engine.cache import Cache
 from ktool.engine.nodeloop import NodeLoop, wants_attention
 from ktool.engine.queue import WorkQueue
 from ktool.engine.registry import Registry
+from ktool.logic import links
 from ktool.logic.routes import is_simulated
 from ktool.node.base import Runtime
 
@@ -61,23 +62,27 @@ class Nodes:
             case "Service" | "EndpointSlice":
                 self._net.changed()
                 if self._listening:
-                    self._tell_all()
+                    self.tell_all()
             case "Pod":
                 node = get(obj, "spec", "nodeName")
                 if node and (type_ == "DELETED" or before is None or _asks_for_more(obj, before)):
                     self._wake(node)
             case "Node":
                 if type_ == "DELETED" or before is None or _moved(obj, before):
+                    self._news |= self._listening and not is_simulated(obj)
                     for known in [*self._loops, meta(obj)["name"]]:
                         self._wake(known)
+            case "ConfigMap" if Ref.of(obj) == links.SETTINGS:
+                if self._listening:
+                    self.tell_all()
             case "ConfigMap" | "Secret" if before is not None:
                 for pod in self._cache.world.list("Pod", namespace(obj)):
                     if node := get(pod, "spec", "nodeName"):
                         self._wake(node)
 
-    def _tell_all(self) -> None:
-        """Every real node is told of every change of a service, whether it has pods or not. What was there before we
-        began, a node learns when it is reached for another reason."""
+    def tell_all(self) -> None:
+        """Every real node is told of every change of a service or of the mode, whether it has pods or not. What was
+        there before we began, a node learns when it is reached for another reason."""
         self._news = True
         for node in self._cache.world.list("Node"):
             if is_simulated(node):
@@ -188,7 +193,7 @@ class Nodes:
 
     @property
     def told(self) -> bool:
-        """Whether every node that answers knows of every change of a service since this began."""
+        """Whether every node that answers knows of every change of services and nodes since this began."""
         return not self._news or all(loop.told for loop in list(self._loops.values()))
 
     def stop(self, timeout: float = 20.0) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from ipaddress import ip_network
 
 from ktool.api import names
 from ktool.api.action import Delete, Emit, Patch, Plan
@@ -156,13 +157,28 @@ def plan(node: Obj, world: World, now: float) -> Plan:
     if deleting(node):
         return _leave(node, world)
     if get(node, "spec", "podCIDR"):
-        return Plan(because=f"it has the subnet {node['spec']['podCIDR']}")
+        return _with_subnet(node, world)
     try:
         subnet = _subnet(node, world.list("Node"))
     except IpamError as error:
         message = str(error)
         return Plan((Emit(Ref.of(node), "CIDRNotAvailable", message, "Warning", uid(node)),), message)
     return Plan((Patch(Ref.of(node), {"spec": {"podCIDR": subnet, "podCIDRs": [subnet]}}, uid(node)),))
+
+
+def _with_subnet(node: Obj, world: World) -> Plan:
+    """It stays with the subnet it has; where an older node has addresses of it too, that is said (a Node may be applied
+    with a subnet of its user's own)."""
+    subnet = node["spec"]["podCIDR"]
+    older = [] if is_simulated(node) else [other for other in world.list("Node") if _since(other) < _since(node)]
+    for other in sorted(older, key=_since):
+        theirs = get(other, "spec", "podCIDR", default="")
+        if theirs and ip_network(theirs).overlaps(ip_network(subnet)):
+            text = (
+                f"its pod subnet {subnet} overlaps {theirs} of node {name(other)}: remove one of them and add it again"
+            )
+            return Plan((Emit(Ref.of(node), "CIDRConflict", text, "Warning", uid(node)),), text)
+    return Plan(because=f"it has the subnet {subnet}")
 
 
 def _subnet(node: Obj, nodes: Iterable[Obj]) -> str:

@@ -33,6 +33,8 @@ _PACKAGES = {
     "iproute2": "ip",
     "dnsmasq-base": "dnsmasq",
     "busybox-static": "busybox",
+    "wireguard-tools": "wg",
+    "wireguard-go": "wireguard-go",
     "docker-registry": "docker-registry",
 }
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

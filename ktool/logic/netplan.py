@@ -1,4 +1,4 @@
-"""What a node is to be told anew of the cluster's services: rules and names that are not those it has.
+"""What a node is to be told anew of the cluster: links to other nodes, rules and names that are not those it has.
 
 Apart from the plan of its pods, because it depends on nothing seen of them: it is not held up by lanes that run, and
 pods are not held up where it fails.
@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ktool.logic.backoff import retry_at
-from ktool.logic.nodeaction import Failure, NodeFacts, SetRules, SetZone
+from ktool.logic.nodeaction import Failure, NodeFacts, SetLinks, SetRules, SetZone
 
-Setting = SetRules | SetZone
+Setting = SetLinks | SetRules | SetZone
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Refresh:
 
 def seen(facts: NodeFacts) -> dict[str, str]:
     """The hash of each setting a node has, by the name of its action."""
-    return {SetRules.__name__: facts.rules, SetZone.__name__: facts.zone}
+    return {SetLinks.__name__: facts.links.hash, SetRules.__name__: facts.rules, SetZone.__name__: facts.zone}
 
 
 def refresh(

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ktool.logic.links import Links
+
 # --- what is seen ------------------------------------------------------------------------------------------------
 
 
@@ -67,8 +69,11 @@ class NodeFacts:
     pods: tuple[PodFact, ...] = ()
     boot_id: str = ""
     volumes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    routes: tuple[tuple[str, str], ...] = ()
     network: str = ""
+    links: Links = field(default_factory=Links)
+    """How pods of other nodes are reached: tunnels and routes as they are."""
+    key: str = ""
+    """The public half of the node's WireGuard key; "" where it has none."""
     rules: str = ""
     """The hash of the service rules in force; "" where there are none, or they do not work."""
     zone: str = ""
@@ -90,6 +95,8 @@ class NodeInfo:
     runtime_version: str
     addresses: tuple[str, ...] = ()
     clock: float = 0.0
+    mtu: int = 0
+    """Of the link that other machines are reached by; 0 where there is none."""
 
 
 # --- what is done ------------------------------------------------------------------------------------------------
@@ -103,10 +110,14 @@ class EnsureNetwork:
 
 
 @dataclass(frozen=True)
-class SetRoutes:
-    """Make the routes of ours exactly these (pod subnet -> address of the node that owns it)."""
+class SetLinks:
+    """Make tunnels and routes of ours exactly these (logic/links). A WireGuard key is made where there is none."""
 
-    routes: tuple[tuple[str, str], ...]
+    links: Links
+
+    @property
+    def hash(self) -> str:
+        return self.links.hash
 
 
 @dataclass(frozen=True)
@@ -250,7 +261,7 @@ class RemoveVolumes:
 
 NodeAction = (
     EnsureNetwork
-    | SetRoutes
+    | SetLinks
     | SetRules
     | SetZone
     | EnsureImage

@@ -22,12 +22,9 @@ from ktool.logic.nodeaction import (
     NodeFacts,
     PodFact,
     RemoveVolumes,
-    SetRoutes,
 )
 from ktool.logic.podenv import Lookup
 from ktool.logic.podspec import host_network
-
-Routes = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -73,13 +70,12 @@ def plan(
     addresses: Mapping[str, str],
     lookup: Lookup,
     now: float,
-    routes: Routes = (),
 ) -> NodePlan:
     """Plan a node. `pods`: every Pod bound to it, the ones being deleted too; whatever else the node has of ours is
     removed, so never call this with a list that is not complete. `busy`: uids whose lane runs right now; they are
     left alone. `failures`: what failed last, by (uid, container or "") and ("", "") for the setup. `lookup` gives
     ConfigMaps. `now` in epoch seconds."""
-    return _Planner(pods, facts, node, cluster, failures, busy, addresses, lookup, now).plan(routes)
+    return _Planner(pods, facts, node, cluster, failures, busy, addresses, lookup, now).plan()
 
 
 class _Planner:
@@ -109,8 +105,8 @@ class _Planner:
         self.wake: list[float] = []
         self.reasons: dict[str, None] = {}
 
-    def plan(self, routes: Routes) -> NodePlan:
-        setup, networked = self._setup(routes)
+    def plan(self) -> NodePlan:
+        setup, networked = self._setup()
         for pod in self.pods:
             if deleting(pod):
                 self._end(pod)
@@ -134,13 +130,11 @@ class _Planner:
             return "no pod is bound to this node and nothing of ours is on it"
         return "; ".join(list(self.reasons)[:3]) or "every pod is as wanted"
 
-    def _setup(self, routes: Routes) -> tuple[tuple[NodeAction, ...], bool]:
+    def _setup(self) -> tuple[tuple[NodeAction, ...], bool]:
         """What the node needs before any pod, and whether pods with an address of their own can be made then."""
         actions: list[NodeAction] = []
         if self.subnet and self.facts.network != self.subnet:
             actions.append(EnsureNetwork(self.subnet))
-        if sorted(self.facts.routes) != sorted(routes):
-            actions.append(SetRoutes(tuple(sorted(routes))))
         failure = self.failures.get(("", ""))
         if actions and failure is not None and self.now < retry_at(failure):
             self.wake.append(retry_at(failure))

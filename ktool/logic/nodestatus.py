@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ktool import __version__
 from ktool.api.action import Action, Emit, Patch, Status
-from ktool.api.obj import Obj, annotations_of, condition, get, labels, name, uid, with_condition
+from ktool.api.obj import Obj, annotations_of, condition, deleting, get, labels, name, put, uid, with_condition
 from ktool.api.ref import Ref
-from ktool.logic.nodeaction import NodeInfo
+from ktool.logic import links
+from ktool.logic.nodeaction import Failure, NodeFacts, NodeInfo
+from ktool.logic.routes import is_simulated
 
 ARCHITECTURE = "kubernetes.io/arch"
 _UNREACHABLE = "NodeStatusUnknown"
@@ -39,18 +43,47 @@ def described(node: Obj, info: NodeInfo, now: float) -> list[Action]:
 
 
 def _labelled(node: Obj, info: NodeInfo) -> list[Action]:
-    """The well-known label that only the machine itself can tell."""
-    if labels(node).get(ARCHITECTURE) == info.architecture:
+    """The well-known label, and the annotation, that only the machine itself can tell."""
+    notes: dict[str, str | None] = {links.MTU: str(info.mtu)} if info.mtu else {}
+    known = {ARCHITECTURE: info.architecture}
+    if labels(node).get(ARCHITECTURE) == info.architecture and not _other(node, notes):
         return []
-    return [Patch(Ref.of(node), {"metadata": {"labels": {ARCHITECTURE: info.architecture}}}, uid(node))]
+    return [Patch(Ref.of(node), {"metadata": {"labels": known, "annotations": notes}}, uid(node))]
 
 
-def ready(node: Obj, boot_id: str, now: float) -> list[Action]:
-    """The node was observed just now, in the boot that has this id."""
+def _other(node: Obj, notes: Mapping[str, str | None]) -> bool:
+    """Whether one of the annotations is not what the node has."""
+    return any(annotations_of(node).get(key) != value for key, value in notes.items())
+
+
+def seen(node: Obj, facts: NodeFacts, problem: Failure | None, now: float) -> list[Action]:
+    """The node was observed just now: it answers, and others may hear how it reaches them and is reached. `problem`:
+    why it does not reach them all."""
+    notes = links.announced(facts.links, facts.key)
+    actions = ready(_with_network(node, problem, now), facts.boot_id, now, node)
+    if is_simulated(node) or deleting(node) or not _other(node, notes):
+        return actions
+    return [*actions, Patch(Ref.of(node), {"metadata": {"annotations": notes}}, uid(node))]
+
+
+def _with_network(node: Obj, problem: Failure | None, now: float) -> Obj:
+    """With the condition NetworkUnavailable, which a node has from its first such problem on (core/v1
+    NodeCondition)."""
+    if problem is None and condition(node, "NetworkUnavailable") is None:
+        return node
+    said = (
+        ("True", "NoRouteCreated", problem.message) if problem else ("False", "RouteCreated", "all nodes are reached")
+    )
+    before = get(node, "status", "conditions", default=[])
+    return put(node, "status", "conditions", with_condition(before, "NetworkUnavailable", said[0], now, *said[1:]))
+
+
+def ready(node: Obj, boot_id: str, now: float, before: Obj) -> list[Action]:
+    """The node was observed just now, in the boot that has this id; `before` is as the store has it."""
     status = get(node, "status", default={})
     if boot_id and status.get("nodeInfo"):
         status = {**status, "nodeInfo": {**status["nodeInfo"], "bootID": boot_id}}
-    return _answering(node, status, boot_id, now)
+    return _answering(before, status, boot_id, now)
 
 
 def _answering(node: Obj, status: Obj, boot_id: str, now: float) -> list[Action]:

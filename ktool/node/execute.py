@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ktool.logic import nodeaction as act
-from ktool.node import balancer, dns, network, volumes
+from ktool.node import balancer, dns, links, network, volumes
 from ktool.node.base import NodeError, Transport, Unreachable
 from ktool.node.facts import CLUSTER_LABEL, UID_LABEL, Settled
 from ktool.node.podmanapi import PodmanApi, Refused
@@ -38,7 +38,7 @@ class Failed(Exception):
 @dataclass
 class Hands:
     """What the functions below work with. `made` holds ids and names of pods and containers known to carry our label;
-    `settled` reads routes and volumes as they are; `unsettle` says that they have changed."""
+    `settled` reads links and volumes as they are; `unsettle` says that they have changed."""
 
     api: PodmanApi
     transport: Transport
@@ -90,9 +90,9 @@ def ensure_network(hands: Hands, action: act.EnsureNetwork) -> str:
     return ""
 
 
-def set_routes(hands: Hands, action: act.SetRoutes) -> str:
+def set_links(hands: Hands, action: act.SetLinks) -> str:
     try:
-        network.set_routes(hands.transport, hands.settled(), action.routes)
+        links.set_links(hands.transport, hands.settled().links, action.links)
     finally:
         hands.unsettle()
     return ""
@@ -350,7 +350,7 @@ class SingleFlight:
 
 _TABLE: dict[type, tuple[Callable[[Hands, Any], str], str]] = {
     act.EnsureNetwork: (ensure_network, "NetworkNotReady"),
-    act.SetRoutes: (set_routes, "NetworkNotReady"),
+    act.SetLinks: (set_links, "NetworkNotReady"),
     act.SetRules: (set_rules, "NetworkNotReady"),
     act.SetZone: (set_zone, "NetworkNotReady"),
     act.EnsureImage: (ensure_image, "ErrImagePull"),

@@ -93,8 +93,9 @@ class PodmanRuntime:
             pods=facts.pods(sandboxes, containers, details),
             boot_id=settled.boot_id,
             volumes=settled.volumes,
-            routes=settled.routes,
             network=subnet,
+            links=settled.links,
+            key=settled.key,
             rules=settled.rules,
             zone=settled.zone,
         )

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from ktool.api.obj import DOMAIN, micro_timestamp
 from ktool.api.quantity import bytes_, milli
+from ktool.logic.links import Links
 from ktool.logic.nodeaction import (
     CreateContainer,
     CreatePod,
@@ -30,7 +31,7 @@ from ktool.logic.nodeaction import (
     RemoveContainer,
     RemovePod,
     RemoveVolumes,
-    SetRoutes,
+    SetLinks,
     SetZone,
     StartContainer,
     StartPod,
@@ -122,7 +123,7 @@ class SimulatedRuntime:
     def release(self) -> None:
         machine = self._reach("release")
         with machine.lock:
-            machine.routes, machine.network, machine.zone, machine.owner = (), "", "", NOBODY
+            machine.links, machine.network, machine.zone, machine.owner = Links(), "", "", NOBODY
 
     def observe(self) -> NodeFacts:
         machine = self._reach("observe")
@@ -132,7 +133,7 @@ class SimulatedRuntime:
                 pods=tuple(pod.seen or _look(pod) for pod in machine.pods.values()),
                 boot_id=machine.boot_id,
                 volumes=dict(machine.volumes),
-                routes=machine.routes,
+                links=machine.links,
                 network=machine.network,
                 zone=machine.zone,
             )
@@ -225,8 +226,8 @@ class SimulatedRuntime:
                 machine.volumes[uid] = {**kept, **{volume.name: volume.hash for volume in volumes}}
             case RemoveVolumes(uid):
                 machine.volumes.pop(uid, None)
-            case SetRoutes(routes):
-                machine.routes = routes
+            case SetLinks(found):
+                machine.links = found
             case SetZone(hash=digest):
                 machine.zone = digest
             case EnsureNetwork(subnet):

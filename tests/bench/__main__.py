@@ -9,7 +9,11 @@ import argparse
 import statistics
 import sys
 
-from tests.bench.rows import ROWS, Bench
+from tests.bench import rows
+from tests.bench.network import throughput
+from tests.bench.rows import Bench
+
+ROWS = {**rows.ROWS, "network": throughput}
 
 
 def main() -> int:
