@@ -84,7 +84,8 @@ def begin(transport: Transport, at: str, own: str, others: Sequence[tuple[str, s
         ip_address(address)
     lines = ["no-resolv", "no-hosts", "bind-interfaces", "user=root", "cache-size=0", "no-negcache", "no-ident"]
     lines += [f"listen-address={at}", f"server={server}", f"local=/{own}.{DOMAIN}/", f"address=/{own}.{DOMAIN}/{at}"]
-    lines.append(f"txt-record=long.{own}.{DOMAIN},{','.join(['x' * 250] * (_SIZE // 250))}")
+    text = ",".join(["x" * 250] * 3)  # a line may have a thousand characters
+    lines += [f"txt-record=long.{own}.{DOMAIN},{number},{text}" for number in range(_SIZE // 750 + 1)]
     lines += [f"server=/{name}.{DOMAIN}/{address}" for name, address in others]
     argv = ["sh", "-c", _BEGIN, "ktool", at, str(LASTING)]
     done = transport.run(argv, stdin="\n".join([*lines, ""]).encode(), timeout=20)
