@@ -154,7 +154,10 @@ class _Wait:
         standing = judge(obj, self.world)
         if standing.done and self.leavers and (unrest := self._unrest(obj)):
             return Standing(False, unrest)
-        if standing.done and (doubt := self.doubt.about(pods_of(self.world, ref))):
+        pods = pods_of(self.world, ref)
+        if not standing.done:
+            self.doubt.look(pods)
+        elif doubt := self.doubt.about(pods):
             self.doubted.add(ref)
             return Standing(False, doubt)
         return standing
@@ -230,7 +233,12 @@ def settled(pod: Obj) -> bool:
 def unschedulable(pod: Obj) -> str:
     """Why no node takes the pod, as the scheduler says; "" where it does not say so."""
     scheduled = condition(pod, "PodScheduled") or {}
-    return str(scheduled.get("message") or "fits on no node") if scheduled.get("status") == "False" else ""
+    if scheduled.get("status") != "False":
+        return ""
+    message = str(scheduled.get("message") or "fits on no node")
+    return (
+        message + "; `ktool node add` makes a machine a node" if message.startswith("no nodes available") else message
+    )
 
 
 def not_ready(world: World, node: str) -> str:

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 MOST_THREADS = 32
 _NEWS = "/news"
-"""Behind a node's name in the queue: it is to be told of services, and need not be looked at."""
+"""Behind a node's name in the queue: it is to be told of services or policies, and need not be looked at."""
 
 
 class Nodes:
@@ -58,6 +58,8 @@ class Nodes:
 
     def _changed(self, type_: str, obj: Obj, before: Obj | None) -> None:
         """Called by the cache, under its lock. Our own reports about a pod are no reason to look again."""
+        if self._net.moved(type_, obj, before) and self._listening:
+            self._tell_known()
         match obj.get("kind"):
             case "Service" | "EndpointSlice":
                 self._net.changed()
@@ -92,6 +94,12 @@ class Nodes:
             else:
                 self._wake(name(node), anyway=True)
 
+    def _tell_known(self) -> None:
+        """Policies matter where there are pods, and these nodes have loops."""
+        self._news = True
+        for node in list(self._real):
+            self._queue.add_after(node + _NEWS, netview.BATCH)
+
     def _wake(self, node: str, after: float = 0.0, anyway: bool = False) -> None:
         if self._stopping:
             return
@@ -120,6 +128,7 @@ class Nodes:
             net=self._net,
             clock=self._clock,
             wake=lambda after: self._wake(node, after),
+            news=self._tell_known,
         )
 
     # --- stepping
@@ -193,7 +202,7 @@ class Nodes:
 
     @property
     def told(self) -> bool:
-        """Whether every node that answers knows of every change of services and nodes since this began."""
+        """Whether every node that answers knows of every change of nodes, services and policies since this began."""
         return not self._news or all(loop.told for loop in list(self._loops.values()))
 
     def stop(self, timeout: float = 20.0) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 
@@ -38,7 +38,7 @@ NETWORK = f"{DOMAIN}/network"
 KEY = f"{DOMAIN}/wireguard-key"
 """Annotation: the public half of the node's key."""
 PEERS = f"{DOMAIN}/wireguard-peers"
-"""Annotation: the beginnings of the public keys it takes packets from."""
+"""Annotation: the beginnings of the public keys of nodes it has talked to by WireGuard, and takes packets from."""
 ANNOTATIONS = (NETWORK, KEY, PEERS)
 
 _ETHERNET_MTU, _KEY_LENGTH = 1500, 8
@@ -181,16 +181,22 @@ def _mtu(node: Obj) -> int:
 # --- what nodes tell each other ----------------------------------------------------------------------------------
 
 
-def announced(seen: Links, key: str) -> dict[str, str | None]:
-    """The annotations by which a node says what was seen of it; None for one it should not have."""
+def announced(seen: Links, key: str, met: Set[str]) -> dict[str, str | None]:
+    """The annotations by which a node says what was seen of it; None for one it should not have. `met`: keys of nodes
+    it has talked to by WireGuard."""
     sends = ",".join(sorted({route.mode for route in seen.routes})) or "none"
     takes = [mode for mode, device in ((VXLAN, seen.vxlan), (WIREGUARD, seen.wireguard)) if device]
-    peers = [_short(peer) for peer, _, _ in seen.wireguard.peers] if seen.wireguard else []
+    peers = [_short(peer) for peer in sorted(met_peers(seen, met))]
     return {
         NETWORK: f"sends={sends} takes={','.join([HOSTGW, *takes])}",
         KEY: key or None,
         PEERS: ",".join(peers) or None,
     }
+
+
+def met_peers(seen: Links, met: Set[str]) -> frozenset[str]:
+    """The keys of a node's WireGuard peers with which it has talked."""
+    return frozenset(key for key, _, _ in seen.wireguard.peers if key in met) if seen.wireguard else frozenset()
 
 
 def said(node: Obj) -> Said:

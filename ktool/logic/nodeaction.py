@@ -74,8 +74,12 @@ class NodeFacts:
     """How pods of other nodes are reached: tunnels and routes as they are."""
     key: str = ""
     """The public half of the node's WireGuard key; "" where it has none."""
+    met: frozenset[str] = frozenset()
+    """The keys of nodes that this one has talked to by WireGuard."""
     rules: str = ""
     """The hash of the service rules in force; "" where there are none, or they do not work."""
+    policies: str = ""
+    """The hash of the network policies in force; "" where there are none, or they do not work."""
     zone: str = ""
     """The hash of what the node's name server answers from; "" where none runs."""
 
@@ -126,6 +130,16 @@ class SetRules:
 
     text: str
     hash: str
+
+
+@dataclass(frozen=True)
+class SetPolicies:
+    """Make our nftables table of network policies exactly this (logic/policy); `hash` names it. Where both are "" there
+    is to be none. `pods`: the uids of the pods that it guards, none of which may run without it."""
+
+    text: str
+    hash: str
+    pods: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -263,6 +277,7 @@ NodeAction = (
     EnsureNetwork
     | SetLinks
     | SetRules
+    | SetPolicies
     | SetZone
     | EnsureImage
     | WriteVolumes

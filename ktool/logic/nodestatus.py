@@ -59,7 +59,7 @@ def _other(node: Obj, notes: Mapping[str, str | None]) -> bool:
 def seen(node: Obj, facts: NodeFacts, problem: Failure | None, now: float) -> list[Action]:
     """The node was observed just now: it answers, and others may hear how it reaches them and is reached. `problem`:
     why it does not reach them all."""
-    notes = links.announced(facts.links, facts.key)
+    notes = links.announced(facts.links, facts.key, facts.met)
     actions = ready(_with_network(node, problem, now), facts.boot_id, now, node)
     if is_simulated(node) or deleting(node) or not _other(node, notes):
         return actions

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ktool.logic import nodeaction as act
-from ktool.node import balancer, dns, links, network, volumes
+from ktool.node import balancer, dns, links, network, tables, volumes
 from ktool.node.base import NodeError, Transport, Unreachable
 from ktool.node.facts import CLUSTER_LABEL, UID_LABEL, Settled
 from ktool.node.podmanapi import PodmanApi, Refused
@@ -101,6 +101,14 @@ def set_links(hands: Hands, action: act.SetLinks) -> str:
 def set_rules(hands: Hands, action: act.SetRules) -> str:
     try:
         balancer.set_rules(hands.transport, action)
+    finally:
+        hands.unsettle()
+    return ""
+
+
+def set_policies(hands: Hands, action: act.SetPolicies) -> str:
+    try:
+        tables.set_table(hands.transport, tables.POLICIES, action)
     finally:
         hands.unsettle()
     return ""
@@ -352,6 +360,7 @@ _TABLE: dict[type, tuple[Callable[[Hands, Any], str], str]] = {
     act.EnsureNetwork: (ensure_network, "NetworkNotReady"),
     act.SetLinks: (set_links, "NetworkNotReady"),
     act.SetRules: (set_rules, "NetworkNotReady"),
+    act.SetPolicies: (set_policies, "NetworkNotReady"),
     act.SetZone: (set_zone, "NetworkNotReady"),
     act.EnsureImage: (ensure_image, "ErrImagePull"),
     act.WriteVolumes: (write_volumes, "FailedMount"),

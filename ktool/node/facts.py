@@ -13,7 +13,7 @@ from ktool.api.obj import DOMAIN
 from ktool.logic.nodeaction import ContainerFact, NodeInfo, PodFact
 from ktool.logic.zone import DIRECTORY as DNS
 from ktool.logic.zone import SERVER
-from ktool.node import balancer, dns, links
+from ktool.node import dns, links, tables
 
 CLUSTER_LABEL, UID_LABEL = f"{DOMAIN}/cluster", f"{DOMAIN}/uid"
 DISK, MEMORY = "/var/lib/ktool/pods", "/run/ktool/pods"
@@ -99,7 +99,7 @@ done
 dns=$3 at=$4
 """
     + links.SEEN
-    + balancer.SEEN
+    + tables.SEEN
     + dns.SEEN
     + "exit 0\n",
     "ktool",
@@ -112,8 +112,8 @@ dns=$3 at=$4
 
 class Settled:
     """What SETTLED printed: the boot, whether pod traffic is forwarded with its source kept (the subnets for which it
-    is), tunnels and routes of ours with the public key, the hash of each volume directory, and the hashes of the
-    service rules in force and of the running name server's zone."""
+    is), tunnels and routes of ours, the hash of each volume directory, and the hashes of the service rules and the
+    network policies in force and of the running name server's zone."""
 
     def __init__(self, text: str) -> None:
         lines = text.splitlines()
@@ -123,6 +123,7 @@ class Settled:
         self.clamped = False
         self.volumes: dict[str, dict[str, str]] = {}
         self.rules = ""
+        self.policies = ""
         self.zone = ""
         uid = ""
         for line in lines[1:]:
@@ -135,6 +136,8 @@ class Settled:
                 self.clamped = True
             elif word == "rules":
                 self.rules = rest.strip()
+            elif word == "policies":
+                self.policies = rest.strip()
             elif word == "zone":
                 self.zone = rest.strip()
             elif word == "pod":
@@ -143,7 +146,7 @@ class Settled:
             elif word == "volume":
                 name, _, digest = rest.partition(" ")
                 self.volumes[uid][name] = digest
-        self.links, self.key = links.seen(lines[1:])
+        self.links, self.key, self.met = links.seen(lines[1:])
 
 
 def network_subnet(network: Mapping[str, Any] | None, settled: Settled) -> str:

@@ -24,6 +24,9 @@ from ktool.node.base import NodeError, Transport
 ROUTE_PROTOCOL = "76"
 """Marks our routes in the kernel's table (ip-route(8), "protocol"); iproute2 leaves this number to us."""
 _VNI = 76
+KEEPALIVE = 25
+"""Seconds, as its makers advise. With it a node greets another as soon as it knows it, and not with the first packet
+of a pod, so that both can talk before anything is sent by this way."""
 KEY_FILE = "/var/lib/ktool/wireguard.key"
 _STEP = "SetLinks"
 
@@ -40,6 +43,7 @@ fi
 if [ -e /sys/class/net/{WIREGUARD_DEVICE} ]; then
     wg show {WIREGUARD_DEVICE} allowed-ips | sed 's/^/peer /'
     wg show {WIREGUARD_DEVICE} endpoints | sed 's/^/endpoint /'
+    wg show {WIREGUARD_DEVICE} latest-handshakes | sed 's/^/met /'
     echo "port $(wg show {WIREGUARD_DEVICE} listen-port)"
     echo "key $(wg show {WIREGUARD_DEVICE} public-key)"
 fi
@@ -186,6 +190,7 @@ def _know_wireguard(transport: Transport, now: WireGuard | None, wanted: WireGua
             words += ["peer", key, "remove"]
     for key, node, subnet in wanted.peers:
         words += ["peer", key, "endpoint", f"{node}:{WIREGUARD_PORT}", "allowed-ips", subnet]
+        words += ["persistent-keepalive", str(KEEPALIVE)]
     if not words:
         return []
     done = transport.run(["wg", "set", WIREGUARD_DEVICE, *words], timeout=15)
@@ -239,9 +244,9 @@ def _batch(transport: Transport, command: list[str], lines: list[str]) -> list[s
 # --- what a node says --------------------------------------------------------------------------------------------
 
 
-def seen(lines: Iterable[str]) -> tuple[Links, str]:
-    """What SEEN printed: what the node has, and its public key. A device that is down or not as we make them counts as
-    one without peers and address, so that it is made anew."""
+def seen(lines: Iterable[str]) -> tuple[Links, str, frozenset[str]]:
+    """What SEEN printed: what the node has, its public key, and those of nodes it has talked to. A device that is down
+    or not as we make them shows by an empty field, so that it is made anew."""
     told: dict[str, list[list[str]]] = {}
     for line in lines:
         word, *rest = line.split() or [""]
@@ -249,11 +254,13 @@ def seen(lines: Iterable[str]) -> tuple[Links, str]:
     links = {_device(words): words for words in told.get("link", ())}
     addresses = {words[0]: words[2].partition("/")[0] for words in told.get("address", ()) if len(words) > 2}
     routes = sorted((_route(words) for words in told.get("route", ())), key=lambda route: route.subnet)
-    return Links(
+    found = Links(
         tuple(routes),
         _vxlan(links[VXLAN_DEVICE], addresses, told) if VXLAN_DEVICE in links else None,
         _wireguard(links[WIREGUARD_DEVICE], addresses, told) if WIREGUARD_DEVICE in links else None,
-    ), next((words[0] for words in told.get("key", ()) if words), "")
+    )
+    met = frozenset(words[0] for words in told.get("met", ()) if words[-1] != "0")
+    return found, next((words[0] for words in told.get("key", ()) if words), ""), met
 
 
 def _device(words: list[str]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ktool.logic.nodeaction import NodeAction, NodeFacts, NodeInfo, Outcome
-from ktool.node import balancer, containerio, dns, ends, execute, facts, fence, network
+from ktool.node import containerio, dns, ends, execute, facts, fence, network, tables
 from ktool.node.base import ExecStream, LogOptions, NodeError, Transport
 from ktool.node.podmanapi import ApiStream, PodmanApi, Refused
 
@@ -56,7 +56,7 @@ class PodmanRuntime:
         """Leave the machine as it was before it became our node: no network, rules, routes or owner of ours. Its pods
         must be gone. Raises NodeError where something is in the way."""
         try:
-            balancer.remove(self._transport)
+            tables.remove(self._transport, tables.RULES, tables.POLICIES)
             dns.remove(self._transport)
             network.remove(self._api, self._transport, self.cluster, self._read_settled())
         except Refused as refused:
@@ -96,7 +96,9 @@ class PodmanRuntime:
             network=subnet,
             links=settled.links,
             key=settled.key,
+            met=settled.met,
             rules=settled.rules,
+            policies=settled.policies,
             zone=settled.zone,
         )
 

@@ -125,11 +125,12 @@ def test_mode_of(settings: dict[str, Any] | None, expected: str) -> None:
 
 
 def test_what_is_announced_is_understood() -> None:
-    notes = announced(Links((SECRET_B, TUNNEL_B), DEVICE, SECRET), key("a"))
+    notes = announced(Links((SECRET_B, TUNNEL_B), DEVICE, SECRET), key("a"), {key("b"), key("c")})
     heard = said(told(A, **notes))
     assert (heard.sends, heard.takes) == ({VXLAN, WIREGUARD}, set(MODES))
     assert (heard.key, heard.peers) == (key("a"), {key("b")[:8]})
-    assert announced(Links((OVER_B,)), "") == {NETWORK: "sends=hostgw takes=hostgw", KEY: None, PEERS: None}
+    assert announced(WHOLE, key("a"), set())[PEERS] is None, "nobody was met"
+    assert announced(Links((OVER_B,)), "", set()) == {NETWORK: "sends=hostgw takes=hostgw", KEY: None, PEERS: None}
 
 
 # --- a cluster in the making -------------------------------------------------------------------------------------
@@ -149,7 +150,12 @@ class Cluster:
 
     def tell(self, name: str) -> None:
         secret = key(name) if self.have[name].wireguard else ""
-        self.objects[name] = told(self.objects[name], **announced(self.have[name], secret))
+        met = {key(one) for one in self.objects if self._know(name, one) and self._know(one, name)}
+        self.objects[name] = told(self.objects[name], **announced(self.have[name], secret, met))
+
+    def _know(self, name: str, other: str) -> bool:
+        device = self.have[name].wireguard
+        return device is not None and key(other) in {peer for peer, _, _ in device.peers}
 
     def settle(self, mode: str) -> None:
         for _ in range(6):

@@ -7,7 +7,7 @@ import pytest
 from ktool.logic.links import VXLAN_DEVICE, WIREGUARD_DEVICE, Links, Route, Vxlan, WireGuard
 from ktool.node.links import routes_to_change, seen
 
-KEY_A, KEY_B = "A" * 43 + "=", "B" * 43 + "="
+KEY_A, KEY_B, KEY_C = (f"{letter * 43}=" for letter in "ABC")
 ROUTES = """route 10.244.2.0/24 via 10.89.1.12 dev eth0
 route 10.244.3.9 via 10.89.1.13 dev eth0
 route 10.244.1.0/24 via 10.244.1.0 dev ktool-vxlan onlink
@@ -33,6 +33,8 @@ SECRET = (
 address ktool-wg    inet 10.244.0.0/32 scope global ktool-wg\\       valid_lft forever preferred_lft forever
 peer {KEY_B}	10.244.4.0/24
 endpoint {KEY_B}	10.89.1.14:51820
+met {KEY_B}	1700000000
+met {KEY_C}	0
 port 51820
 key {KEY_A}
 """
@@ -41,8 +43,8 @@ WIREGUARD = WireGuard("10.244.0.0", 1420, ((KEY_B, "10.89.1.14", "10.244.4.0/24"
 
 
 def test_routes() -> None:
-    found, key = seen(ROUTES.splitlines())
-    assert key == ""
+    found, key, met = seen(ROUTES.splitlines())
+    assert (key, met) == ("", frozenset())
     assert found == Links(
         (
             Route("10.244.1.0/24", "10.244.1.0", VXLAN_DEVICE),
@@ -102,8 +104,8 @@ def test_vxlan(old: str, new: str, expected: Vxlan) -> None:
     ],
 )
 def test_wireguard(old: str, new: str, expected: WireGuard) -> None:
-    found, key = seen(SECRET.replace(old, new).splitlines())
-    assert (found.wireguard, key) == (expected, KEY_A)
+    found, key, met = seen(SECRET.replace(old, new).splitlines())
+    assert (found.wireguard, key, met) == (expected, KEY_A, {KEY_B})
 
 
 A, B = Route("a/24", "1"), Route("a/24", "2")

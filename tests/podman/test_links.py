@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ktool.api.obj import put
-from ktool.logic.links import HOSTGW, VXLAN, WIREGUARD, announced, links
+from ktool.logic.links import HOSTGW, VXLAN, WIREGUARD, announced, has_switched, links
 from ktool.logic.nodeaction import NodeFacts, SetLinks
 from tests.podman.support import SUBNETS, Node, done, pod, until
 
@@ -41,7 +41,7 @@ class Pair:
     def step(self, index: int) -> bool:
         """One pass over a node; whether there was something to do."""
         facts = self.facts(index)
-        notes = {key: value for key, value in announced(facts.links, facts.key).items() if value is not None}
+        notes = {key: value for key, value in announced(facts.links, facts.key, facts.met).items() if value is not None}
         before, self.objects[index] = self.objects[index], put(self.objects[index], "metadata", "annotations", notes)
         wanted = links(self.objects[index], self.objects, self.mode)
         if facts.links == wanted:
@@ -51,10 +51,12 @@ class Pair:
 
     def set(self, mode: str) -> None:
         self.mode = mode
-        for _ in range(8):
-            if not any([self.step(0), self.step(1)]):
-                return
-        pytest.fail(f"{mode}: {[self.facts(i).links for i in (0, 1)]}, not what is wanted")
+        until(self.settled, 20)
+
+    def settled(self) -> bool:
+        """Whether both had nothing to do, and send by this mode."""
+        busy = [self.step(0), self.step(1)]
+        return not any(busy) and all(has_switched(one, self.objects, self.mode) for one in self.objects)
 
 
 @pytest.fixture(scope="module")

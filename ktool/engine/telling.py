@@ -1,0 +1,91 @@
+"""One node's part of what NetView renders: what the node has of it, and telling it the rest."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from ktool.api.obj import Obj
+from ktool.engine.netview import NetView
+from ktool.logic import netplan
+from ktool.logic.links import met_peers
+from ktool.logic.nodeaction import Failure, NodeFacts, Outcome, SetLinks, SetPolicies
+from ktool.node.base import Runtime
+
+Failures = Mapping[tuple[str, str], Failure]
+
+GREETING = 20.0
+"""Seconds after a change of links for which is looked closely whether nodes have met by WireGuard: others hear of it
+before they send that way."""
+
+
+class Teller:
+    """Links, rules, policies and names of one node. `failures` gives what failed last, and `failed` takes an Outcome
+    down and says whether it is a failure. Safe for several threads."""
+
+    def __init__(
+        self,
+        net: NetView,
+        failures: Callable[[], Failures],
+        failed: Callable[[Outcome], bool],
+        clock: Callable[[], float],
+    ) -> None:
+        self._net, self._failures, self._failed, self._clock = net, failures, failed, clock
+        self._have: dict[str, str] | None = None
+        self._in_force = SetPolicies("", "")
+        self._telling = threading.Lock()
+        self._unheard = self._unmet = False
+        self._linked_at = -GREETING
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is known what the node has."""
+        return self._have is not None
+
+    def saw(self, facts: NodeFacts) -> None:
+        self._have, self._unheard = netplan.seen(facts), False
+        peers = facts.links.wireguard.peers if facts.links.wireguard else ()
+        self._unmet = len(met_peers(facts.links, facts.met)) < len(peers)
+
+    def forget(self) -> None:
+        """Another connection, perhaps another boot."""
+        self._have = None
+
+    def told(self, node: Obj) -> bool:
+        """Whether nothing is left to be told now."""
+        have = self._have
+        if have is None or self._unheard:
+            return False
+        return not netplan.refresh(self._net.settings(node), have, self._failures(), self._clock()).settings
+
+    def tell(self, runtime: Runtime, node: Obj) -> float | None:
+        """Tell the node what it does not know yet; the seconds to the next try of what failed. Raises NodeError."""
+        with self._telling:
+            have = self._have
+            if have is None:
+                return None
+            plan = netplan.refresh(self._net.settings(node), have, self._failures(), self._clock())
+            again = 0.5 if self._unmet and time.monotonic() - self._linked_at < GREETING else plan.after
+            for setting in plan.settings:
+                if self._failed(runtime.perform(setting)):
+                    have.pop(type(setting).__name__, None)
+                    again = 1.0
+                    continue
+                have[type(setting).__name__] = setting.hash
+                if isinstance(setting, SetPolicies):
+                    self._in_force = setting
+                elif isinstance(setting, SetLinks):  # others hear of it once it was seen
+                    self._unheard, self._linked_at, again = True, time.monotonic(), 0.0
+            return again
+
+    def unguarded(self, node: Obj) -> frozenset[str]:
+        """The uids of pods that policies isolate and the node does not isolate yet."""
+        have = (self._have or {}).get(SetPolicies.__name__, "")
+        return netplan.unguarded(self._net.policies(node), have, self._in_force)
+
+    def link_problem(self, node: Obj) -> Failure | None:
+        """Why the node does not reach all others, where that has been tried and is still so."""
+        if (self._have or {}).get(SetLinks.__name__) == self._net.links(node).hash:
+            return None
+        return self._failures().get(("", SetLinks.__name__))
