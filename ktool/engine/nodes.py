@@ -13,8 +13,9 @@ from ktool.engine import netview
 from ktool.engine.cache import Cache
 from ktool.engine.nodeloop import NodeLoop, wants_attention
 from ktool.engine.queue import WorkQueue
+from ktool.engine.readers import Readers
 from ktool.engine.registry import Registry
-from ktool.logic import links
+from ktool.logic import links, pullauth
 from ktool.logic.routes import is_simulated
 from ktool.node.base import Runtime
 
@@ -49,6 +50,7 @@ class Nodes:
         self._real: set[str] = set()
         self._started = self._stopping = False
         self._net = netview.NetView(cache)
+        self._readers = Readers()
         self._lock = threading.Lock()
         self._news = self._listening = False
         cache.listen(self._changed)
@@ -66,9 +68,7 @@ class Nodes:
                 if self._listening:
                     self.tell_all()
             case "Pod":
-                node = get(obj, "spec", "nodeName")
-                if node and (type_ == "DELETED" or before is None or _asks_for_more(obj, before)):
-                    self._wake(node)
+                self._pod_changed(type_, obj, before)
             case "Node":
                 if type_ == "DELETED" or before is None or _moved(obj, before):
                     self._news |= self._listening and not is_simulated(obj)
@@ -77,10 +77,31 @@ class Nodes:
             case "ConfigMap" if Ref.of(obj) == links.SETTINGS:
                 if self._listening:
                     self.tell_all()
-            case "ConfigMap" | "Secret" if before is not None:
-                for pod in self._cache.world.list("Pod", namespace(obj)):
-                    if node := get(pod, "spec", "nodeName"):
-                        self._wake(node)
+            case "Namespace" if before is not None and annotations_of(obj) != annotations_of(before):
+                for node in sorted(self._nodes_of(name(obj))):  # it may have other pull secrets now
+                    self._wake(node)
+            case "ConfigMap" | "Secret" if self._listening:
+                for node in sorted(self._readers.nodes(obj["kind"], namespace(obj), name(obj)) | self._pullers(obj)):
+                    self._wake(node)
+
+    def _pod_changed(self, type_: str, pod: Obj, before: Obj | None) -> None:
+        node = get(pod, "spec", "nodeName")
+        if type_ == "DELETED":
+            self._readers.remove(pod)
+        elif before is None or get(before, "spec", "nodeName") != node:
+            self._readers.add(pod)
+        if node and (type_ == "DELETED" or before is None or _asks_for_more(pod, before)):
+            self._wake(node)
+
+    def _pullers(self, secret: Obj) -> set[str]:
+        """The nodes with pods that may pull with a Secret because it is their namespace's default."""
+        space = self._cache.world.get(Ref("Namespace", "", namespace(secret)))
+        if secret["kind"] != "Secret" or space is None or name(secret) not in pullauth.defaults(space):
+            return set()
+        return self._nodes_of(namespace(secret))
+
+    def _nodes_of(self, space: str) -> set[str]:
+        return {node for pod in self._cache.world.list("Pod", space) if (node := get(pod, "spec", "nodeName"))}
 
     def tell_all(self) -> None:
         """Every real node is told of every change of a service or of the mode, whether it has pods or not. What was

@@ -139,11 +139,13 @@ class PodmanRuntime:
 
     def _inspect(self, container: str) -> dict[str, Any] | None:
         try:
-            return ends.completed(self._api.get(f"containers/{container}/json"), self._api, self._transport)
+            details = ends.completed(self._api.get(f"containers/{container}/json"), self._api, self._transport)
         except Refused as refused:
             if refused.status == 404:  # gone between the list and now; the next list will not have it
                 return None
             raise
+        # Older Podmans give the values of secret variables too; they are not kept.
+        return {key: details[key] for key in ("State", "RestartCount", "Before") if key in details}
 
     def _read_settled(self) -> facts.Settled:
         return self._read_settled_and_network()[0]

@@ -22,6 +22,7 @@ ROWS = (
     ("ReplicaSet `spec`", "ReplicaSet", "spec"),
     ("Pod `spec`, and every template's", "Pod", "spec"),
     ("`volumes[]`", "Pod", "spec.volumes"),
+    ("`sources[]` of a projected volume", "Pod", "spec.volumes.projected.sources"),
     ("`securityContext` of a pod", "Pod", "spec.securityContext"),
     ("`containers[]`, `initContainers[]`", "Pod", CONTAINER),
     ("`env[].valueFrom`", "Pod", f"{CONTAINER}.env.valueFrom"),

@@ -17,12 +17,14 @@ from tests.e2e.support import container, documents, on, pod, serving, space
 pytestmark = pytest.mark.podman
 
 SERVE = (
-    "use Socket; $SIG{TERM} = sub { exit };"
-    " for my $port (8080, 8081, 8082) { next if fork; socket(L, PF_INET, SOCK_STREAM, 0);"
+    "use Socket; $SIG{TERM} = sub { exit }; $SIG{CHLD} = q(IGNORE);"
+    " for my $port (8080 .. 8083) { next if fork; socket(L, PF_INET, SOCK_STREAM, 0);"
     " setsockopt(L, SOL_SOCKET, SO_REUSEADDR, 1); bind(L, sockaddr_in($port, INADDR_ANY)) && listen(L, 50) or die $!;"
-    ' while (accept(C, L)) { syswrite(C, "hello\\n"); close(C) } }'
+    ' while (accept(C, L)) { next if fork; if ($port < 8083) { syswrite(C, "hello\\n") }'
+    " else { my $text; syswrite(C, $text) while sysread(C, $text, 99) } exit } }"
     " sleep 1 while 1"
 )
+"""Says hello at three ports and hangs up; at 8083 it says again what it hears."""
 ASK = (
     "use Socket; for (@ARGV) { next if fork; my ($name, $type, $address, $port) = split m{[=/:]}; alarm 1;"
     " socket(S, PF_INET, $type eq q(udp) ? SOCK_DGRAM : SOCK_STREAM, 0);"
@@ -33,6 +35,15 @@ ASK = (
     " my $answer; defined recv(S, $answer, 512, 0) && length $answer or exit; print qq($name\\n); exit }"
     " 1 while wait > 0"
 )
+"""Tries name=type/address:port each for a second, all at once, and prints the names of those that answered."""
+HOLD = (
+    "use Socket; $| = 1; my $to = inet_aton(shift); $SIG{ALRM} = sub { die };"
+    " sub dial { my $port = shift; socket(my $s, PF_INET, SOCK_STREAM, 0);"
+    " eval { alarm 1; connect($s, sockaddr_in($port, $to)) or die; alarm 0; 1 } ? $s : undef }"
+    " my $open = dial(8083) or die; print qq(open\\n); select(undef, undef, undef, 0.1) while dial(8080);"
+    " syswrite($open, q(kept)); alarm 5; sysread($open, my $text, 4); print qq($text\\n)"
+)
+"""Opens a connection, waits until no new one can be opened, and uses it."""
 NAMES = ("server", "friend", "stranger", "visitor")
 PORTS = ("8080", "8081", "8082")
 DNS = {"dns": "udp/10.96.0.10:53", "dns-tcp": "tcp/10.96.0.10:53"}
@@ -47,6 +58,7 @@ class Yard:
     home: str
     other: str
     addresses: dict[str, str]
+    present: int = 0
 
     def view(self, name: str, *extra: str) -> set[str]:
         """What a pod reaches of the other pods' ports, the DNS server, and `extra` targets."""
@@ -77,14 +89,14 @@ class Yard:
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda name: self.sees(name, *expected[name].split()), expected))
 
-    def set(self, **specs: Any) -> None:
+    def set(self, *specs: Any) -> None:
         """These policies of the home namespace and no others."""
-        found = {one["metadata"]["name"] for one in self.ktool.json("get", "netpol", "-n", self.home)["items"]}
-        policies = [made(name.replace("_", "-"), **spec) for name, spec in specs.items()]
+        policies = [made(f"policy-{number}", **spec) for number, spec in enumerate(specs)]
         if policies:
             self.ktool("apply", "-n", self.home, "-f", "-", stdin=documents(*policies))
-        if gone := found - {one["metadata"]["name"] for one in policies}:
+        if gone := [f"policy-{number}" for number in range(len(policies), self.present)]:
             self.ktool("delete", "netpol", *gone, "-n", self.home)
+        self.present = len(policies)
 
 
 def parts(word: str) -> set[str]:
@@ -98,116 +110,111 @@ def made(name: str, **spec: Any) -> Any:
     return {**kind, "metadata": {"name": name}, "spec": {"podSelector": {}, **spec}}
 
 
-def resident(name: str, node: LabNode, **labels: str) -> Any:
+def resident(name: str, node: LabNode, space: str, **labels: str) -> Any:
     ports = [{"name": "web", "containerPort": 8081}]
     place = {"nodeSelector": {"kubernetes.io/hostname": node.name}}
     one = pod(name, container("main", "perl", "-e", SERVE, ports=ports), **place)
-    return {**one, "metadata": {"name": name, "labels": {"app": name, **labels}}}
+    return {**one, "metadata": {"name": name, "namespace": space, "labels": {"app": name, **labels}}}
+
+
+def only(name: str, *types: str, **rules: Any) -> Any:
+    """The spec of a policy for one pod."""
+    return {"podSelector": {"matchLabels": {"app": name}}, "policyTypes": [*types], **rules}
+
+
+FRIENDS = {"podSelector": {"matchLabels": {"role": "friend"}}}
+BLUE = {"namespaceSelector": {"matchLabels": {"team": "blue"}}}
 
 
 @pytest.fixture(scope="module")
 def yard(cluster: Ktool, lab: Lab) -> Iterator[Yard]:
     with serving(cluster), space(cluster) as home, space(cluster) as other:
         labelled = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other, "labels": {"team": "blue"}}}
-        cluster("apply", "-f", "-", stdin=documents(labelled))
         first, second, _ = lab.nodes
-        service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "server"}}
-        spec = {"selector": {"app": "server"}, "ports": [{"port": 80, "targetPort": 8080}]}
-        own = [resident("server", first), resident("friend", first, role="friend"), resident("stranger", second)]
-        cluster("apply", "-n", home, "-f", "-", stdin=documents(*own, {**service, "spec": spec}))
-        cluster("apply", "-n", other, "-f", "-", "--wait", stdin=documents(resident("visitor", second)))
-        cluster("apply", "-n", home, "-f", "-", "--wait", stdin=documents(*own))
-        pods = {one["metadata"]["name"]: one["status"]["podIP"] for one in [*cluster.pods(home), *cluster.pods(other)]}
-        found = Yard(cluster, lab.nodes, home, other, pods)
+        service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "server", "namespace": home}}
+        ports = {"selector": {"app": "server"}, "ports": [{"port": 80, "targetPort": 8080}]}
+        pods = [resident("server", first, home), resident("friend", first, home, role="friend")]
+        pods += [resident("stranger", second, home), resident("visitor", second, other)]
+        cluster("apply", "-f", "-", "--wait", stdin=documents(labelled, {**service, "spec": ports}, *pods))
+        listed = [*cluster.pods(home), *cluster.pods(other)]
+        addresses = {one["metadata"]["name"]: one["status"]["podIP"] for one in listed}
+        found = Yard(cluster, lab.nodes, home, other, addresses)
         found.all_see(server="friend stranger visitor dns", visitor="server friend stranger dns")
         yield found
-        found.set()
 
 
-def service(yard: Yard) -> str:
-    address = yard.ktool.json("get", "service", "server", "-n", yard.home)["spec"]["clusterIP"]
-    return f"service=tcp/{address}:80"
-
-
-def test_deny_all_ingress(yard: Yard) -> None:
-    yard.set(deny={})
-    yard.all_see(
-        server="visitor dns",  # the answers of those it asks pass
-        friend="visitor dns",
-        stranger="visitor dns",
-        visitor="dns",
+def test_ingress_denied_to_all_or_open_to_a_namespace_or_to_pods(yard: Yard) -> None:
+    words = ["exec", "-n", yard.home, "stranger", "--", "perl", "-e", HOLD, yard.addresses["friend"]]
+    held = yard.ktool.start(*words)
+    assert held.stdout is not None and held.stdout.readline() == b"open\n"
+    yard.set(
+        only("friend", "Ingress"),
+        only("server", "Ingress", ingress=[{"from": [BLUE]}]),
+        only("stranger", "Ingress", ingress=[{"from": [FRIENDS]}]),
     )
-    # Its own node always reaches a pod; other machines are subject to the policy.
-    ask = f"perl -e '{ASK}' node=tcp/{yard.addresses['server']}:8080"
+    # They still ask others and are answered.
+    yard.all_see(
+        server="visitor dns",
+        friend="stranger visitor dns",
+        stranger="visitor dns",
+        visitor="server dns",
+    )
+    # Its own node always reaches a pod; others are subject to the policy.
+    ask = f"perl -e '{ASK}' node=tcp/{yard.addresses['friend']}:8080"
     assert on(yard.nodes[0], ask) == "node"
     assert on(yard.nodes[1], ask) == ""
+    assert held.communicate(timeout=20) == (b"kept\n", b""), "what is open stays open"
+    told = yard.ktool("describe", "netpol", "policy-1", "-n", yard.home).stdout
+    assert "NamespaceSelector: team=blue" in told and "Not affecting egress traffic" in told
 
 
-def test_deny_all_egress_and_then_only_to_dns(yard: Yard) -> None:
-    yard.set(silent={"podSelector": {"matchLabels": {"app": "server"}}, "policyTypes": ["Egress"]})
-    yard.all_see(server="", friend="server stranger visitor dns", visitor="server friend stranger dns")
-    ports = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
+def test_egress_denied_to_all_or_open_to_dns_or_to_a_block_with_an_exception(yard: Yard) -> None:
     dns = {"namespaceSelector": {}, "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}}
-    selector = {"podSelector": {"matchLabels": {"app": "server"}}, "policyTypes": ["Egress"]}
-    yard.set(silent=selector, dns={**selector, "egress": [{"to": [dns], "ports": ports}]})
-    yard.all_see(server="dns", friend="server stranger visitor dns")
-
-
-def test_from_a_namespace_and_from_pods(yard: Yard) -> None:
-    blue = {"namespaceSelector": {"matchLabels": {"team": "blue"}}}
-    friends = {"podSelector": {"matchLabels": {"role": "friend"}}}
-    server = {"podSelector": {"matchLabels": {"app": "server"}}}
-    yard.set(blue={**server, "ingress": [{"from": [blue]}]})
-    yard.all_see(friend="stranger visitor dns", visitor="server friend stranger dns")
-    yard.set(friends={**server, "ingress": [{"from": [friends]}]})
-    yard.all_see(friend="server stranger visitor dns", stranger="friend visitor dns", visitor="friend stranger dns")
-    both = {"ingress": [{"from": [{**blue, "podSelector": {"matchLabels": {"app": "nobody"}}}]}]}
-    yard.set(friends={**server, "ingress": [{"from": [friends]}]}, both={**server, **both})
-    yard.sees("visitor", "friend", "stranger", "dns")
-    # A label is enough to be let in, and what is new is known everywhere.
-    relabelled = resident("stranger", yard.nodes[1], role="friend")
-    yard.ktool("apply", "-n", yard.home, "-f", "-", stdin=documents(relabelled))
-    yard.sees("stranger", "server", "friend", "visitor", "dns")
-    yard.ktool("apply", "-n", yard.home, "-f", "-", stdin=documents(resident("stranger", yard.nodes[1])))
-    yard.sees("stranger", "friend", "visitor", "dns")
-
-
-@pytest.mark.parametrize(
-    ("ports", "open_"),
-    [
-        ([{"port": 8080}], "server.8080 service"),
-        ([{"port": "web"}], "server.8081"),
-        ([{"port": 8081, "endPort": 8082}], "server.8081 server.8082"),
-        ([{"protocol": "UDP"}], ""),
-    ],
-    ids=["number", "name", "range", "another-protocol"],
-)
-def test_ports(yard: Yard, ports: Any, open_: str) -> None:
-    server = {"podSelector": {"matchLabels": {"app": "server"}}}
-    yard.set(ports={**server, "ingress": [{"ports": ports}]})
-    extra = (service(yard),)
-    with ThreadPoolExecutor() as pool:
-        near = pool.submit(yard.sees, "friend", *open_.split(), "stranger", "visitor", "dns", extra=extra)
-        yard.sees("visitor", *open_.split(), "friend", "stranger", "dns", extra=extra)
-        near.result()
-
-
-def test_an_address_block_with_an_exception_both_ways(yard: Yard) -> None:
-    block = {"ipBlock": {"cidr": "10.244.0.0/16", "except": [f"{yard.addresses['stranger']}/32"]}}
-    server = {"podSelector": {"matchLabels": {"app": "server"}}, "policyTypes": ["Ingress", "Egress"]}
-    yard.set(block={**server, "ingress": [{"from": [block]}], "egress": [{"to": [block]}]})
-    yard.all_see(
-        server="friend visitor",
-        friend="server stranger visitor dns",
-        stranger="friend visitor dns",
-        visitor="server friend stranger dns",
+    ports = [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]
+    block = {"ipBlock": {"cidr": "10.244.0.0/16", "except": [f"{yard.addresses['server']}/32"]}}
+    yard.set(
+        only("server", "Egress"),
+        only("friend", "Egress", egress=[{"to": [dns], "ports": ports}]),
+        only("stranger", "Ingress", "Egress", ingress=[{"from": [block]}], egress=[{"to": [block]}]),
     )
+    # They are still asked and answer.
+    yard.all_see(server="", friend="dns", stranger="friend visitor", visitor="server friend stranger dns")
+    yard.set(only("server", "Egress"), only("server", "Egress", egress=[{"ports": ports}]))
+    yard.sees("server", "dns")
 
 
-def test_a_pod_is_isolated_from_its_first_moment_and_tables_go_with_the_policies(yard: Yard) -> None:
-    yard.set(silent={"podSelector": {"matchLabels": {"app": "fresh"}}, "policyTypes": ["Egress"]})
+def test_ports_by_number_by_name_and_in_a_range(yard: Yard) -> None:
+    address = yard.ktool.json("get", "service", "server", "-n", yard.home)["spec"]["clusterIP"]
+    service = (f"service=tcp/{address}:80",)
+    by_number = {"from": [FRIENDS], "ports": [{"port": 8080}, {"protocol": "UDP"}]}
+    by_name = {"from": [BLUE], "ports": [{"port": "web"}]}
+    range_ = {"from": [{"podSelector": {"matchLabels": {"app": "stranger"}}}]}
+    rules = [by_number, by_name, {**range_, "ports": [{"port": 8081, "endPort": 8090}]}]
+    yard.set(only("server", "Ingress", ingress=rules))
+    with ThreadPoolExecutor() as pool:
+        views = [
+            pool.submit(yard.sees, "friend", "server.8080", "service", "stranger", "visitor", "dns", extra=service),
+            pool.submit(yard.sees, "visitor", "server.8081", "friend", "stranger", "dns", extra=service),
+            pool.submit(yard.sees, "stranger", "server.8081", "server.8082", "friend", "visitor", "dns", extra=service),
+        ]
+        for view in views:
+            view.result()
+
+
+def test_policies_add_up_and_follow_labels(yard: Yard) -> None:
+    both = {**BLUE, "podSelector": {"matchLabels": {"app": "nobody"}}}
+    yard.set({}, only("server", "Ingress", ingress=[{"from": [FRIENDS]}, {"from": [both]}]))
+    yard.all_see(friend="server visitor dns", stranger="visitor dns", visitor="dns")
+    relabelled = resident("stranger", yard.nodes[1], yard.home, role="friend")
+    yard.ktool("apply", "-f", "-", stdin=documents(relabelled))
+    yard.sees("stranger", "server", "visitor", "dns")
+    yard.ktool("apply", "-f", "-", stdin=documents(resident("stranger", yard.nodes[1], yard.home)))
+
+
+def test_a_pod_is_isolated_from_its_first_moment_and_a_table_goes_with_its_pods(yard: Yard) -> None:
+    yard.set(only("fresh", "Egress"))
     target = f"visitor=tcp/{yard.addresses['visitor']}:8080"
-    tries = f"i=0; while [ $i -lt 3 ]; do perl -e '{ASK}' {target}; i=$((i+1)); done; echo tried; sleep 100"
+    tries = f"for i in 1 2; do perl -e '{ASK}' {target}; done; echo tried; exec sleep 100"
     place = {"nodeSelector": {"kubernetes.io/hostname": yard.nodes[2].name}}
     fresh = pod("fresh", container("main", "sh", "-c", tries), **place)
     fresh = {**fresh, "metadata": {"name": "fresh", "labels": {"app": "fresh"}}}
