@@ -116,7 +116,7 @@ def enroll(client: Client, newcomers: Sequence[Newcomer], say: Say, *, again: bo
     known = {name(node): node for node in client.list("Node").items}
     if not again:
         _refuse_known(known, newcomers)
-        refuse_overlaps(known, newcomers)
+    refuse_strange_subnets(newcomers)
     real = [one for one in newcomers if not one.is_simulated]
     ready = _checked(real, known, client.version()["cluster"], network_mode(client), say) if real else {}
     nodes = [ready.get(one.name, one).obj() for one in newcomers]
@@ -142,8 +142,8 @@ def _refuse_known(known: Mapping[str, Obj], newcomers: Sequence[Newcomer]) -> No
         raise CliError(f"{what} already; `ktool node remove` takes a node out of the cluster")
 
 
-def refuse_overlaps(known: Mapping[str, Obj], newcomers: Sequence[Newcomer]) -> None:
-    """CliError for a pod subnet that is none, is not of the cluster's, or has addresses of another node's."""
+def refuse_strange_subnets(newcomers: Sequence[Newcomer]) -> None:
+    """CliError for a pod subnet that is none or not of the cluster's."""
     for one in newcomers:
         if not one.pod_cidr:
             continue
@@ -154,10 +154,6 @@ def refuse_overlaps(known: Mapping[str, Obj], newcomers: Sequence[Newcomer]) -> 
             raise CliError(
                 f"--pod-cidr: {one.pod_cidr} is not within {CLUSTER_CIDR}, the addresses of the cluster's pods"
             )
-        for node in known.values():
-            theirs = get(node, "spec", "podCIDR", default="")
-            if theirs and subnet.overlaps(ip_network(theirs)):
-                raise CliError(f"--pod-cidr: {one.pod_cidr} overlaps {theirs}, the pod subnet of node {name(node)}")
 
 
 def _checked(

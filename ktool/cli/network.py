@@ -146,7 +146,7 @@ def _row(look: Look, nodes: Sequence[Obj], chosen: str) -> dict[str, Any]:
     if look.settled is None:
         return row
     have = look.settled.links
-    row["differs"] = links.differences(wanted, have)
+    row["differs"] = [f"{one.what}: {one.found}" for one in links.differences(wanted, have)]
     row["routes"] = [{"subnet": one.subnet, "mode": one.mode, "via": one.via} for one in have.routes]
     for device, found in ((links.VXLAN_DEVICE, have.vxlan), (links.WIREGUARD_DEVICE, have.wireguard)):
         if found:

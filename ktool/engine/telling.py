@@ -10,7 +10,7 @@ from ktool.api.obj import Obj
 from ktool.engine.netview import NetView
 from ktool.logic import netplan
 from ktool.logic.links import met_peers
-from ktool.logic.nodeaction import Failure, NodeFacts, Outcome, SetLinks, SetPolicies
+from ktool.logic.nodeaction import Failure, NodeFacts, Outcome, SetLinks, SetPolicies, SetRules
 from ktool.node.base import Runtime
 
 Failures = Mapping[tuple[str, str], Failure]
@@ -22,21 +22,25 @@ before they send that way."""
 
 class Teller:
     """Links, rules, policies and names of one node. `failures` gives what failed last, and `failed` takes an Outcome
-    down and says whether it is a failure. Safe for several threads."""
+    down and says whether it is a failure; `news` is called when the node has confirmed the rules of another change.
+    Safe for several threads."""
 
     def __init__(
         self,
         net: NetView,
         failures: Callable[[], Failures],
         failed: Callable[[Outcome], bool],
+        news: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
-        self._net, self._failures, self._failed, self._clock = net, failures, failed, clock
+        self._net, self._failures, self._failed, self._news, self._clock = net, failures, failed, news, clock
         self._have: dict[str, str] | None = None
         self._in_force = SetPolicies("", "")
         self._telling = threading.Lock()
         self._unheard = self._unmet = False
         self._linked_at = -GREETING
+        self.confirmed = -1
+        """The number of the last change of services (NetView.change) by which the node has the rules for certain."""
 
     @property
     def ready(self) -> bool:
@@ -65,7 +69,8 @@ class Teller:
             have = self._have
             if have is None:
                 return None
-            plan = netplan.refresh(self._net.settings(node), have, self._failures(), self._clock())
+            change, wanted = self._net.change, self._net.settings(node)
+            plan = netplan.refresh(wanted, have, self._failures(), self._clock())
             again = 0.5 if self._unmet and time.monotonic() - self._linked_at < GREETING else plan.after
             for setting in plan.settings:
                 if self._failed(runtime.perform(setting)):
@@ -77,15 +82,17 @@ class Teller:
                     self._in_force = setting
                 elif isinstance(setting, SetLinks):  # others hear of it once it was seen
                     self._unheard, self._linked_at, again = True, time.monotonic(), 0.0
+            rules = [setting.hash for setting in wanted if isinstance(setting, SetRules)]
+            if change > self.confirmed and all(have.get(SetRules.__name__) == own for own in rules):
+                self.confirmed = change
+                self._news()
             return again
+
+    def standing(self, node: Obj, failures: Failures) -> Failures:
+        """The failures without those of settings that the node has by now."""
+        return netplan.standing(self._net.settings(node), self._have or {}, failures)
 
     def unguarded(self, node: Obj) -> frozenset[str]:
         """The uids of pods that policies isolate and the node does not isolate yet."""
         have = (self._have or {}).get(SetPolicies.__name__, "")
         return netplan.unguarded(self._net.policies(node), have, self._in_force)
-
-    def link_problem(self, node: Obj) -> Failure | None:
-        """Why the node does not reach all others, where that has been tried and is still so."""
-        if (self._have or {}).get(SetLinks.__name__) == self._net.links(node).hash:
-            return None
-        return self._failures().get(("", SetLinks.__name__))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import ip_network
 
 from ktool.api import names
@@ -15,6 +15,7 @@ from ktool.api.ref import Ref
 from ktool.api.schema import Field
 from ktool.api.shapes.build import array, boolean, choice, integer, obj, quantities, string, strings, time
 from ktool.api.shapes.meta import CONDITIONS, resource
+from ktool.api.shapes.service import SERVICE_CIDR
 from ktool.api.world import World
 from ktool.logic.ipam import IpamError, carve
 from ktool.logic.routes import is_simulated
@@ -149,6 +150,21 @@ def _subnet_causes(node: Obj, old: Obj | None) -> list[Cause]:
     return []
 
 
+def taken(node: Obj, old: Obj | None, others: Callable[[], list[Obj]]) -> list[Cause]:
+    """A subnet that is asked for and lies over another one of the cluster."""
+    subnet = get(node, "spec", "podCIDR", default="")
+    if not subnet or subnet == get(old, "spec", "podCIDR"):
+        return []
+    own = ip_network(subnet)
+    if own.overlaps(SERVICE_CIDR):
+        return [Cause("spec.podCIDR", f"{subnet} overlaps the range of services, {SERVICE_CIDR}")]
+    return [
+        Cause("spec.podCIDR", f"{subnet} overlaps {theirs} of node {name(other)}; leave it out and a free one is given")
+        for other in others()
+        if (theirs := get(other, "spec", "podCIDR")) and own.overlaps(ip_network(theirs))
+    ]
+
+
 # --- the controller ----------------------------------------------------------------------------------------------
 
 
@@ -157,28 +173,13 @@ def plan(node: Obj, world: World, now: float) -> Plan:
     if deleting(node):
         return _leave(node, world)
     if get(node, "spec", "podCIDR"):
-        return _with_subnet(node, world)
+        return Plan(because=f"it has the subnet {node['spec']['podCIDR']}")
     try:
         subnet = _subnet(node, world.list("Node"))
     except IpamError as error:
         message = str(error)
         return Plan((Emit(Ref.of(node), "CIDRNotAvailable", message, "Warning", uid(node)),), message)
     return Plan((Patch(Ref.of(node), {"spec": {"podCIDR": subnet, "podCIDRs": [subnet]}}, uid(node)),))
-
-
-def _with_subnet(node: Obj, world: World) -> Plan:
-    """It stays with the subnet it has; where an older node has addresses of it too, that is said (a Node may be applied
-    with a subnet of its user's own)."""
-    subnet = node["spec"]["podCIDR"]
-    older = [] if is_simulated(node) else [other for other in world.list("Node") if _since(other) < _since(node)]
-    for other in sorted(older, key=_since):
-        theirs = get(other, "spec", "podCIDR", default="")
-        if theirs and ip_network(theirs).overlaps(ip_network(subnet)):
-            text = (
-                f"its pod subnet {subnet} overlaps {theirs} of node {name(other)}: remove one of them and add it again"
-            )
-            return Plan((Emit(Ref.of(node), "CIDRConflict", text, "Warning", uid(node)),), text)
-    return Plan(because=f"it has the subnet {subnet}")
 
 
 def _subnet(node: Obj, nodes: Iterable[Obj]) -> str:
@@ -277,6 +278,7 @@ KIND = Kind(
     subresources=("status",),
     default=default,
     validate=validate,
+    taken=taken,
     columns=(
         Column("NAME", lambda obj, now: name(obj)),
         Column("STATUS", _status),

@@ -239,37 +239,51 @@ def _short(key: str) -> str:
 # --- what differs ------------------------------------------------------------------------------------------------
 
 
-def differences(wanted: Links, have: Links) -> list[str]:
-    """In words, what a node has not as it should be."""
-    now, found = {route.subnet: route for route in have.routes}, []
-    for route in wanted.routes:
-        seen = now.pop(route.subnet, None)
-        if seen is None:
-            found.append(f"the route to {route.subnet} is missing")
-        elif seen != route:
-            found.append(f"the route to {route.subnet} goes by {_way(seen)}, not by {_way(route)}")
-    found += [f"there is a route to {subnet}, where no node is" for subnet in now]
-    found += _device_differences(VXLAN_DEVICE, wanted.vxlan, have.vxlan, 2)
-    return found + _device_differences(WIREGUARD_DEVICE, wanted.wireguard, have.wireguard, 1)
+@dataclass(frozen=True)
+class Difference:
+    """In words: `what` is not as it should be, how it was `found`, and the `repair`."""
+
+    what: str
+    found: str
+    repair: str
 
 
-def _way(route: Route) -> str:
-    return route.device or route.via
+def differences(wanted: Links, have: Links) -> list[Difference]:
+    """What a node has not as it should be."""
+    should, now, found = _ways(wanted), _ways(have), []
+    for subnet in sorted({**should, **now}):
+        via, seen = should.get(subnet, ""), now.get(subnet, "")
+        if not via:
+            found.append(Difference(f"route {subnet}", f"not wanted (via {seen})", "will be removed"))
+        elif via != seen:
+            found.append(
+                Difference(f"route {subnet}", f"leads to {seen}" if seen else "missing", f"will be set via {via}")
+            )
+    found += _device_differences(f"device {VXLAN_DEVICE}", wanted.vxlan, have.vxlan, 2)
+    return found + _device_differences(f"device {WIREGUARD_DEVICE}", wanted.wireguard, have.wireguard, 1)
+
+
+def _ways(found: Links) -> dict[str, str]:
+    return {route.subnet: route.device or route.via for route in found.routes}
 
 
 def _device_differences(
-    device: str, wanted: Vxlan | WireGuard | None, have: Vxlan | WireGuard | None, address: int
-) -> list[str]:
+    what: str, wanted: Vxlan | WireGuard | None, have: Vxlan | WireGuard | None, address: int
+) -> list[Difference]:
     """`address`: the place of the node's address in a peer."""
     if wanted is None or have is None:
-        word = "missing" if have is None else "there and not needed"
-        return [] if wanted is have else [f"the device {device} is {word}"]
-    found = [f"the MTU of {device} is {have.mtu}, not {wanted.mtu}"] if have.mtu != wanted.mtu else []
+        if wanted is have:
+            return []
+        return [Difference(what, *(("missing", "will be made") if wanted else ("not wanted", "will be removed")))]
+    found = []
     if replace(have, mtu=wanted.mtu, peers=wanted.peers) != wanted:
-        found.append(f"the device {device} is down or not as it was made")
+        found.append(Difference(what, "down, or not as it was made", "will be made anew"))
+    if have.mtu != wanted.mtu:
+        found.append(Difference(what, f"has the MTU {have.mtu}", f"will have the MTU {wanted.mtu}"))
     lost, strange = set(wanted.peers) - set(have.peers), set(have.peers) - set(wanted.peers)
     if lost:
-        found.append(f"{device} does not know {_listed({peer[address] for peer in lost})} as it should")
+        nodes = _listed({peer[address] for peer in lost})
+        found.append(Difference(what, f"does not know {nodes} as it should", "will be told"))
     elif strange:
-        found.append(f"{device} knows {_listed({peer[address] for peer in strange})}, which it should not")
+        found.append(Difference(what, f"knows {_listed({peer[address] for peer in strange})}", "will forget it"))
     return found

@@ -45,6 +45,14 @@ def seen(facts: NodeFacts) -> dict[str, str]:
     }
 
 
+def standing(
+    wanted: Iterable[Setting], have: Mapping[str, str], failures: Mapping[tuple[str, str], Failure]
+) -> dict[tuple[str, str], Failure]:
+    """The failures without those of settings that came right since: the world may have changed, not the node."""
+    right = {type(one).__name__ for one in wanted if have.get(type(one).__name__) == one.hash}
+    return {key: failure for key, failure in failures.items() if key[0] or key[1] not in right}
+
+
 def unguarded(wanted: SetPolicies, have: str, in_force: SetPolicies) -> frozenset[str]:
     """The uids of pods that policies isolate and the node does not: they must not start. `have` is the hash of what
     the node has, `in_force` what it was told last. Older rules will do: they isolate the pods that they knew."""

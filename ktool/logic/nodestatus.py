@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from ktool import __version__
 from ktool.api.action import Action, Emit, Patch, Status
-from ktool.api.obj import Obj, annotations_of, condition, deleting, get, labels, name, put, uid, with_condition
+from ktool.api.obj import Obj, annotations_of, condition, deleting, get, labels, name, uid, with_condition
 from ktool.api.ref import Ref
-from ktool.logic import links
+from ktool.logic import links, netstate
 from ktool.logic.nodeaction import Failure, NodeFacts, NodeInfo
 from ktool.logic.routes import is_simulated
 
@@ -45,45 +45,38 @@ def described(node: Obj, info: NodeInfo, now: float) -> list[Action]:
 def _labelled(node: Obj, info: NodeInfo) -> list[Action]:
     """The well-known label, and the annotation, that only the machine itself can tell."""
     notes: dict[str, str | None] = {links.MTU: str(info.mtu)} if info.mtu else {}
-    known = {ARCHITECTURE: info.architecture}
-    if labels(node).get(ARCHITECTURE) == info.architecture and not _other(node, notes):
+    if labels(node).get(ARCHITECTURE) == info.architecture and not _differs(node, notes):
         return []
-    return [Patch(Ref.of(node), {"metadata": {"labels": known, "annotations": notes}}, uid(node))]
+    patch = {"metadata": {"labels": {ARCHITECTURE: info.architecture}, "annotations": notes}}
+    return [Patch(Ref.of(node), patch, uid(node))]
 
 
-def _other(node: Obj, notes: Mapping[str, str | None]) -> bool:
+def _differs(node: Obj, notes: Mapping[str, str | None]) -> bool:
     """Whether one of the annotations is not what the node has."""
     return any(annotations_of(node).get(key) != value for key, value in notes.items())
 
 
-def seen(node: Obj, facts: NodeFacts, problem: Failure | None, now: float) -> list[Action]:
-    """The node was observed just now: it answers, and others may hear how it reaches them and is reached. `problem`:
-    why it does not reach them all."""
+def announced(node: Obj, facts: NodeFacts) -> list[Action]:
+    """Have others hear how this node reaches them and is reached."""
     notes = links.announced(facts.links, facts.key, facts.met)
-    actions = ready(_with_network(node, problem, now), facts.boot_id, now, node)
-    if is_simulated(node) or deleting(node) or not _other(node, notes):
-        return actions
-    return [*actions, Patch(Ref.of(node), {"metadata": {"annotations": notes}}, uid(node))]
+    if is_simulated(node) or deleting(node) or not _differs(node, notes):
+        return []
+    return [Patch(Ref.of(node), {"metadata": {"annotations": notes}}, uid(node))]
 
 
-def _with_network(node: Obj, problem: Failure | None, now: float) -> Obj:
-    """With the condition NetworkUnavailable, which a node has from its first such problem on (core/v1
-    NodeCondition)."""
-    if problem is None and condition(node, "NetworkUnavailable") is None:
-        return node
-    said = (
-        ("True", "NoRouteCreated", problem.message) if problem else ("False", "RouteCreated", "all nodes are reached")
-    )
-    before = get(node, "status", "conditions", default=[])
-    return put(node, "status", "conditions", with_condition(before, "NetworkUnavailable", said[0], now, *said[1:]))
-
-
-def ready(node: Obj, boot_id: str, now: float, before: Obj) -> list[Action]:
-    """The node was observed just now, in the boot that has this id; `before` is as the store has it."""
+def ready(
+    node: Obj, boot_id: str, now: float, failures: Mapping[tuple[str, str], Failure] | None = None
+) -> list[Action]:
+    """The node was observed just now, in the boot that has this id. `failures`: what went wrong with its own things,
+    as nodeplan has them; None where nobody tried."""
     status = get(node, "status", default={})
+    if failures is not None and not is_simulated(node):
+        value, reason, message = netstate.condition(failures)
+        conditions = with_condition(status.get("conditions", []), netstate.CONDITION, value, now, reason, message)
+        status = {**status, "conditions": conditions}
     if boot_id and status.get("nodeInfo"):
         status = {**status, "nodeInfo": {**status["nodeInfo"], "bootID": boot_id}}
-    return _answering(before, status, boot_id, now)
+    return _answering(node, status, boot_id, now)
 
 
 def _answering(node: Obj, status: Obj, boot_id: str, now: float) -> list[Action]:

@@ -149,12 +149,27 @@ class Settled:
         self.links, self.key, self.met = links.seen(lines[1:])
 
 
-def network_subnet(network: Mapping[str, Any] | None, settled: Settled) -> str:
-    """The subnet of our network, or "" where it has to be made or repaired: it is missing, forwarding is off, or the
-    rules for what leaves it are gone (a firewall reload drops them)."""
-    subnets = (network or {}).get("subnets") or [{}]
+@dataclass(frozen=True)
+class PodNetwork:
+    """Our network of a node. `subnet` is "" where it has to be made or repaired, and `trouble` says why."""
+
+    subnet: str
+    trouble: str = ""
+
+
+def pod_network(network: Mapping[str, Any] | None, settled: Settled) -> PodNetwork:
+    """From what Podman says of it and what is in force."""
+    if network is None:
+        return PodNetwork("", "missing")
+    subnets = network.get("subnets") or [{}]
     subnet = str(subnets[0].get("subnet", ""))
-    return subnet if settled.forwarding and settled.clamped and subnet in settled.kept else ""
+    if not settled.forwarding:
+        return PodNetwork("", "IP forwarding is off")
+    if subnet not in settled.kept:  # a firewall reload drops it
+        return PodNetwork("", "the rule that keeps pod addresses is gone")
+    if not settled.clamped:
+        return PodNetwork("", "the rule for connections through tunnels is gone")
+    return PodNetwork(subnet)
 
 
 # --- pods --------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The pod network of a node: Podman's bridge, forwarding, and the rules for what leaves it."""
+"""The pod network of a node: Podman's bridge, forwarding, the rule that keeps pod addresses, and our routes."""
 
 from __future__ import annotations
 
@@ -64,14 +64,18 @@ def find(api: PodmanApi) -> dict[str, Any] | None:
 
 def rules(subnet: str) -> str:
     """netavark masquerades what leaves a pod subnet, at priority 100. A NAT mapping made at 90 stands, and this one
-    maps a pod's address to itself, so pods of other nodes see who calls. A tunnel takes smaller packets than pods send:
-    both ends of a connection are told so as it is made, and every other packet is answered with ICMP by the kernel, so
-    that pods need not be told of a change of the mode. One transaction of nft -f (nft(8))."""
+    maps a pod's address to itself, so pods of other nodes see who calls. The masquerade itself stands here once more:
+    netavark does not bring its own back when a firewall reload has dropped it.
+
+    A tunnel takes smaller packets than pods send: both ends of a connection are told so as it is made, and every other
+    packet is answered with ICMP by the kernel, so that pods need not be told of a change of the mode. One transaction
+    of nft -f (nft(8))."""
     return (
         "add table ip ktool\n"
         "add chain ip ktool postrouting { type nat hook postrouting priority 90; policy accept; }\n"
         "flush chain ip ktool postrouting\n"
         f"add rule ip ktool postrouting ip saddr {subnet} ip daddr {CLUSTER_CIDR} snat to ip saddr\n"
+        f'add rule ip ktool postrouting ip saddr {subnet} ip daddr != 224.0.0.0/4 oifname != "{INTERFACE}" masquerade\n'
         "add chain ip ktool forward { type filter hook forward priority -150; policy accept; }\n"
         "flush chain ip ktool forward\n"
         'add rule ip ktool forward oifname "ktool-*" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu\n'

@@ -9,11 +9,10 @@ import argparse
 import statistics
 import sys
 
-from tests.bench import rows
-from tests.bench.network import throughput
-from tests.bench.rows import Bench
+from tests.bench import network, services
+from tests.bench.rows import ROWS, Bench
 
-ROWS = {**rows.ROWS, "network": throughput}
+ROWS |= {"services": services.a_thousand_services, "rules": services.rules, "network": network.throughput}
 
 
 def main() -> int:

@@ -90,7 +90,7 @@ def test_what_is_not_as_it_should_be_is_named(cluster: Ktool, lab: Lab) -> None:
     on(node, f"ip route delete {subnet} proto 76")
     try:
         said = cluster("network", "show", status=1)
-        assert f"{node.name}: the route to {subnet} is missing" in said.stderr
+        assert f"{node.name}: route {subnet}: missing" in said.stderr
         checked = cluster("network", "check", "--timeout", "1s", status=1)
         failed = {(line.split()[0], line.split()[2]) for line in checked.stdout.splitlines() if " failed " in line}
         assert failed == {(node.name, other.name), (other.name, node.name)}, checked.stdout

@@ -58,26 +58,28 @@ class Yard:
     home: str
     other: str
     addresses: dict[str, str]
+    service: str
     present: int = 0
 
-    def view(self, name: str, *extra: str) -> set[str]:
-        """What a pod reaches of the other pods' ports, the DNS server, and `extra` targets."""
+    def view(self, name: str) -> set[str]:
+        """What a pod reaches of the other pods' ports, of the service that leads to `server` and of the DNS server."""
         targets = {
             f"{one}.{port}": f"tcp/{self.addresses[one]}:{port}" for one in NAMES for port in PORTS if one != name
         }
-        words = [f"{key}={target}" for key, target in (targets | DNS).items()]
+        words = [f"{key}={target}" for key, target in (targets | DNS | {"service": self.service}).items()]
         where = self.other if name == "visitor" else self.home
-        done = self.ktool("exec", "-n", where, name, "--", "perl", "-e", ASK, *words, *extra)
+        done = self.ktool("exec", "-n", where, name, "--", "perl", "-e", ASK, *words)
         return set(done.stdout.split())
 
-    def sees(self, name: str, *expected: str, extra: tuple[str, ...] = ()) -> None:
-        """Until the pod reaches exactly this: `server` stands for its three ports, `dns` for both protocols."""
-        wanted = {part for word in expected for part in parts(word)}
+    def sees(self, name: str, *expected: str) -> None:
+        """Until the pod reaches exactly this: `server` stands for its three ports, `dns` for both protocols. A pod
+        that is its own service always reaches it."""
+        wanted = {part for word in expected for part in parts(word)} | ({"service"} if name == "server" else set())
         last: set[str] = set()
 
         def same() -> bool:
             nonlocal last
-            last = self.view(name, *extra)
+            last = self.view(name)
             return last == wanted
 
         try:
@@ -86,6 +88,7 @@ class Yard:
             raise AssertionError(f"{name}: missing {wanted - last}, too much {last - wanted}") from None
 
     def all_see(self, **expected: str) -> None:
+        """The same for several pods side by side."""
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda name: self.sees(name, *expected[name].split()), expected))
 
@@ -138,8 +141,9 @@ def yard(cluster: Ktool, lab: Lab) -> Iterator[Yard]:
         cluster("apply", "-f", "-", "--wait", stdin=documents(labelled, {**service, "spec": ports}, *pods))
         listed = [*cluster.pods(home), *cluster.pods(other)]
         addresses = {one["metadata"]["name"]: one["status"]["podIP"] for one in listed}
-        found = Yard(cluster, lab.nodes, home, other, addresses)
-        found.all_see(server="friend stranger visitor dns", visitor="server friend stranger dns")
+        address = cluster.json("get", "service", "server", "-n", home)["spec"]["clusterIP"]
+        found = Yard(cluster, lab.nodes, home, other, addresses, f"tcp/{address}:80")
+        found.all_see(server="friend stranger visitor dns", visitor="server service friend stranger dns")
         yield found
 
 
@@ -157,7 +161,7 @@ def test_ingress_denied_to_all_or_open_to_a_namespace_or_to_pods(yard: Yard) -> 
         server="visitor dns",
         friend="stranger visitor dns",
         stranger="visitor dns",
-        visitor="server dns",
+        visitor="server service dns",
     )
     # Its own node always reaches a pod; others are subject to the policy.
     ask = f"perl -e '{ASK}' node=tcp/{yard.addresses['friend']}:8080"
@@ -178,37 +182,35 @@ def test_egress_denied_to_all_or_open_to_dns_or_to_a_block_with_an_exception(yar
         only("stranger", "Ingress", "Egress", ingress=[{"from": [block]}], egress=[{"to": [block]}]),
     )
     # They are still asked and answer.
-    yard.all_see(server="", friend="dns", stranger="friend visitor", visitor="server friend stranger dns")
+    yard.all_see(server="", friend="dns", stranger="friend visitor", visitor="server service friend stranger dns")
     yard.set(only("server", "Egress"), only("server", "Egress", egress=[{"ports": ports}]))
     yard.sees("server", "dns")
 
 
 def test_ports_by_number_by_name_and_in_a_range(yard: Yard) -> None:
-    address = yard.ktool.json("get", "service", "server", "-n", yard.home)["spec"]["clusterIP"]
-    service = (f"service=tcp/{address}:80",)
     by_number = {"from": [FRIENDS], "ports": [{"port": 8080}, {"protocol": "UDP"}]}
     by_name = {"from": [BLUE], "ports": [{"port": "web"}]}
     range_ = {"from": [{"podSelector": {"matchLabels": {"app": "stranger"}}}]}
     rules = [by_number, by_name, {**range_, "ports": [{"port": 8081, "endPort": 8090}]}]
     yard.set(only("server", "Ingress", ingress=rules))
-    with ThreadPoolExecutor() as pool:
-        views = [
-            pool.submit(yard.sees, "friend", "server.8080", "service", "stranger", "visitor", "dns", extra=service),
-            pool.submit(yard.sees, "visitor", "server.8081", "friend", "stranger", "dns", extra=service),
-            pool.submit(yard.sees, "stranger", "server.8081", "server.8082", "friend", "visitor", "dns", extra=service),
-        ]
-        for view in views:
-            view.result()
+    yard.all_see(
+        friend="server.8080 service stranger visitor dns",
+        visitor="server.8081 friend stranger dns",
+        stranger="server.8081 server.8082 friend visitor dns",
+    )
 
 
 def test_policies_add_up_and_follow_labels(yard: Yard) -> None:
     both = {**BLUE, "podSelector": {"matchLabels": {"app": "nobody"}}}
     yard.set({}, only("server", "Ingress", ingress=[{"from": [FRIENDS]}, {"from": [both]}]))
-    yard.all_see(friend="server visitor dns", stranger="visitor dns", visitor="dns")
+    yard.all_see(friend="server service visitor dns", stranger="visitor dns", visitor="dns")
     relabelled = resident("stranger", yard.nodes[1], yard.home, role="friend")
     yard.ktool("apply", "-f", "-", stdin=documents(relabelled))
-    yard.sees("stranger", "server", "visitor", "dns")
+    yard.sees("stranger", "server", "service", "visitor", "dns")
     yard.ktool("apply", "-f", "-", stdin=documents(resident("stranger", yard.nodes[1], yard.home)))
+    deny, allow = {"policyTypes": ["Ingress", "Egress"]}, {"ingress": [{}], "egress": [{}]}
+    yard.set(deny, allow)
+    yard.all_see(stranger="server service friend visitor dns", visitor="server service friend stranger dns")
 
 
 def test_a_pod_is_isolated_from_its_first_moment_and_a_table_goes_with_its_pods(yard: Yard) -> None:
@@ -224,3 +226,16 @@ def test_a_pod_is_isolated_from_its_first_moment_and_a_table_goes_with_its_pods(
     assert "ktool-pol" in on(yard.nodes[2], "nft list tables")
     yard.ktool("delete", "pod", "fresh", "-n", yard.home, "--now")
     until(lambda: "ktool-pol" not in on(yard.nodes[2], "nft list tables"), 5)
+
+
+def test_without_a_server_a_command_leaves_with_its_policies_in_force(cluster: Ktool, lab: Lab) -> None:
+    with space(cluster) as namespace:
+        place = {"nodeSelector": {"kubernetes.io/hostname": lab.nodes[1].name}}
+        cluster("apply", "-n", namespace, "-f", "-", stdin=documents(pod("alone", container("main"), **place)))
+        address = cluster.pods(namespace)[0]["status"]["podIP"]
+        cluster("apply", "-n", namespace, "-f", "-", stdin=documents(made("deny")))
+        assert f"{address} : drop" in on(lab.nodes[1], "nft list map ip ktool-pol ingress")
+        listed = cluster("get", "netpol", "-n", namespace).stdout.splitlines()
+        assert [line.split()[:2] for line in listed] == [["NAME", "POD-SELECTOR"], ["deny", "<none>"]]
+        cluster("delete", "netpol", "deny", "-n", namespace)
+        assert "ktool-pol" not in on(lab.nodes[1], "nft list tables")

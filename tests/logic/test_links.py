@@ -214,44 +214,49 @@ WHOLE = Links((TUNNEL_B,), DEVICE, SECRET)
     ("have", "expected"),
     [
         pytest.param(WHOLE, [], id="nothing"),
-        pytest.param(replace(WHOLE, routes=()), ["the route to 10.244.1.0/24 is missing"], id="no-route"),
+        pytest.param(
+            replace(WHOLE, routes=()), ["route 10.244.1.0/24: missing -> will be set via ktool-vxlan"], id="no-route"
+        ),
         pytest.param(
             replace(WHOLE, routes=(OVER_B,)),
-            ["the route to 10.244.1.0/24 goes by 192.0.2.2, not by ktool-vxlan"],
+            ["route 10.244.1.0/24: leads to 192.0.2.2 -> will be set via ktool-vxlan"],
             id="other-way",
         ),
         pytest.param(
             replace(WHOLE, routes=(TUNNEL_B, Route("10.244.7.0/24", "192.0.2.7"))),
-            ["there is a route to 10.244.7.0/24, where no node is"],
+            ["route 10.244.7.0/24: not wanted (via 192.0.2.7) -> will be removed"],
             id="strange-route",
         ),
-        pytest.param(replace(WHOLE, vxlan=None), ["the device ktool-vxlan is missing"], id="no-device"),
+        pytest.param(replace(WHOLE, vxlan=None), ["device ktool-vxlan: missing -> will be made"], id="no-device"),
         pytest.param(
-            replace(WHOLE, vxlan=replace(DEVICE, mtu=1500)), ["the MTU of ktool-vxlan is 1500, not 1450"], id="mtu"
+            replace(WHOLE, vxlan=replace(DEVICE, mtu=1500)),
+            ["device ktool-vxlan: has the MTU 1500 -> will have the MTU 1450"],
+            id="mtu",
         ),
         pytest.param(
             replace(WHOLE, vxlan=replace(DEVICE, local="")),
-            ["the device ktool-vxlan is down or not as it was made"],
+            ["device ktool-vxlan: down, or not as it was made -> will be made anew"],
             id="down",
         ),
         pytest.param(
             replace(WHOLE, vxlan=replace(DEVICE, peers=())),
-            ["ktool-vxlan does not know 192.0.2.2 as it should"],
+            ["device ktool-vxlan: does not know 192.0.2.2 as it should -> will be told"],
             id="peer-lost",
         ),
         pytest.param(
             replace(WHOLE, wireguard=replace(SECRET, peers=(*SECRET.peers, (key("x"), "192.0.2.9", "(none)")))),
-            ["ktool-wg knows 192.0.2.9, which it should not"],
+            ["device ktool-wg: knows 192.0.2.9 -> will forget it"],
             id="strange-peer",
         ),
     ],
 )
 def test_differences(have: Links, expected: list[str]) -> None:
-    assert differences(WHOLE, have) == expected
+    assert [f"{one.what}: {one.found} -> {one.repair}" for one in differences(WHOLE, have)] == expected
 
 
 def test_a_device_that_is_not_needed() -> None:
-    assert differences(Links(), Links((), DEVICE)) == ["the device ktool-vxlan is there and not needed"]
+    found = differences(Links(), Links((), DEVICE))
+    assert [(one.what, one.found) for one in found] == [("device ktool-vxlan", "not wanted")]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 from ktool.api import names
 from ktool.api.errors import Cause
-from ktool.api.obj import Obj, get, name, put
+from ktool.api.obj import Obj, get, put
 from ktool.api.shapes.build import array, choice, int_or_string, integer, obj, string, strings
 from ktool.api.shapes.meta import LABEL_SELECTOR
 from ktool.api.shapes.placementrules import FORBIDDEN, REQUIRED, selector_causes
@@ -90,10 +90,8 @@ def default_network_policy(policy: Obj) -> Obj:
 
 
 def validate_network_policy(policy: Obj, old: Obj | None) -> list[Cause]:
-    problem = names.dns_subdomain(name(policy))
-    causes = [Cause("metadata.name", f'"{name(policy)}" {problem}')] if problem else []
     spec = get(policy, "spec", default={})
-    causes += selector_causes(spec.get("podSelector"), "spec.podSelector")
+    causes = selector_causes(spec.get("podSelector"), "spec.podSelector")
     causes += _types(spec.get("policyTypes") or ())
     for side, who in SIDES:
         for index, rule in enumerate(spec.get(side) or ()):
