@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -155,6 +154,7 @@ def test_nodes_that_share_no_link_need_a_tunnel(far: Ktool) -> None:
         for one in json.loads(far("network", "show", "-o", "json", status=1).stdout)["nodes"]
     }
     plain = far("network", "set", "hostgw", status=1).stderr
+    assert "nothing was changed" in plain
     for node, other in (nodes, nodes[::-1]):
         assert f"{node}: hostgw needs nodes that share a link, and {addresses[other]} is on no link of it" in plain
     assert "is on no link of this node: use `ktool network set vxlan`" in far("events").stdout
@@ -167,6 +167,3 @@ def test_nodes_that_share_no_link_need_a_tunnel(far: Ktool) -> None:
         address = far.json("get", "pod", "web1")["status"]["podIP"]
         seen = far("exec", "web0", "--", "wget", "-qO-", f"http://{address}:8080/client").stdout.strip()
         assert seen == far.json("get", "pod", "web0")["status"]["podIP"], "the server sees the pod that asks"
-    began = time.monotonic()
-    assert "nothing was changed" in far("network", "set", "hostgw", status=1).stderr
-    assert time.monotonic() - began < 10

@@ -100,7 +100,6 @@ def send(pair: Pair, pods: list[str], here: int, ip: str, there: int, other: str
 HARM = {
     VXLAN: (
         "ip link delete ktool-vxlan",
-        "ip link set ktool-vxlan down",
         "bridge fdb delete $(bridge fdb show dev ktool-vxlan | head -1 | cut -d' ' -f1) dev ktool-vxlan; ip -4 neigh "
         "flush dev ktool-vxlan nud permanent",
         "ip link set ktool-vxlan mtu 1400; ip address flush dev ktool-vxlan; ip -4 route flush proto 76",
@@ -109,7 +108,6 @@ HARM = {
         "ip link delete ktool-wg",
         "pkill -x wireguard-go",
         "wg set ktool-wg listen-port 7 peer $(wg show ktool-wg peers) remove",
-        "ip -4 route flush proto 76; ip link set ktool-wg mtu 1300",
     ),
 }
 
