@@ -14,7 +14,7 @@ from ktool.logic.nodeaction import ContainerFact, Failure, PodFact
 from ktool.logic.podenv import Scope
 from ktool.logic.podqos import qos_class
 from ktool.logic.podrun import CRASH_LOOP, Run, assess
-from ktool.logic.podspec import host_network, image_name
+from ktool.logic.podspec import host_network, image_name, image_of
 
 _SHOWN = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "InvalidImageName"})
 """Failures that Kubernetes names as a container's waiting reason; others keep it in ContainerCreating."""
@@ -138,7 +138,7 @@ class _View:
 
     def _trouble(self, container: Obj, run: Run) -> Obj | None:
         """What keeps a container from running, where a step for it or for the whole pod failed."""
-        own, image = container["name"], image_name(str(container.get("image", "")))
+        own, image = container["name"], image_of(self.pod, container)
         failure = self.failures.get((uid(self.pod), own))
         if failure is None:
             failure = self.failures.get((uid(self.pod), ""))

@@ -1,0 +1,160 @@
+"""Rollouts on real nodes: back to what ran before although its tag was moved, restarts by configuration, the plan, a
+node that is lost on the way."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ktool.lab import Lab
+from tests.e2e.conftest import Ktool
+from tests.e2e.support import SLEEP, config, documents, space
+
+pytestmark = pytest.mark.podman
+
+_TYPES = "application/vnd.oci.image.manifest.v1+json"
+
+
+@pytest.fixture(scope="module")
+def place(cluster: Ktool) -> Iterator[str]:
+    with space(cluster) as name:
+        yield name
+
+
+class Tag:
+    """A tag in the lab's registry that is moved from image to image."""
+
+    def __init__(self, lab: Lab, name: str) -> None:
+        self._registry, self._name = lab.registry, name
+        self.image = f"registry.lab/web:{name}"
+
+    def move(self, to: str) -> str:
+        """Let it name what another tag names; the digest of that."""
+        connection = http.client.HTTPConnection(self._registry, timeout=10)
+        connection.request("GET", f"/v2/web/manifests/{to}", headers={"Accept": _TYPES})
+        answer = connection.getresponse()
+        digest, manifest = answer.headers["Docker-Content-Digest"], answer.read()
+        headers = {"Content-Type": answer.headers["Content-Type"]}
+        connection.request("PUT", f"/v2/web/manifests/{self._name}", body=manifest, headers=headers)
+        assert connection.getresponse().status == 201
+        connection.close()
+        return digest
+
+
+def web(name: str, image: str, replicas: int = 2, **fields: Any) -> dict[str, Any]:
+    container = {"name": "web", "image": image, "imagePullPolicy": "Always", **fields}
+    labels = {"app": name}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [container], "terminationGracePeriodSeconds": 1},
+            },
+        },
+    }
+
+
+CRASHES = ["sh", "-c", "echo the disk is on fire >&2; exit 7"]
+
+
+@pytest.mark.parametrize("how", ["option", "annotation"])
+def test_a_rollback_brings_back_what_ran_although_its_tag_was_moved(
+    cluster: Ktool, place: str, lab: Lab, how: str
+) -> None:
+    tag = Tag(lab, f"moving-{how}")
+    first = tag.move("v1")
+    good = web(f"back-{how}", tag.image)
+    if how == "annotation":
+        good["metadata"]["annotations"] = {"ktool.dev/rollback-on-failure": "true"}
+    cluster("apply", "-n", place, "-f", "-", stdin=documents(good))
+    (rs,) = _sets(cluster, place, f"back-{how}")
+    assert json.loads(rs["metadata"]["annotations"]["ktool.dev/images"]) == {tag.image: f"registry.lab/web@{first}"}
+
+    tag.move("v2")
+    bad = json.loads(json.dumps(good))
+    bad["spec"]["template"]["spec"]["containers"][0]["command"] = CRASHES
+    options = ["--rollback-on-failure"] if how == "option" else []
+    done = cluster("apply", "-n", place, "-f", "-", "--timeout=60s", *options, stdin=documents(bad), status=3)
+    assert "CrashLoopBackOff" in done.stderr
+    assert "exit code 7" in done.stderr
+    assert "the disk is on fire" in done.stderr
+    if how == "option":
+        assert f"deployment.apps/back-{how} rolled back to revision 1\n" in done.stdout
+    else:
+        assert f"deployment.apps/back-{how} was rolled back: revision 1 is back: " in done.stderr
+
+    cluster("scale", f"deploy/back-{how}", "-n", place, "--replicas=3")
+    pods = [pod for pod in cluster.pods(place) if pod["metadata"]["labels"]["app"] == f"back-{how}"]
+    assert len(pods) == 3
+    for pod in pods:
+        assert pod["status"]["containerStatuses"][0]["imageID"] == f"registry.lab/web@{first}"
+        said = cluster("exec", "-n", place, pod["metadata"]["name"], "--", "printenv", "VERSION").stdout
+        assert said == "v1\n", "the new pod, too"
+    assert cluster("rollout", "status", f"deploy/back-{how}", "-n", place).returncode == 0
+
+
+def _sets(cluster: Ktool, place: str, name: str) -> list[Any]:
+    return list(cluster.json("get", "rs", "-n", place, "-l", f"app={name}")["items"])
+
+
+def test_a_host_port_that_a_program_on_the_node_holds_is_said_at_once(cluster: Ktool, place: str, lab: Lab) -> None:
+    port = int(lab.nodes[0].port)  # sshd listens there
+    obj = web("taken", "registry.lab/web:v1", 1, command=SLEEP, ports=[{"containerPort": 8080, "hostPort": port}])
+    obj["spec"]["template"]["spec"]["nodeSelector"] = {"kubernetes.io/hostname": lab.nodes[0].name}
+    done = cluster("apply", "-n", place, "-f", "-", "--timeout=40s", stdin=documents(obj), status=1)
+    assert "port in use" in done.stderr, done.stderr
+    assert "timed out" not in done.stderr
+    cluster("delete", "deploy/taken", "-n", place)
+
+
+def test_a_changed_config_map_rolls_the_pods_that_read_it(cluster: Ktool, place: str) -> None:
+    obj = web("reader", "registry.lab/web:v1", envFrom=[{"configMapRef": {"name": "settings"}}])
+    obj["metadata"]["annotations"] = {"ktool.dev/restart-on-config-change": "true"}
+    cluster("apply", "-n", place, "-f", "-", stdin=documents(config("settings", COLOUR="blue"), obj))
+    planned = cluster(
+        "apply", "-n", place, "-f", "-", "--dry-run=server", stdin=documents(config("settings", COLOUR="red"))
+    ).stdout
+    assert re.search(r"deployment.apps/reader would go this way \(at most 3 pods, at least 2 available\):", planned)
+    assert cluster("exec", "-n", place, "deploy/reader", "--", "printenv", "COLOUR").stdout == "blue\n"
+    cluster("apply", "-n", place, "-f", "-", stdin=documents(config("settings", COLOUR="red")))
+    assert cluster("exec", "-n", place, "deploy/reader", "--", "printenv", "COLOUR").stdout == "red\n"
+    pods = [pod for pod in cluster.pods(place) if pod["metadata"]["labels"]["app"] == "reader"]
+    assert len(pods) == 2
+
+
+def test_the_plan_comes_true(cluster: Ktool, place: str) -> None:
+    """The nodes that the plan names for new pods are those on which they start."""
+    text = documents(web("planned", "registry.lab/web:v1", 3))
+    planned = cluster("apply", "-n", place, "-f", "-", "--dry-run=server", stdin=text).stdout
+    nodes = re.findall(r"start 3 pods of planned-\w+ on (.*)", planned)
+    assert len(nodes) == 1, planned
+    cluster("apply", "-n", place, "-f", "-", stdin=text)
+    pods = [pod for pod in cluster.pods(place) if pod["metadata"]["labels"]["app"] == "planned"]
+    assert sorted(nodes[0].split(", ")) == sorted(pod["spec"]["nodeName"] for pod in pods)
+    again = cluster("diff", "-n", place, "-f", "-", stdin=text)
+    assert again.stdout == ""
+
+
+def test_restart_on_real_nodes_never_goes_below_what_may_be_missing(cluster: Ktool, place: str) -> None:
+    cluster("apply", "-n", place, "-f", "-", stdin=documents(web("calm", "registry.lab/web:v1", 2)))
+    before = {pod["metadata"]["uid"] for pod in cluster.pods(place)}
+    process = cluster.start("rollout", "restart", "deploy/calm", "-n", place)
+    counts = []
+    while process.poll() is None:
+        counts.append(cluster.json("get", "deploy/calm", "-n", place)["status"].get("availableReplicas", 0))
+    assert process.returncode == 0, process.communicate()
+    assert min(counts) >= 2
+    after = {p["metadata"]["uid"] for p in cluster.pods(place) if p["metadata"]["labels"]["app"] == "calm"}
+    assert not before & after
+    assert len(after) == 2
