@@ -236,8 +236,8 @@ _ktool_values() {
 
 _ktool_expand() {
     case "$1" in
-    @kinds) echo "all configmaps cm deployments deploy endpointslices events ev leases namespaces ns nodes no pods po replicasets rs services svc" ;;
-    @objects) if [ -n "$_ktool_kind" ]; then _ktool_names "$_ktool_kind"; else echo "all configmaps cm deployments deploy endpointslices events ev leases namespaces ns nodes no pods po replicasets rs services svc"; fi ;;
+    @kinds) echo "all configmaps cm deployments deploy endpointslices events ev leases namespaces ns nodes no pods po replicasets rs secrets services svc" ;;
+    @objects) if [ -n "$_ktool_kind" ]; then _ktool_names "$_ktool_kind"; else echo "all configmaps cm deployments deploy endpointslices events ev leases namespaces ns nodes no pods po replicasets rs secrets services svc"; fi ;;
     @pods) _ktool_names pods ;;
     @nodes) _ktool_names nodes ;;
     @namespaces) _ktool_names namespaces ;;

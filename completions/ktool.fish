@@ -31,7 +31,7 @@ function __ktool_objects
     if test (count $words) -gt $argv[1]
         __ktool_names $words[(math $argv[1] + 1)]
     else
-        string split ' ' -- "all configmaps cm deployments deploy endpointslices events ev leases namespaces ns nodes no pods po replicasets rs services svc"
+        string split ' ' -- "all configmaps cm deployments deploy endpointslices events ev leases namespaces ns nodes no pods po replicasets rs secrets services svc"
     end
 end
 
@@ -233,7 +233,7 @@ complete -c ktool -n '__ktool_at \'describe\'' -s n -l namespace -x -a '(__ktool
 complete -c ktool -n '__ktool_at \'describe\'' -l lock-timeout -x -d 'How long to wait for another command that is at work (60s).'
 complete -c ktool -n '__ktool_at \'describe\'' -l debug -d 'Say on stderr what is being done.'
 complete -c ktool -n '__ktool_at \'describe\'' -s h -l help -d 'Show the help and exit.'
-complete -c ktool -n '__ktool_at \'events\'' -l for -x -a '(string split \' \' -- \'all configmaps cm deployments deploy endpointslices events ev leases namespaces ns nodes no pods po replicasets rs services svc\')' -d 'About this object only.'
+complete -c ktool -n '__ktool_at \'events\'' -l for -x -a '(string split \' \' -- \'all configmaps cm deployments deploy endpointslices events ev leases namespaces ns nodes no pods po replicasets rs secrets services svc\')' -d 'About this object only.'
 complete -c ktool -n '__ktool_at \'events\'' -s w -l watch -d 'Then show every new one, until interrupted.'
 complete -c ktool -n '__ktool_at \'events\'' -s A -l all-namespaces -d 'In all namespaces.'
 complete -c ktool -n '__ktool_at \'events\'' -l types -x -d 'Normal, Warning or both.'
@@ -242,7 +242,7 @@ complete -c ktool -n '__ktool_at \'events\'' -s n -l namespace -x -a '(__ktool_n
 complete -c ktool -n '__ktool_at \'events\'' -l lock-timeout -x -d 'How long to wait for another command that is at work (60s).'
 complete -c ktool -n '__ktool_at \'events\'' -l debug -d 'Say on stderr what is being done.'
 complete -c ktool -n '__ktool_at \'events\'' -s h -l help -d 'Show the help and exit.'
-complete -c ktool -n '__ktool_at \'explain\'' -a '(string split \' \' -- \'all configmaps cm deployments deploy endpointslices events ev leases namespaces ns nodes no pods po replicasets rs services svc\')'
+complete -c ktool -n '__ktool_at \'explain\'' -a '(string split \' \' -- \'all configmaps cm deployments deploy endpointslices events ev leases namespaces ns nodes no pods po replicasets rs secrets services svc\')'
 complete -c ktool -n '__ktool_at \'explain\'' -l recursive -d 'The whole tree of fields, names only.'
 complete -c ktool -n '__ktool_at \'explain\'' -s n -l namespace -x -a '(__ktool_names namespaces)' -d 'Namespace to work in (env: KTOOL_NAMESPACE; else default).'
 complete -c ktool -n '__ktool_at \'explain\'' -l lock-timeout -x -d 'How long to wait for another command that is at work (60s).'

@@ -238,8 +238,8 @@ _ktool_values() {
 _ktool_offer() {
     case "$1" in
     @files) _files ;;
-    @kinds) compadd -- all configmaps cm deployments deploy endpointslices events ev leases namespaces ns nodes no pods po replicasets rs services svc ;;
-    @objects) if [[ -n "$kind" ]]; then compadd -- ${(f)"$(_ktool_names $kind)"}; else compadd -- all configmaps cm deployments deploy endpointslices events ev leases namespaces ns nodes no pods po replicasets rs services svc; fi ;;
+    @kinds) compadd -- all configmaps cm deployments deploy endpointslices events ev leases namespaces ns nodes no pods po replicasets rs secrets services svc ;;
+    @objects) if [[ -n "$kind" ]]; then compadd -- ${(f)"$(_ktool_names $kind)"}; else compadd -- all configmaps cm deployments deploy endpointslices events ev leases namespaces ns nodes no pods po replicasets rs secrets services svc; fi ;;
     @pods) compadd -- ${(f)"$(_ktool_names pods)"} ;;
     @nodes) compadd -- ${(f)"$(_ktool_names nodes)"} ;;
     @namespaces) compadd -- ${(f)"$(_ktool_names namespaces)"} ;;

@@ -56,7 +56,10 @@ class Progress:
 @dataclass(frozen=True)
 class Kind:
     """One resource kind. `default` and `validate` see a whole object after the schema has had its turn; `plan` is
-    the controller. `graceful` gives the seconds an object needs to end (Pods), None where deletion is immediate."""
+    the controller. `graceful` gives the seconds an object needs to end (Pods), None where deletion is immediate.
+
+    `absorb` brings a manifest into the form that is kept (a Secret's stringData into its data) before `apply` compares
+    it; `redact` hides the values of a confidential kind wherever a manifest is remembered or a difference is shown."""
 
     group: str
     version: str
@@ -68,6 +71,8 @@ class Kind:
     namespaced: bool = True
     subresources: tuple[str, ...] = ()
     default: Callable[[Obj], Obj] | None = None
+    absorb: Callable[[Obj], Obj] | None = None
+    redact: Callable[[Obj], Obj] | None = None
     validate: Callable[[Obj, Obj | None], list[Cause]] | None = None
     warn: Callable[[Obj], list[str]] | None = None
     columns: tuple[Column, ...] = ()

@@ -38,7 +38,8 @@ class Field:
     `acted`: False where the field is known to Kubernetes but ktool does not act on it: setting it is a warning that
     names the path, and an error under --strict. `moot`: values of such a field that ask for what happens anyway
     (without any: empty, false and zero).
-    `read_only`: written by the system (status, uid)."""
+    `read_only`: written by the system (status, uid).
+    `masked`: confidential; no message about it holds a value, and it ends in the `hint` on how to mend it."""
 
     type: str
     doc: str = ""
@@ -55,6 +56,8 @@ class Field:
     read_only: bool = False
     retain_keys: bool = False
     moot: tuple[Any, ...] = ()
+    masked: bool = False
+    hint: str = ""
 
     # What the hot path asks for each object; computed once for each field, on first use.
 
@@ -117,6 +120,8 @@ def _check_object(schema: Field, value: dict[str, Any], path: str, out: list[Cau
             out.append(_unknown(fields, name, path))
         elif child_value is None:
             continue
+        elif child.masked:
+            out += [_masked(cause, child) for cause in check(child, child_value, join(path, name))]
         elif child.type in _CONTAINERS:
             _check(child, child_value, f"{path}.{name}" if path else name, out)
         elif problem := _scalar(child, child_value):
@@ -124,6 +129,12 @@ def _check_object(schema: Field, value: dict[str, Any], path: str, out: list[Cau
     for name in schema.required_names:
         if value.get(name) is None:
             out.append(Cause(join(path, name), "is required", REQUIRED))
+
+
+def _masked(cause: Cause, field: Field) -> Cause:
+    """Without the value, which stands at the end of every message about one."""
+    message = cause.message.partition(", not ")[0]
+    return Cause(cause.field, f"{message}; {field.hint}" if field.hint else message, cause.reason)
 
 
 def _check_map(schema: Field, value: Any, path: str, out: list[Cause]) -> None:

@@ -43,6 +43,7 @@ LAYOUTS: dict[str, Callable[[Obj, World], Sheet]] = {
     "Service": describe_others.service,
     "Node": describe_others.node,
     "ConfigMap": describe_others.config_map,
+    "Secret": describe_others.secret,
     "Namespace": describe_others.namespaces,
 }
 

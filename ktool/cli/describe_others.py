@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from ktool.api.duration import age
+from ktool.api.masked import values
 from ktool.api.obj import Obj, annotations_of, controller_of, get, meta, name, namespace, uid
 from ktool.api.quantity import format_bytes, format_milli, value
 from ktool.api.selector import from_label_selector
@@ -176,6 +177,24 @@ def config_map(obj: Obj, world: World) -> Sheet:
     for key, data in sorted((obj.get("binaryData") or {}).items()):
         sheet.line(f"{key}: {len(data) * 3 // 4 - data.count('=')} bytes")
     sheet.line("")
+    return sheet
+
+
+def secret(obj: Obj, world: World) -> Sheet:
+    """Keys and sizes, as kubectl shows them: never a value."""
+    sheet = Sheet()
+    sheet.row("Name", name(obj))
+    sheet.row("Namespace", namespace(obj))
+    head(sheet, obj)
+    sheet.line("")
+    sheet.row("Type", obj.get("type"))
+    if obj.get("immutable"):
+        sheet.row("Immutable", "true")
+    sheet.line("")
+    sheet.line("Data")
+    sheet.line("====")
+    for key, masked in sorted(values(obj).items()):
+        sheet.row(key, f"{len(masked)} bytes")
     return sheet
 
 

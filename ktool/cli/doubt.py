@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from ktool.api.obj import Obj, condition, epoch, get, meta, name, uid
+from ktool.api.obj import Obj, condition, epoch, get, is_true, meta, name, uid
 
 MOMENT = 1.0
 """Seconds for which a new pod has to stay Ready. Podman needs about 0.15 to tell that a container has ended, a busy
@@ -20,10 +20,18 @@ used up the restarts before its back-off by then."""
 
 
 class Doubt:
-    """Remembers when each pod was first looked at."""
+    """Remembers since when each pod has been seen Ready."""
 
     def __init__(self) -> None:
         self._first: dict[str, float] = {}
+
+    def look(self, pods: Iterable[Obj]) -> None:
+        """Take note of pods whose object is not done yet: the time that the first of them stay counts too."""
+        for pod in pods:
+            if is_true(pod, "Ready"):
+                self._first.setdefault(uid(pod), time.monotonic())
+            else:
+                self._first.pop(uid(pod), None)
 
     def about(self, pods: Iterable[Obj]) -> str:
         """What is not certain yet of these pods of one object; "" where nothing. Pods of one owner have one template:

@@ -66,6 +66,7 @@ def up(
     from ktool import lab as labs
 
     patience = seconds(timeout, "--timeout")
+    composition.home().mkdir(mode=0o700, parents=True, exist_ok=True)
     made = labs.up(lab_name, nodes or None, root=composition.lab_root(), install=install, say=errors.say)
     with session(ctx, act=True) as opened:
         refs = enroll(opened.client, newcomers(made), print, again=True)

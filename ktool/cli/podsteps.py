@@ -30,7 +30,12 @@ def settled(pod: Obj) -> bool:
 def unschedulable(pod: Obj) -> str:
     """Why no node takes the pod, as the scheduler says; "" where it does not say so."""
     scheduled = condition(pod, "PodScheduled") or {}
-    return str(scheduled.get("message") or "fits on no node") if scheduled.get("status") == "False" else ""
+    if scheduled.get("status") != "False":
+        return ""
+    message = str(scheduled.get("message") or "fits on no node")
+    return (
+        message + "; `ktool node add` makes a machine a node" if message.startswith("no nodes available") else message
+    )
 
 
 def not_ready(world: World, node: str) -> str:

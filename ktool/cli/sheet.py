@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from ktool.api.obj import Obj, annotations_of, epoch, get, labels
+from ktool.api.obj import LAST_APPLIED, Obj, annotations_of, epoch, get, labels
 from ktool.cli.render import safe
 
 NONE = "<none>"
-HIDDEN_ANNOTATIONS = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
+HIDDEN_ANNOTATIONS = frozenset({LAST_APPLIED})
 
 
 class Sheet:

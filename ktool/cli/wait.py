@@ -170,7 +170,10 @@ class _Wait:
         standing = judge(obj, self.world)
         if standing.done and self.leavers and (unrest := self._unrest(obj)):
             return Standing(False, unrest)
-        if standing.done and (doubt := self.doubt.about(pods_of(self.world, ref))):
+        pods = pods_of(self.world, ref)
+        if not standing.done:
+            self.doubt.look(pods)
+        elif doubt := self.doubt.about(pods):
             self.doubted.add(ref)
             return Standing(False, doubt)
         return standing

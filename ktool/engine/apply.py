@@ -15,13 +15,11 @@ from typing import Any
 from ktool.api import patch, schema
 from ktool.api.errors import ApiError, Cause, bad_request, invalid
 from ktool.api.kind import Kind, Kinds
-from ktool.api.obj import Obj, annotations_of, deleting, put
+from ktool.api.obj import LAST_APPLIED, Obj, annotations_of, deleting, put
 from ktool.api.ref import Ref
 from ktool.engine import admission
 from ktool.engine.registry import Registry
 from ktool.engine.verbs import Verbs
-
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 Outcome = tuple[Ref, str, Obj, tuple[str, ...]]
 """What happened to one object: its name, one of created, configured and unchanged, the object as it is now, and
@@ -58,9 +56,11 @@ def _order(kinds: Kinds, obj: Any) -> int:
 def _one(verbs: Verbs, manifest: Obj, strict: bool) -> Outcome:
     kind = admission.kind_of(verbs.kinds, manifest)
     manifest = _checked(kind, manifest)
+    if kind.absorb is not None:
+        manifest = kind.absorb(manifest)
     ref = Ref.of(manifest)
     live = verbs.tx.get(ref.key)
-    modified = put(manifest, "metadata", "annotations", LAST_APPLIED, _last_applied_text(manifest))
+    modified = put(manifest, "metadata", "annotations", LAST_APPLIED, _last_applied_text(kind, manifest))
     if live is None:
         outcome, result = "created", verbs.create(modified)
     else:
@@ -95,8 +95,11 @@ def _checked(kind: Kind, manifest: Obj) -> Obj:
     return {key: value for key, value in manifest.items() if key != "status" or "status" not in kind.subresources}
 
 
-def _last_applied_text(manifest: Obj) -> str:
-    """The text kubectl keeps: the manifest without this annotation, keys sorted, with a newline at its end."""
+def _last_applied_text(kind: Kind, manifest: Obj) -> str:
+    """The text kubectl keeps: the manifest without this annotation, keys sorted, with a newline at its end. Of a kind
+    that is confidential the values are left out: the merge needs only to know what there was."""
+    if kind.redact is not None:
+        manifest = kind.redact(manifest)
     kept = {key: value for key, value in annotations_of(manifest).items() if key != LAST_APPLIED}
     return json.dumps(put(manifest, "metadata", "annotations", kept), sort_keys=True, separators=(",", ":")) + "\n"
 

@@ -69,6 +69,7 @@ class NodeLoop:
         self._settings: dict[str, str] | None = None
         self._telling = threading.Lock()
         self._gather = GATHER
+        self._first = False
         self._stopping = False
         self.seen = self.idle = 0.0
         """When the last pass began (time.monotonic) that has told what it saw, and the last one that found nothing
@@ -132,6 +133,7 @@ class NodeLoop:
         self._addresses.update(plan.addresses)
         failures = [self._noted("", runtime.perform(action), None) for action in plan.setup]
         again = self._refresh(runtime, node)
+        self._first = bool(plan.lanes) and not busy
         if not any(failures):
             for lane in plan.lanes:
                 self._start(runtime, lane)
@@ -254,6 +256,8 @@ class NodeLoop:
             with self._lock:
                 self._acting -= 1
                 self._busy.discard(lane.uid)
+                if self._first:  # a command wants to see the first of many pods stay before it believes the others
+                    self._first, self._gather = False, 0.0
             self._wake(0.05 if self._lanes is None else 0.0)
 
     def _pod(self, pod_uid: str) -> Obj | None:

@@ -33,6 +33,7 @@ ROWS = (
     ("`affinity`", "Pod", "spec.affinity"),
     ("`topologySpreadConstraints[]`", "Pod", "spec.topologySpreadConstraints"),
     ("ConfigMap", "ConfigMap", ""),
+    ("Secret", "Secret", ""),
     ("Service `spec`", "Service", "spec"),
     ("`ports[]` of a Service", "Service", "spec.ports"),
     ("EndpointSlice", "EndpointSlice", ""),

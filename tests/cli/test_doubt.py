@@ -60,3 +60,18 @@ def test_doubt_ends_after_a_moment():
     assert doubt.about([new])
     time.sleep(MOMENT)
     assert not doubt.about([new])
+
+
+def test_time_before_the_object_was_done_counts():
+    doubt, first, last = Doubt(), pod("first", "a", ready=0), pod("last", "a", ready=0)
+    doubt.look([first])
+    time.sleep(MOMENT)
+    assert doubt.about([first, last]) == ""
+
+
+def test_a_pod_that_was_not_ready_in_between_begins_anew():
+    doubt, new = Doubt(), pod("new", ready=0)
+    doubt.look([new])
+    time.sleep(MOMENT)
+    doubt.look([{**new, "status": {"conditions": [{"type": "Ready", "status": "False"}]}}])
+    assert doubt.about([new])

@@ -1,0 +1,59 @@
+"""Secret (v1): small confidential values for pods to read, hidden wherever they are shown."""
+
+from __future__ import annotations
+
+from ktool.api.duration import age
+from ktool.api.kind import Column, Kind
+from ktool.api.obj import Obj, name
+from ktool.api.schema import Field
+from ktool.api.shapes.build import boolean, string
+from ktool.api.shapes.meta import resource
+from ktool.logic import secrets
+
+SCHEMA = resource(
+    data=Field(
+        "map", "Values by key, in base64.", items=Field("bytes"), masked=True, hint="plain text belongs in stringData"
+    ),
+    stringData=Field(
+        "map",
+        "Values by key as plain text; written into data, which they win over, and never read back.",
+        items=Field("string"),
+        masked=True,
+        hint="put quotes around it",
+    ),
+    type=string("What the values are for; some types need certain keys (Opaque, kubernetes.io/tls, ...)."),
+    immutable=boolean("Once true, neither the content nor this can be changed."),
+)
+
+
+def default(secret: Obj) -> Obj:
+    """stringData in data, data in canonical base64, and no copy of it in an annotation."""
+    secret = secrets.without_copies(secrets.absorbed(secret))
+    data = secret.get("data")
+    if data and (canonical := secrets.canonical(data)) != data:
+        secret = {**secret, "data": canonical}
+    return secret if secret.get("type") else {**secret, "type": secrets.OPAQUE}
+
+
+def _count(secret: Obj, now: float) -> str:
+    return str(len(secret.get("data") or {}))
+
+
+KIND = Kind(
+    "",
+    "v1",
+    "Secret",
+    "secrets",
+    SCHEMA,
+    default=default,
+    validate=secrets.causes,
+    absorb=secrets.absorbed,
+    redact=secrets.redacted,
+    columns=(
+        Column("NAME", lambda obj, now: name(obj)),
+        Column("TYPE", lambda obj, now: str(obj.get("type") or secrets.OPAQUE)),
+        Column("DATA", _count, type="integer"),
+        Column("AGE", age),
+    ),
+    apply_order=20,
+)
