@@ -39,23 +39,23 @@ _ktool_spec() {
     "rollout history")
         _ktool_options="--revision -l --selector -o --output -n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="--revision -l --selector -o --output -n --namespace --lock-timeout"
-        _ktool_arguments="" ;;
+        _ktool_arguments="@objects" ;;
     "rollout undo")
         _ktool_options="--to-revision -l --selector --dry-run --wait --timeout -n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="--to-revision -l --selector --dry-run --timeout -n --namespace --lock-timeout"
-        _ktool_arguments="" ;;
+        _ktool_arguments="@objects" ;;
     "rollout pause")
         _ktool_options="-l --selector -n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="-l --selector -n --namespace --lock-timeout"
-        _ktool_arguments="" ;;
+        _ktool_arguments="@objects" ;;
     "rollout resume")
         _ktool_options="-l --selector --wait --timeout -n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="-l --selector --timeout -n --namespace --lock-timeout"
-        _ktool_arguments="" ;;
+        _ktool_arguments="@objects" ;;
     "rollout restart")
         _ktool_options="-l --selector --wait --timeout -n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="-l --selector --timeout -n --namespace --lock-timeout"
-        _ktool_arguments="" ;;
+        _ktool_arguments="@objects" ;;
     "rollout status")
         _ktool_options="-W -w --no-watch --watch --timeout -n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="--timeout -n --namespace --lock-timeout"
@@ -67,15 +67,15 @@ _ktool_spec() {
     "set env")
         _ktool_options="-e --env --from --prefix --keys --list --no-overwrite --overwrite -c --containers -l --selector --all --dry-run --wait --timeout -n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="-e --env --from --prefix --keys -c --containers -l --selector --dry-run --timeout -n --namespace --lock-timeout"
-        _ktool_arguments="" ;;
+        _ktool_arguments="@objects" ;;
     "set image")
         _ktool_options="-l --selector --all --dry-run --wait --timeout -n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="-l --selector --dry-run --timeout -n --namespace --lock-timeout"
-        _ktool_arguments="" ;;
+        _ktool_arguments="@objects" ;;
     "set resources")
         _ktool_options="--limits --requests -c --containers -l --selector --all --dry-run --wait --timeout -n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="--limits --requests -c --containers -l --selector --dry-run --timeout -n --namespace --lock-timeout"
-        _ktool_arguments="" ;;
+        _ktool_arguments="@objects" ;;
     "get")
         _ktool_options="-f --filename -R --recursive -o --output -l --selector --field-selector -A --all-namespaces -w --watch --watch-only --sort-by --show-labels -L --label-columns --no-headers --ignore-not-found -n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="-f --filename -o --output -l --selector --field-selector --sort-by -L --label-columns -n --namespace --lock-timeout"
@@ -236,8 +236,8 @@ _ktool_values() {
 
 _ktool_expand() {
     case "$1" in
-    @kinds) echo "all configmaps cm deployments deploy endpointslices events ev leases namespaces ns nodes no pods po replicasets rs secrets services svc" ;;
-    @objects) if [ -n "$_ktool_kind" ]; then _ktool_names "$_ktool_kind"; else echo "all configmaps cm deployments deploy endpointslices events ev leases namespaces ns nodes no pods po replicasets rs secrets services svc"; fi ;;
+    @kinds) echo "all configmaps cm deployments deploy endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs secrets services svc" ;;
+    @objects) if [ -n "$_ktool_kind" ]; then _ktool_names "$_ktool_kind"; else echo "all configmaps cm deployments deploy endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs secrets services svc"; fi ;;
     @pods) _ktool_names pods ;;
     @nodes) _ktool_names nodes ;;
     @namespaces) _ktool_names namespaces ;;

@@ -31,7 +31,7 @@ function __ktool_objects
     if test (count $words) -gt $argv[1]
         __ktool_names $words[(math $argv[1] + 1)]
     else
-        string split ' ' -- "all configmaps cm deployments deploy endpointslices events ev leases namespaces ns nodes no pods po replicasets rs secrets services svc"
+        string split ' ' -- "all configmaps cm deployments deploy endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs secrets services svc"
     end
 end
 
@@ -122,6 +122,7 @@ complete -c ktool -n '__ktool_below \'rollout\'' -a resume -d 'Let a paused roll
 complete -c ktool -n '__ktool_below \'rollout\'' -a restart -d 'Replace all pods of a workload by a normal rollout.'
 complete -c ktool -n '__ktool_below \'rollout\'' -a status -d 'Show how far a rollout is, until it is done.'
 complete -c ktool -n '__ktool_at \'rollout\'' -s h -l help -d 'Show the help and exit.'
+complete -c ktool -n '__ktool_at \'rollout history\'' -a '(__ktool_objects 2)'
 complete -c ktool -n '__ktool_at \'rollout history\'' -l revision -x -d 'Show this revision in detail.'
 complete -c ktool -n '__ktool_at \'rollout history\'' -s l -l selector -x -d 'Label selector, e.g. app=web,tier!=db.'
 complete -c ktool -n '__ktool_at \'rollout history\'' -s o -l output -x -a 'yaml json' -d 'With --revision: its ReplicaSet as yaml or json.'
@@ -129,6 +130,7 @@ complete -c ktool -n '__ktool_at \'rollout history\'' -s n -l namespace -x -a '(
 complete -c ktool -n '__ktool_at \'rollout history\'' -l lock-timeout -x -d 'How long to wait for another command that is at work (60s).'
 complete -c ktool -n '__ktool_at \'rollout history\'' -l debug -d 'Say on stderr what is being done.'
 complete -c ktool -n '__ktool_at \'rollout history\'' -s h -l help -d 'Show the help and exit.'
+complete -c ktool -n '__ktool_at \'rollout undo\'' -a '(__ktool_objects 2)'
 complete -c ktool -n '__ktool_at \'rollout undo\'' -l to-revision -x -d 'The revision to return to (0: the one before).'
 complete -c ktool -n '__ktool_at \'rollout undo\'' -s l -l selector -x -d 'Label selector, e.g. app=web,tier!=db.'
 complete -c ktool -n '__ktool_at \'rollout undo\'' -l dry-run -x -a 'none client server' -d 'Change nothing: check here (client) or ask the server too.'
@@ -138,11 +140,13 @@ complete -c ktool -n '__ktool_at \'rollout undo\'' -s n -l namespace -x -a '(__k
 complete -c ktool -n '__ktool_at \'rollout undo\'' -l lock-timeout -x -d 'How long to wait for another command that is at work (60s).'
 complete -c ktool -n '__ktool_at \'rollout undo\'' -l debug -d 'Say on stderr what is being done.'
 complete -c ktool -n '__ktool_at \'rollout undo\'' -s h -l help -d 'Show the help and exit.'
+complete -c ktool -n '__ktool_at \'rollout pause\'' -a '(__ktool_objects 2)'
 complete -c ktool -n '__ktool_at \'rollout pause\'' -s l -l selector -x -d 'Label selector, e.g. app=web,tier!=db.'
 complete -c ktool -n '__ktool_at \'rollout pause\'' -s n -l namespace -x -a '(__ktool_names namespaces)' -d 'Namespace to work in (env: KTOOL_NAMESPACE; else default).'
 complete -c ktool -n '__ktool_at \'rollout pause\'' -l lock-timeout -x -d 'How long to wait for another command that is at work (60s).'
 complete -c ktool -n '__ktool_at \'rollout pause\'' -l debug -d 'Say on stderr what is being done.'
 complete -c ktool -n '__ktool_at \'rollout pause\'' -s h -l help -d 'Show the help and exit.'
+complete -c ktool -n '__ktool_at \'rollout resume\'' -a '(__ktool_objects 2)'
 complete -c ktool -n '__ktool_at \'rollout resume\'' -s l -l selector -x -d 'Label selector, e.g. app=web,tier!=db.'
 complete -c ktool -n '__ktool_at \'rollout resume\'' -l wait -d 'Wait until it is rolled out.'
 complete -c ktool -n '__ktool_at \'rollout resume\'' -l timeout -x -d 'How long to wait, e.g. 30s or 5m; 0 is for ever.'
@@ -150,6 +154,7 @@ complete -c ktool -n '__ktool_at \'rollout resume\'' -s n -l namespace -x -a '(_
 complete -c ktool -n '__ktool_at \'rollout resume\'' -l lock-timeout -x -d 'How long to wait for another command that is at work (60s).'
 complete -c ktool -n '__ktool_at \'rollout resume\'' -l debug -d 'Say on stderr what is being done.'
 complete -c ktool -n '__ktool_at \'rollout resume\'' -s h -l help -d 'Show the help and exit.'
+complete -c ktool -n '__ktool_at \'rollout restart\'' -a '(__ktool_objects 2)'
 complete -c ktool -n '__ktool_at \'rollout restart\'' -s l -l selector -x -d 'Label selector, e.g. app=web,tier!=db.'
 complete -c ktool -n '__ktool_at \'rollout restart\'' -l wait -d 'Wait until it is rolled out.'
 complete -c ktool -n '__ktool_at \'rollout restart\'' -l timeout -x -d 'How long to wait, e.g. 30s or 5m; 0 is for ever.'
@@ -168,6 +173,7 @@ complete -c ktool -n '__ktool_below \'set\'' -a env -d 'Set, take away or list e
 complete -c ktool -n '__ktool_below \'set\'' -a image -d 'Change the images of containers; `*` is every one of them.'
 complete -c ktool -n '__ktool_below \'set\'' -a resources -d 'Change what containers ask for and may use. What is not named stays; 0 takes one away.'
 complete -c ktool -n '__ktool_at \'set\'' -s h -l help -d 'Show the help and exit.'
+complete -c ktool -n '__ktool_at \'set env\'' -a '(__ktool_objects 2)'
 complete -c ktool -n '__ktool_at \'set env\'' -s e -l env -x -d 'A variable to set; may repeat.'
 complete -c ktool -n '__ktool_at \'set env\'' -l from -x -d 'Take the keys of a ConfigMap or Secret.'
 complete -c ktool -n '__ktool_at \'set env\'' -l prefix -x -d 'Before the names taken --from.'
@@ -184,6 +190,7 @@ complete -c ktool -n '__ktool_at \'set env\'' -s n -l namespace -x -a '(__ktool_
 complete -c ktool -n '__ktool_at \'set env\'' -l lock-timeout -x -d 'How long to wait for another command that is at work (60s).'
 complete -c ktool -n '__ktool_at \'set env\'' -l debug -d 'Say on stderr what is being done.'
 complete -c ktool -n '__ktool_at \'set env\'' -s h -l help -d 'Show the help and exit.'
+complete -c ktool -n '__ktool_at \'set image\'' -a '(__ktool_objects 2)'
 complete -c ktool -n '__ktool_at \'set image\'' -s l -l selector -x -d 'Label selector, e.g. app=web,tier!=db.'
 complete -c ktool -n '__ktool_at \'set image\'' -l all -d 'All objects of the kind in the namespace.'
 complete -c ktool -n '__ktool_at \'set image\'' -l dry-run -x -a 'none client server' -d 'Change nothing: check here (client) or ask the server too.'
@@ -193,6 +200,7 @@ complete -c ktool -n '__ktool_at \'set image\'' -s n -l namespace -x -a '(__ktoo
 complete -c ktool -n '__ktool_at \'set image\'' -l lock-timeout -x -d 'How long to wait for another command that is at work (60s).'
 complete -c ktool -n '__ktool_at \'set image\'' -l debug -d 'Say on stderr what is being done.'
 complete -c ktool -n '__ktool_at \'set image\'' -s h -l help -d 'Show the help and exit.'
+complete -c ktool -n '__ktool_at \'set resources\'' -a '(__ktool_objects 2)'
 complete -c ktool -n '__ktool_at \'set resources\'' -l limits -x -d 'Limits to set.'
 complete -c ktool -n '__ktool_at \'set resources\'' -l requests -x -d 'Requests to set.'
 complete -c ktool -n '__ktool_at \'set resources\'' -s c -l containers -x -d 'Only containers of such a name, e.g. \'web*\'.'
@@ -233,7 +241,7 @@ complete -c ktool -n '__ktool_at \'describe\'' -s n -l namespace -x -a '(__ktool
 complete -c ktool -n '__ktool_at \'describe\'' -l lock-timeout -x -d 'How long to wait for another command that is at work (60s).'
 complete -c ktool -n '__ktool_at \'describe\'' -l debug -d 'Say on stderr what is being done.'
 complete -c ktool -n '__ktool_at \'describe\'' -s h -l help -d 'Show the help and exit.'
-complete -c ktool -n '__ktool_at \'events\'' -l for -x -a '(string split \' \' -- \'all configmaps cm deployments deploy endpointslices events ev leases namespaces ns nodes no pods po replicasets rs secrets services svc\')' -d 'About this object only.'
+complete -c ktool -n '__ktool_at \'events\'' -l for -x -a '(string split \' \' -- \'all configmaps cm deployments deploy endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs secrets services svc\')' -d 'About this object only.'
 complete -c ktool -n '__ktool_at \'events\'' -s w -l watch -d 'Then show every new one, until interrupted.'
 complete -c ktool -n '__ktool_at \'events\'' -s A -l all-namespaces -d 'In all namespaces.'
 complete -c ktool -n '__ktool_at \'events\'' -l types -x -d 'Normal, Warning or both.'
@@ -242,7 +250,7 @@ complete -c ktool -n '__ktool_at \'events\'' -s n -l namespace -x -a '(__ktool_n
 complete -c ktool -n '__ktool_at \'events\'' -l lock-timeout -x -d 'How long to wait for another command that is at work (60s).'
 complete -c ktool -n '__ktool_at \'events\'' -l debug -d 'Say on stderr what is being done.'
 complete -c ktool -n '__ktool_at \'events\'' -s h -l help -d 'Show the help and exit.'
-complete -c ktool -n '__ktool_at \'explain\'' -a '(string split \' \' -- \'all configmaps cm deployments deploy endpointslices events ev leases namespaces ns nodes no pods po replicasets rs secrets services svc\')'
+complete -c ktool -n '__ktool_at \'explain\'' -a '(string split \' \' -- \'all configmaps cm deployments deploy endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs secrets services svc\')'
 complete -c ktool -n '__ktool_at \'explain\'' -l recursive -d 'The whole tree of fields, names only.'
 complete -c ktool -n '__ktool_at \'explain\'' -s n -l namespace -x -a '(__ktool_names namespaces)' -d 'Namespace to work in (env: KTOOL_NAMESPACE; else default).'
 complete -c ktool -n '__ktool_at \'explain\'' -l lock-timeout -x -d 'How long to wait for another command that is at work (60s).'

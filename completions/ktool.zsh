@@ -40,23 +40,23 @@ _ktool_spec() {
     "rollout history")
         opts="--revision -l --selector -o --output -n --namespace --lock-timeout --debug -h --help"
         valued="--revision -l --selector -o --output -n --namespace --lock-timeout"
-        arguments="" ;;
+        arguments="@objects" ;;
     "rollout undo")
         opts="--to-revision -l --selector --dry-run --wait --timeout -n --namespace --lock-timeout --debug -h --help"
         valued="--to-revision -l --selector --dry-run --timeout -n --namespace --lock-timeout"
-        arguments="" ;;
+        arguments="@objects" ;;
     "rollout pause")
         opts="-l --selector -n --namespace --lock-timeout --debug -h --help"
         valued="-l --selector -n --namespace --lock-timeout"
-        arguments="" ;;
+        arguments="@objects" ;;
     "rollout resume")
         opts="-l --selector --wait --timeout -n --namespace --lock-timeout --debug -h --help"
         valued="-l --selector --timeout -n --namespace --lock-timeout"
-        arguments="" ;;
+        arguments="@objects" ;;
     "rollout restart")
         opts="-l --selector --wait --timeout -n --namespace --lock-timeout --debug -h --help"
         valued="-l --selector --timeout -n --namespace --lock-timeout"
-        arguments="" ;;
+        arguments="@objects" ;;
     "rollout status")
         opts="-W -w --no-watch --watch --timeout -n --namespace --lock-timeout --debug -h --help"
         valued="--timeout -n --namespace --lock-timeout"
@@ -68,15 +68,15 @@ _ktool_spec() {
     "set env")
         opts="-e --env --from --prefix --keys --list --no-overwrite --overwrite -c --containers -l --selector --all --dry-run --wait --timeout -n --namespace --lock-timeout --debug -h --help"
         valued="-e --env --from --prefix --keys -c --containers -l --selector --dry-run --timeout -n --namespace --lock-timeout"
-        arguments="" ;;
+        arguments="@objects" ;;
     "set image")
         opts="-l --selector --all --dry-run --wait --timeout -n --namespace --lock-timeout --debug -h --help"
         valued="-l --selector --dry-run --timeout -n --namespace --lock-timeout"
-        arguments="" ;;
+        arguments="@objects" ;;
     "set resources")
         opts="--limits --requests -c --containers -l --selector --all --dry-run --wait --timeout -n --namespace --lock-timeout --debug -h --help"
         valued="--limits --requests -c --containers -l --selector --dry-run --timeout -n --namespace --lock-timeout"
-        arguments="" ;;
+        arguments="@objects" ;;
     "get")
         opts="-f --filename -R --recursive -o --output -l --selector --field-selector -A --all-namespaces -w --watch --watch-only --sort-by --show-labels -L --label-columns --no-headers --ignore-not-found -n --namespace --lock-timeout --debug -h --help"
         valued="-f --filename -o --output -l --selector --field-selector --sort-by -L --label-columns -n --namespace --lock-timeout"
@@ -238,8 +238,8 @@ _ktool_values() {
 _ktool_offer() {
     case "$1" in
     @files) _files ;;
-    @kinds) compadd -- all configmaps cm deployments deploy endpointslices events ev leases namespaces ns nodes no pods po replicasets rs secrets services svc ;;
-    @objects) if [[ -n "$kind" ]]; then compadd -- ${(f)"$(_ktool_names $kind)"}; else compadd -- all configmaps cm deployments deploy endpointslices events ev leases namespaces ns nodes no pods po replicasets rs secrets services svc; fi ;;
+    @kinds) compadd -- all configmaps cm deployments deploy endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs secrets services svc ;;
+    @objects) if [[ -n "$kind" ]]; then compadd -- ${(f)"$(_ktool_names $kind)"}; else compadd -- all configmaps cm deployments deploy endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs secrets services svc; fi ;;
     @pods) compadd -- ${(f)"$(_ktool_names pods)"} ;;
     @nodes) compadd -- ${(f)"$(_ktool_names nodes)"} ;;
     @namespaces) compadd -- ${(f)"$(_ktool_names namespaces)"} ;;

@@ -14,7 +14,7 @@ from ktool.api.errors import ApiError, is_not_found
 from ktool.api.kind import REGISTRY, Kind
 from ktool.api.obj import Obj, get, name, namespace, uid
 from ktool.api.world import World
-from ktool.cli import describe_others, describe_pod, errors, names, options
+from ktool.cli import describe_others, describe_pod, describe_policy, errors, names, options
 from ktool.cli.command import Verb, examples, session, settings, verbs
 from ktool.cli.errors import UsageError
 from ktool.cli.follow import Scope, scopes
@@ -41,6 +41,7 @@ LAYOUTS: dict[str, Callable[[Obj, World], Sheet]] = {
     "Deployment": describe_others.deployment,
     "ReplicaSet": describe_others.replica_set,
     "Service": describe_others.service,
+    "NetworkPolicy": describe_policy.network_policy,
     "Node": describe_others.node,
     "ConfigMap": describe_others.config_map,
     "Secret": describe_others.secret,

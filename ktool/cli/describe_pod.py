@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ktool.api.obj import Obj, controller_of, deleting, get, meta, name, namespace
@@ -145,10 +145,9 @@ def _environment(sheet: Sheet, spec: Obj, level: int) -> None:
         for source in sources:
             kind, entry = next(((k, v) for k, v in source.items() if isinstance(v, dict)), ("", {}))
             prefix = f" with prefix '{source['prefix']}'" if source.get("prefix") else ""
-            optional = str(bool(entry.get("optional"))).lower()
             what = kind.removesuffix("Ref")
             sheet.row(
-                str(entry.get("name", "")), f"{what[:1].upper()}{what[1:]}{prefix}  Optional: {optional}", level + 1
+                str(entry.get("name", "")), f"{what[:1].upper()}{what[1:]}{prefix}  Optional: {_flag(entry)}", level + 1
             )
     entries = spec.get("env") or ()
     if not entries:
@@ -162,14 +161,18 @@ def _environment(sheet: Sheet, spec: Obj, level: int) -> None:
 def _value(entry: Obj) -> str:
     source = entry.get("valueFrom") or {}
     if ref := source.get("configMapKeyRef"):
-        return f"<set to the key '{ref.get('key')}' of config map '{ref.get('name')}'>"
+        return f"<set to the key '{ref.get('key')}' of config map '{ref.get('name')}'>  Optional: {_flag(ref)}"
     if ref := source.get("secretKeyRef"):
-        return f"<set to the key '{ref.get('key')}' in secret '{ref.get('name')}'>"
+        return f"<set to the key '{ref.get('key')}' in secret '{ref.get('name')}'>  Optional: {_flag(ref)}"
     if ref := source.get("fieldRef"):
         return f"({ref.get('apiVersion', 'v1')}:{ref.get('fieldPath')})"
     if ref := source.get("resourceFieldRef"):
         return f"({ref.get('resource')})"
     return str(entry.get("value") or "")
+
+
+def _flag(reference: Obj) -> str:
+    return str(bool(reference.get("optional"))).lower()
 
 
 def _mounts(sheet: Sheet, spec: Obj, level: int) -> None:
@@ -191,6 +194,8 @@ _VOLUME_TYPES = {
     "emptyDir": ("EmptyDir", "a temporary directory that shares a pod's lifetime"),
     "hostPath": ("HostPath", "bare host directory volume"),
     "secret": ("Secret", "a volume populated by a Secret"),
+    "projected": ("Projected", "a volume that contains injected data from multiple sources"),
+    "downwardAPI": ("DownwardAPI", "a volume populated by information about the pod"),
 }
 
 
@@ -209,6 +214,24 @@ def volumes(sheet: Sheet, spec: Obj, level: int = 0) -> None:
         for label, key in _VOLUME_ROWS.get(kind, ()):
             value = source.get(key)
             sheet.row(label, value if value is not None else _VOLUME_UNSET.get(label, ""), level + 2)
+        for label, value in _volume_parts(kind, source):
+            sheet.row(label, value, level + 2)
+
+
+def _volume_parts(kind: str, source: Obj) -> Iterator[tuple[str, str]]:
+    """What a volume is put together from."""
+    for part in source.get("sources") or ():
+        if (inner := part.get("secret")) is not None:
+            yield "SecretName", str(inner.get("name"))
+            yield "Optional", _flag(inner)
+        elif (inner := part.get("configMap")) is not None:
+            yield "ConfigMapName", str(inner.get("name"))
+            yield "Optional", _flag(inner)
+        elif part.get("downwardAPI") is not None:
+            yield "DownwardAPI", "true"
+    for item in source.get("items") or () if kind == "downwardAPI" else ():
+        reference = item.get("fieldRef") or item.get("resourceFieldRef") or {}
+        yield str(reference.get("fieldPath") or reference.get("resource") or ""), f"-> {item.get('path')}"
 
 
 _VOLUME_ROWS = {

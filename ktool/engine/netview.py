@@ -1,16 +1,18 @@
-"""What every node is to know of the cluster's services, rendered once for each change however many nodes ask."""
+"""What every node is to know of the cluster's services, and who may talk to whom, rendered once for each change however
+many nodes ask."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from ktool.api.obj import Obj, annotations_of, deleting, name
+from ktool.api.obj import Obj, annotations_of, deleting, labels, name, uid
 from ktool.engine.cache import Cache
-from ktool.logic import balance, zone
+from ktool.logic import balance, isolation, policy, zone
 from ktool.logic.netplan import Setting
-from ktool.logic.nodeaction import SetRules, SetZone
+from ktool.logic.nodeaction import SetPolicies, SetRules, SetZone
 from ktool.logic.routes import is_simulated
 
 log = logging.getLogger(__name__)
@@ -18,7 +20,7 @@ log = logging.getLogger(__name__)
 BATCH = 0.05
 """Seconds for which changes gather before nodes are told of them."""
 KINDS = ("Service", "EndpointSlice")
-"""What the settings of nodes are made from."""
+"""What rules and names are made from."""
 
 
 SSH_PORT = 22
@@ -33,17 +35,79 @@ class NetView:
         self._changes = 0
         self._zone: tuple[int, SetZone] | None = None
         self._frontends: tuple[int, list[balance.Frontend]] | None = None
+        self._moves = 0
+        self._held: dict[str, str] = {}
+        self._isolated: tuple[int, dict[str, list[policy.Isolated]]] | None = None
+        self._policies: dict[str, tuple[int, SetPolicies]] = {}
 
     def changed(self) -> None:
         """One of KINDS is not what it was. Called under the cache's lock."""
         self._changes += 1
 
+    def moved(self, type_: str, obj: Obj, before: Obj | None) -> bool:
+        """Whether a change may be one of policies too. Called under the cache's lock. Pods change all the time: they
+        count only where there is a policy, and with what rules depend on."""
+        relevant = obj.get("kind") == "NetworkPolicy" or (self._any_policy and self._concerns(type_, obj, before))
+        if obj.get("kind") == "Pod" and type_ == "DELETED":
+            self._held.pop(uid(obj), None)
+        self._moves += relevant
+        return relevant
+
+    def hold(self, node: str, addresses: Mapping[str, str]) -> bool:
+        """These addresses (by uid) are given to pods of a node, whatever their status says by now: their rules have to
+        be there before they start. Whether that is news for nodes."""
+        with self._cache.lock:
+            here = {uid(pod) for pod in self._cache.world.on_node(node)}
+            new = {own: address for own, address in addresses.items() if own in here and self._held.get(own) != address}
+            self._held |= new
+            relevant = bool(new) and self._any_policy
+            self._moves += relevant
+            return relevant
+
     def settings(self, node: Obj) -> tuple[Setting, ...]:
         """What `node` should have: nothing where it has no network of its own, or is to go."""
-        if is_simulated(node) or deleting(node):
+        if _needs_nothing(node):
             return ()
         rules = balance.render(self._frontends_now(), name(node), kept_ports(node))
-        return SetRules(rules.text, rules.hash), self._zone_now()
+        return SetRules(rules.text, rules.hash), self.policies(node), self._zone_now()
+
+    def policies(self, node: Obj) -> SetPolicies:
+        """The network policies of a node."""
+        if _needs_nothing(node):
+            return SetPolicies("", "")
+        with self._lock:
+            moves, isolated = self._isolated_now()
+            known = self._policies.get(name(node))
+            if known is None or known[0] != moves:
+                made = policy.render(isolated.get(name(node), ()))
+                known = self._policies[name(node)] = (moves, SetPolicies(made.text, made.hash, made.pods))
+            return known[1]
+
+    @property
+    def _any_policy(self) -> bool:
+        return self._cache.world.count("NetworkPolicy") > 0
+
+    def _concerns(self, type_: str, obj: Obj, before: Obj | None) -> bool:
+        """Whether this change of a pod or a namespace may change what policies mean."""
+        match obj.get("kind"):
+            case "Pod":
+                was = isolation.concern(before, self._held) if before is not None else None
+                return was != (None if type_ == "DELETED" else isolation.concern(obj, self._held))
+            case "Namespace":
+                return type_ != "MODIFIED" or before is None or labels(obj) != labels(before)
+        return False
+
+    def _isolated_now(self) -> tuple[int, dict[str, list[policy.Isolated]]]:
+        with self._cache.lock:
+            moves = self._moves
+            if self._isolated is not None and self._isolated[0] == moves:
+                return self._isolated
+            policies = self._cache.world.list("NetworkPolicy")
+            pods = self._cache.world.list("Pod") if policies else []
+            namespaces = self._cache.world.list("Namespace")
+            held = dict(self._held)
+        self._isolated = (moves, isolation.isolated(policies, pods, namespaces, held))
+        return self._isolated
 
     def _frontends_now(self) -> list[balance.Frontend]:
         with self._lock:
@@ -67,6 +131,10 @@ class NetView:
                 log.warning("not in the DNS: %s", line)
             self._zone = (changes, SetZone(made.hosts, made.config, made.hash))
             return self._zone[1]
+
+
+def _needs_nothing(node: Obj) -> bool:
+    return is_simulated(node) or deleting(node)
 
 
 def kept_ports(node: Obj) -> set[tuple[str, int]]:

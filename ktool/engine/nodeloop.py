@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -19,9 +19,10 @@ from ktool.api.ref import Ref
 from ktool.engine.cache import Cache
 from ktool.engine.netview import NetView
 from ktool.engine.registry import Registry
+from ktool.engine.telling import Teller
 from ktool.logic import netplan, nodeevents, nodeplan, nodestatus, podstatus, routes
 from ktool.logic.backoff import delay
-from ktool.logic.nodeaction import Failure, NodeFacts, Outcome, PodFact, SetRules, SetZone
+from ktool.logic.nodeaction import Failure, NodeFacts, Outcome, PodFact, SetPolicies
 from ktool.logic.nodeplan import Lane
 from ktool.logic.routes import is_simulated
 from ktool.node.base import NodeError, Runtime, Unreachable
@@ -51,10 +52,11 @@ class NodeLoop:
         net: NetView,
         clock: Callable[[], float],
         wake: Callable[[float], None],
+        news: Callable[[], None],
     ) -> None:
         self.node, self._ref = node, Ref("Node", "", node)
         self._connect, self._registry, self._cache = connect, registry, cache
-        self._cluster, self._net, self._clock, self._wake = cluster, net, clock, wake
+        self._cluster, self._net, self._clock, self._wake, self._news = cluster, net, clock, wake, news
         self._runtime: Runtime | None = None
         self._connection: tuple[str, ...] = ()
         self._lanes: ThreadPoolExecutor | None = None
@@ -66,8 +68,7 @@ class NodeLoop:
         self._untold: list[Action] = []
         self._unreachable = 0
         self._observed_at = 0.0
-        self._settings: dict[str, str] | None = None
-        self._telling = threading.Lock()
+        self._teller = Teller(net, self._failed, lambda outcome: self._noted("", outcome, None), clock)
         self._gather = GATHER
         self._first = False
         self._stopping = False
@@ -103,14 +104,15 @@ class NodeLoop:
         runtime = self._connected(node)
         early = self._observed_at + self._gather - time.monotonic()
         if self.busy and early > 0:
-            self._refresh(runtime, node)
+            self._teller.tell(runtime, node)
             return early
         began = time.monotonic()
         with self._lock:
-            busy, failed = frozenset(self._busy), dict(self._failures)
+            busy = frozenset(self._busy)
+        failed = self._failed()
         facts = runtime.observe()
         self._observed_at = time.monotonic()
-        self._settings = netplan.seen(facts)
+        self._teller.saw(facts)
         self._gather = min(5.0, max(GATHER, 8 * (self._observed_at - began)))
         self._cache.sync()
         with self._cache.lock:
@@ -131,12 +133,14 @@ class NodeLoop:
         )
         self._report(node, pods, facts, plan, failed)
         self._addresses.update(plan.addresses)
+        if self._net.hold(self.node, self._addresses):
+            self._news()
         failures = [self._noted("", runtime.perform(action), None) for action in plan.setup]
-        again = self._refresh(runtime, node)
-        self._first = bool(plan.lanes) and not busy
-        if not any(failures):
-            for lane in plan.lanes:
-                self._start(runtime, lane)
+        again = self._teller.tell(runtime, node)
+        lanes = [] if any(failures) else self._guarded(node, plan.lanes)
+        self._first = bool(lanes) and not busy
+        for lane in lanes:
+            self._start(runtime, lane)
         self._forget(pods, facts)
         self.seen = began
         if not (busy or plan.lanes or plan.setup):
@@ -144,19 +148,19 @@ class NodeLoop:
         if deleting(node) and not facts.pods and not plan.lanes and not busy:
             runtime.release()
             self._let_go(node)
-        waits = (plan.after, again, 0.0 if plan.setup else None)
+        waits = (plan.after, again, 0.0 if plan.setup else None, 0.1 if len(lanes) < len(plan.lanes) else None)
         return min((RESYNC, *(wait for wait in waits if wait is not None)))
 
     def tell_news(self) -> None:
-        """Tell the node of the cluster's services without looking at its pods. It waits for no lane, and a pass may go
-        on beside it."""
+        """Tell the node of the cluster's services and policies without looking at its pods. It waits for no lane, and a
+        pass may go on beside it."""
         self._cache.sync()
         node, runtime = self._cache.world.get(self._ref), self._runtime
-        if node is None or runtime is None or self._settings is None:
+        if node is None or runtime is None or not self._teller.ready:
             self._wake(0.0)
             return
         try:
-            again = self._refresh(runtime, node)
+            again = self._teller.tell(runtime, node)
         except NodeError:  # the next pass meets it too, and says so
             again = 0.0
         if again is not None:
@@ -165,38 +169,30 @@ class NodeLoop:
 
     @property
     def told(self) -> bool:
-        """Whether nothing about services is left to be told to this node, as far as it can be."""
+        """Whether nothing about services and policies is left to be told to this node, as far as it can be."""
         node = self._cache.world.get(self._ref)
         if node is None or is_simulated(node) or self._unreachable:
             return True
-        settings = self._settings
-        if settings is None:
-            return False
-        with self._lock:
-            failed = dict(self._failures)
-        return not netplan.refresh(self._net.settings(node), settings, failed, self._clock()).settings
+        return self._teller.told(node)
 
-    def _refresh(self, runtime: Runtime, node: Obj) -> float | None:
-        """Tell the node of the cluster's services what it does not know yet; the seconds to the next try of what
-        failed."""
-        with self._telling:
-            return self._refresh_alone(runtime, node)
+    def _guarded(self, node: Obj, lanes: Sequence[Lane]) -> list[Lane]:
+        """The lanes without those that would start a pod whose network policies are not in force here. Where the node
+        refused them, the pod says so."""
+        waiting = self._teller.unguarded(node)
+        found = []
+        for lane in lanes:
+            action = netplan.starts(lane) if lane.uid in waiting else None
+            if action is None:
+                found.append(lane)
+            elif refused := self._failed().get(("", SetPolicies.__name__)):
+                text = f"its network policies are not in force on {self.node}: {refused.message}"
+                failure = Failure("FailedCreatePodSandBox", text, SetPolicies.__name__)
+                self._noted(lane.uid, Outcome(action, failure), self._pod(lane.uid))
+        return found
 
-    def _refresh_alone(self, runtime: Runtime, node: Obj) -> float | None:
-        if self._settings is None:
-            return None
-        wanted = self._net.settings(node)
+    def _failed(self) -> dict[tuple[str, str], Failure]:
         with self._lock:
-            failed = dict(self._failures)
-        plan = netplan.refresh(wanted, self._settings, failed, self._clock())
-        again = plan.after
-        for setting in plan.settings:
-            if self._noted("", runtime.perform(setting), None):
-                self._settings.pop(type(setting).__name__, None)
-                again = 1.0
-            else:
-                self._settings[type(setting).__name__] = setting.hash
-        return again
+            return dict(self._failures)
 
     def _lookup(self, ref: Ref) -> Obj | None:
         with self._cache.lock:
@@ -267,7 +263,7 @@ class NodeLoop:
     def _noted(self, pod_uid: str, outcome: Outcome, pod: Obj | None) -> bool:
         """Remember how an action went, tell the user by an Event, and say whether it failed."""
         action = outcome.action
-        setting = type(action).__name__ if isinstance(action, SetRules | SetZone) else ""
+        setting = type(action).__name__ if isinstance(action, netplan.Setting) else ""
         key = (pod_uid, str(getattr(action, "container", setting)))
         failure = outcome.failure
         if failure is not None:
@@ -317,7 +313,7 @@ class NodeLoop:
         if self._runtime is not None and wanted == self._connection:
             return self._runtime
         self.disconnect()
-        self._settings = None
+        self._teller.forget()
         runtime = self._connect(node)
         try:
             info = runtime.info()

@@ -13,7 +13,9 @@ from ktool.engine import netview
 from ktool.engine.cache import Cache
 from ktool.engine.nodeloop import NodeLoop, wants_attention
 from ktool.engine.queue import WorkQueue
+from ktool.engine.readers import Readers
 from ktool.engine.registry import Registry
+from ktool.logic import pullauth
 from ktool.logic.routes import is_simulated
 from ktool.node.base import Runtime
 
@@ -21,7 +23,7 @@ log = logging.getLogger(__name__)
 
 MOST_THREADS = 32
 _NEWS = "/news"
-"""Behind a node's name in the queue: it is to be told of services, and need not be looked at."""
+"""Behind a node's name in the queue: it is to be told of services or policies, and need not be looked at."""
 
 
 class Nodes:
@@ -48,6 +50,7 @@ class Nodes:
         self._real: set[str] = set()
         self._started = self._stopping = False
         self._net = netview.NetView(cache)
+        self._readers = Readers()
         self._lock = threading.Lock()
         self._news = self._listening = False
         cache.listen(self._changed)
@@ -57,23 +60,44 @@ class Nodes:
 
     def _changed(self, type_: str, obj: Obj, before: Obj | None) -> None:
         """Called by the cache, under its lock. Our own reports about a pod are no reason to look again."""
+        if self._net.moved(type_, obj, before) and self._listening:
+            self._tell_known()
         match obj.get("kind"):
             case "Service" | "EndpointSlice":
                 self._net.changed()
                 if self._listening:
                     self._tell_all()
             case "Pod":
-                node = get(obj, "spec", "nodeName")
-                if node and (type_ == "DELETED" or before is None or _asks_for_more(obj, before)):
-                    self._wake(node)
+                self._pod_changed(type_, obj, before)
             case "Node":
                 if type_ == "DELETED" or before is None or _moved(obj, before):
                     for known in [*self._loops, meta(obj)["name"]]:
                         self._wake(known)
-            case "ConfigMap" | "Secret" if before is not None:
-                for pod in self._cache.world.list("Pod", namespace(obj)):
-                    if node := get(pod, "spec", "nodeName"):
-                        self._wake(node)
+            case "Namespace" if before is not None and annotations_of(obj) != annotations_of(before):
+                for node in sorted(self._nodes_of(name(obj))):  # it may have other pull secrets now
+                    self._wake(node)
+            case "ConfigMap" | "Secret" if self._listening:
+                for node in sorted(self._readers.nodes(obj["kind"], namespace(obj), name(obj)) | self._pullers(obj)):
+                    self._wake(node)
+
+    def _pod_changed(self, type_: str, pod: Obj, before: Obj | None) -> None:
+        node = get(pod, "spec", "nodeName")
+        if type_ == "DELETED":
+            self._readers.remove(pod)
+        elif before is None or get(before, "spec", "nodeName") != node:
+            self._readers.add(pod)
+        if node and (type_ == "DELETED" or before is None or _asks_for_more(pod, before)):
+            self._wake(node)
+
+    def _pullers(self, secret: Obj) -> set[str]:
+        """The nodes with pods that may pull with a Secret because it is their namespace's default."""
+        space = self._cache.world.get(Ref("Namespace", "", namespace(secret)))
+        if secret["kind"] != "Secret" or space is None or name(secret) not in pullauth.defaults(space):
+            return set()
+        return self._nodes_of(namespace(secret))
+
+    def _nodes_of(self, space: str) -> set[str]:
+        return {node for pod in self._cache.world.list("Pod", space) if (node := get(pod, "spec", "nodeName"))}
 
     def _tell_all(self) -> None:
         """Every real node is told of every change of a service, whether it has pods or not. What was there before we
@@ -86,6 +110,12 @@ class Nodes:
                 self._queue.add_after(name(node) + _NEWS, netview.BATCH)
             else:
                 self._wake(name(node), anyway=True)
+
+    def _tell_known(self) -> None:
+        """Policies matter where there are pods, and these nodes have loops."""
+        self._news = True
+        for node in list(self._real):
+            self._queue.add_after(node + _NEWS, netview.BATCH)
 
     def _wake(self, node: str, after: float = 0.0, anyway: bool = False) -> None:
         if self._stopping:
@@ -115,6 +145,7 @@ class Nodes:
             net=self._net,
             clock=self._clock,
             wake=lambda after: self._wake(node, after),
+            news=self._tell_known,
         )
 
     # --- stepping
@@ -188,7 +219,7 @@ class Nodes:
 
     @property
     def told(self) -> bool:
-        """Whether every node that answers knows of every change of a service since this began."""
+        """Whether every node that answers knows of every change of a service or policy since this began."""
         return not self._news or all(loop.told for loop in list(self._loops.values()))
 
     def stop(self, timeout: float = 20.0) -> None:

@@ -5,13 +5,24 @@ from __future__ import annotations
 import functools
 import hashlib
 import resource
+import secrets
 import shutil
 from importlib import resources
 from pathlib import Path
 
 from .host import SYSTEM_PATH, hard_limit, run
 from .image import PAUSE
-from .model import REGISTRY_NAME, SSH_PORT, LabError, Machine, Plan, write_file
+from .model import (
+    PRIVATE_NAME,
+    PRIVATE_PORT,
+    PRIVATE_USER,
+    REGISTRY_NAME,
+    SSH_PORT,
+    LabError,
+    Machine,
+    Plan,
+    write_file,
+)
 
 
 def script(name: str) -> str:
@@ -22,6 +33,8 @@ def script(name: str) -> str:
 def write_switch(machine: Machine) -> None:
     """Write what the switch's script reads."""
     write_file(machine.directory / "registry.yml", _registry(machine.lab))
+    write_file(machine.directory / "private.yml", _private_registry(machine))
+    write_file(machine.directory / "htpasswd", _htpasswd(machine.lab), 0o600)
     _write_scripts(machine, "enter.sh", "switch.sh")
 
 
@@ -72,7 +85,8 @@ def _node(machine: Machine) -> str:
 
 
 def _hosts(machine: Machine) -> str:
-    lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost", f"{machine.lab.gateway} {REGISTRY_NAME}"]
+    lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost"]
+    lines.append(f"{machine.lab.gateway} {REGISTRY_NAME} {PRIVATE_NAME}")
     lines += [f"{other.address} {other.name}" for other in machine.lab.machines if not other.is_switch]
     return "\n".join(lines) + "\n"
 
@@ -137,6 +151,9 @@ def _registries(lab: Plan) -> str:
 prefix = "{REGISTRY_NAME}"
 location = "{lab.registry}"
 insecure = true
+[[registry]]
+location = "{PRIVATE_NAME}"
+insecure = true
 """
 
 
@@ -154,3 +171,44 @@ storage:
 http:
   addr: {lab.registry}
 """
+
+
+def _private_registry(machine: Machine) -> str:
+    """The same images, to read only, for whoever has the password."""
+    lab = machine.lab
+    return f"""version: 0.1
+log:
+  level: error
+  accesslog:
+    disabled: true
+storage:
+  filesystem:
+    rootdirectory: "{lab.directory}/registry/data"
+  maintenance:
+    readonly:
+      enabled: true
+auth:
+  htpasswd:
+    realm: {PRIVATE_NAME}
+    path: "{machine.directory}/htpasswd"
+http:
+  addr: {lab.gateway}:{PRIVATE_PORT}
+"""
+
+
+_BCRYPT = "use strict; my ($salt, $password) = <STDIN> =~ /(\\S+) (\\S+)/; print crypt($password, $salt)"
+
+
+def _htpasswd(lab: Plan) -> str:
+    """The one user's line; the password is made once. docker-registry takes bcrypt alone, which crypt(5) can do."""
+    path = lab.password_file
+    if not path.exists():
+        write_file(path, secrets.token_urlsafe(18) + "\n", 0o600)
+    salt = "$2b$05$" + "".join(secrets.choice(_SALT) for _ in range(21)) + "."
+    line = run("/usr/bin/perl", "-e", _BCRYPT, text=f"{salt} {path.read_text().strip()}\n")
+    if not line.startswith("$2b$"):
+        raise LabError("This system's crypt(3) knows no bcrypt, which the lab's private registry needs.")
+    return f"{PRIVATE_USER}:{line}\n"
+
+
+_SALT = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789./"

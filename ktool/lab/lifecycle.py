@@ -217,7 +217,7 @@ def _complete(plan: Plan) -> bool:
 
 def _lab(plan: Plan) -> Lab:
     nodes = tuple(_lab_node(node) for node in plan.machines if not node.is_switch)
-    return Lab(plan.name, nodes, plan.registry, image.WEB_IMAGES, plan.subnet)
+    return Lab(plan.name, nodes, plan.registry, image.WEB_IMAGES, plan.subnet, str(plan.password_file))
 
 
 def _lab_node(node: Machine) -> LabNode:

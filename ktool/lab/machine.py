@@ -16,7 +16,7 @@ from . import proc
 from .config import write_node, write_switch
 from .host import Cgroups, clean_environment, make_cgroup, run
 from .image import PAUSE
-from .model import REGISTRY_PORT, SSH_PORT, LabError, Machine, MachineStatus, Plan
+from .model import PRIVATE_PORT, REGISTRY_PORT, SSH_PORT, LabError, Machine, MachineStatus, Plan
 
 _BRIDGE = "lab"
 
@@ -167,13 +167,17 @@ def _sshd_answers(machine: Machine) -> bool:
 
 
 def _registry(machine: Machine) -> bool:
-    """Whether the registry serves its API."""
-    connection = http.client.HTTPConnection(machine.address, REGISTRY_PORT, timeout=2)
+    """Whether both registries serve their API, one of them to nobody without a login."""
+    return _status(machine, REGISTRY_PORT) == 200 and _status(machine, PRIVATE_PORT) == 401
+
+
+def _status(machine: Machine, port: int) -> int:
+    connection = http.client.HTTPConnection(machine.address, port, timeout=2)
     try:
         connection.request("GET", "/v2/")
-        return connection.getresponse().status == 200
+        return connection.getresponse().status
     except (OSError, http.client.HTTPException):
-        return False
+        return 0
     finally:
         connection.close()
 

@@ -12,6 +12,10 @@ from pathlib import Path
 SSH_PORT = 22
 REGISTRY_PORT = 5000
 REGISTRY_NAME = "registry.lab"
+PRIVATE_PORT = 80  # Podman drops a login where registries.conf sends a name to another host or port
+PRIVATE_NAME = "private.lab"
+"""The same images behind a login, for trying imagePullSecrets."""
+PRIVATE_USER = "lab"
 MAX_NODES = 200
 _FIRST_NODE = 11  # 10.89.n.1 is the bridge, .2 the host, .11 node 1
 
@@ -36,13 +40,15 @@ class LabNode:
 
 @dataclass(frozen=True)
 class Lab:
-    """A lab. `registry` is address:port, `images` the names as manifests write them, `subnet` a CIDR."""
+    """A lab. `registry` is address:port, `images` the names as manifests write them, `subnet` a CIDR, `password_file`
+    holds what the user lab logs in with at private.lab."""
 
     name: str
     nodes: tuple[LabNode, ...]
     registry: str
     images: tuple[str, ...]
     subnet: str
+    password_file: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,11 @@ class Plan:
     @property
     def registry(self) -> str:
         return f"{self.gateway}:{REGISTRY_PORT}"
+
+    @property
+    def password_file(self) -> Path:
+        """What the user `lab` logs in with at private.lab."""
+        return self.directory / "private-password"
 
     @property
     def host_link(self) -> str:

@@ -1,4 +1,4 @@
-"""What a node is to be told anew of the cluster's services: rules and names that are not those it has.
+"""What a node is to be told anew of the cluster: rules, policies and names that are not those it has.
 
 Apart from the plan of its pods, because it depends on nothing seen of them: it is not held up by lanes that run, and
 pods are not held up where it fails.
@@ -10,9 +10,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ktool.logic.backoff import retry_at
-from ktool.logic.nodeaction import Failure, NodeFacts, SetRules, SetZone
+from ktool.logic.nodeaction import (
+    CreatePod,
+    Failure,
+    NodeAction,
+    NodeFacts,
+    SetPolicies,
+    SetRules,
+    SetZone,
+    StartContainer,
+    StartPod,
+)
+from ktool.logic.nodeplan import Lane
 
-Setting = SetRules | SetZone
+Setting = SetRules | SetPolicies | SetZone
 
 
 @dataclass(frozen=True)
@@ -25,7 +36,20 @@ class Refresh:
 
 def seen(facts: NodeFacts) -> dict[str, str]:
     """The hash of each setting a node has, by the name of its action."""
-    return {SetRules.__name__: facts.rules, SetZone.__name__: facts.zone}
+    return {SetRules.__name__: facts.rules, SetPolicies.__name__: facts.policies, SetZone.__name__: facts.zone}
+
+
+def unguarded(wanted: SetPolicies, have: str, in_force: SetPolicies) -> frozenset[str]:
+    """The uids of pods that policies isolate and the node does not: they must not start. `have` is the hash of what
+    the node has, `in_force` what it was told last. Older rules will do: they isolate the pods that they knew."""
+    if have == wanted.hash:
+        return frozenset()
+    return wanted.pods - (in_force.pods if in_force.hash == have else frozenset())
+
+
+def starts(lane: Lane) -> NodeAction | None:
+    """The action of a lane by which something begins to run."""
+    return next((one for one in lane.actions if isinstance(one, CreatePod | StartPod | StartContainer)), None)
 
 
 def refresh(

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ktool.api.masked import Masked
+
 # --- what is seen ------------------------------------------------------------------------------------------------
 
 
@@ -71,6 +73,8 @@ class NodeFacts:
     network: str = ""
     rules: str = ""
     """The hash of the service rules in force; "" where there are none, or they do not work."""
+    policies: str = ""
+    """The hash of the network policies in force; "" where there are none, or they do not work."""
     zone: str = ""
     """The hash of what the node's name server answers from; "" where none runs."""
 
@@ -118,6 +122,16 @@ class SetRules:
 
 
 @dataclass(frozen=True)
+class SetPolicies:
+    """Make our nftables table of network policies exactly this (logic/policy); `hash` names it. Where both are "" there
+    is to be none. `pods`: the uids of the pods that it guards, none of which may run without it."""
+
+    text: str
+    hash: str
+    pods: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class SetZone:
     """Have the node's name server answer from exactly this (logic/zone); `hash` names it."""
 
@@ -127,20 +141,41 @@ class SetZone:
 
 
 @dataclass(frozen=True)
+class Credential:
+    """A login at a registry: user name and password, or an identity token. `secret` names where it stands."""
+
+    secret: str
+    username: str = ""
+    password: Masked | None = None
+    token: Masked | None = None
+
+
+@dataclass(frozen=True)
 class EnsureImage:
-    """Have an image on the node. `policy` is Always, IfNotPresent or Never."""
+    """Have an image on the node. `policy` is Always, IfNotPresent or Never. `logins` are tried one after the other;
+    none at all asks as anybody. `missing`: pull secrets that are named and not there; `hint`: what to say where the
+    registry refuses."""
 
     image: str
     policy: str
+    logins: tuple[Credential, ...] = ()
+    missing: tuple[str, ...] = ()
+    hint: str = ""
 
 
 @dataclass(frozen=True)
 class VolumeFile:
-    """One file of a volume: a path inside it, its bytes and its mode."""
+    """One file of a volume: a path inside it, its bytes and its mode. `origin` stands for the bytes of a Secret where
+    a hash is made of them: the hash is seen on the node, and could be guessed back from."""
 
     path: str
-    data: bytes
+    data: bytes | Masked = field(repr=False)
     mode: int
+    origin: str = ""
+
+    @property
+    def content(self) -> bytes:
+        return self.data.reveal() if isinstance(self.data, Masked) else self.data
 
 
 @dataclass(frozen=True)
@@ -183,11 +218,24 @@ class CreatePod:
 
 @dataclass(frozen=True)
 class CreateContainer:
-    """POST containers/create with this payload (a Podman SpecGenerator); its `pod` member names the pod."""
+    """POST containers/create with this payload (a Podman SpecGenerator); its `pod` member names the pod. `secrets`:
+    names of Podman's secrets that the payload refers to, and the file on the node that each is read from."""
 
     uid: str
     container: str
     payload: Mapping[str, Any]
+    secrets: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class KeepInMemory:
+    """Before a container with secret variables starts: have Podman's own directory of it (`id` is an id or a name) be
+    `directory`, which lies in a tmpfs, because its variables are written there at each start."""
+
+    uid: str
+    container: str
+    id: str
+    directory: str
 
 
 @dataclass(frozen=True)
@@ -252,12 +300,14 @@ NodeAction = (
     EnsureNetwork
     | SetRoutes
     | SetRules
+    | SetPolicies
     | SetZone
     | EnsureImage
     | WriteVolumes
     | PreparePath
     | CreatePod
     | CreateContainer
+    | KeepInMemory
     | StartPod
     | StartContainer
     | StopContainer

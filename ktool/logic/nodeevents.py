@@ -12,6 +12,15 @@ _FAILED = {"ErrImagePull": "Failed", "ErrImageNeverPull": "ErrImageNeverPull", "
 
 def of_outcome(pod: Obj, outcome: Outcome) -> list[Action]:
     """What to tell about one action on the node."""
+    told = _of_outcome(pod, outcome)
+    if isinstance(outcome.action, EnsureImage) and outcome.action.missing:
+        names = ", ".join(outcome.action.missing)
+        text = f"Unable to retrieve some image pull secrets ({names}); attempting to pull the image may not succeed."
+        told.insert(0, Emit(Ref.of(pod), "FailedToRetrieveImagePullSecret", text, "Warning", uid(pod)))
+    return told
+
+
+def _of_outcome(pod: Obj, outcome: Outcome) -> list[Action]:
     ref, pod_uid, action = Ref.of(pod), uid(pod), outcome.action
     if outcome.failure is not None:
         failure = outcome.failure
@@ -35,13 +44,27 @@ def of_outcome(pod: Obj, outcome: Outcome) -> list[Action]:
 
 def of_status(pod: Obj, status: Obj) -> list[Action]:
     """What to tell about a change of a pod's status that no action of ours caused."""
-    before = {entry["name"]: entry for entry in get(pod, "status", "containerStatuses", default=())}
     actions: list[Action] = []
-    for entry in status.get("containerStatuses", ()):
-        waiting = get(entry, "state", "waiting", default={})
-        was = get(before.get(entry["name"]), "state", "waiting", "reason")
-        if waiting.get("reason") in ("CrashLoopBackOff", "ImagePullBackOff") and was != waiting["reason"]:
-            what = "restarting failed container" if waiting["reason"] == "CrashLoopBackOff" else "pulling image"
-            text = f"Back-off {what} {entry['name']} in pod {Ref.of(pod).name}"
-            actions.append(Emit(Ref.of(pod), "BackOff", text, "Warning", uid(pod)))
-    return actions
+    for group in ("initContainerStatuses", "containerStatuses"):
+        before = {entry["name"]: entry for entry in get(pod, "status", group, default=())}
+        for entry in status.get(group, ()):
+            waiting = get(entry, "state", "waiting", default={})
+            was = get(before.get(entry["name"]), "state", "waiting", default={})
+            if told := _of_waiting(pod, entry["name"], waiting, was):
+                actions.append(Emit(Ref.of(pod), *told, "Warning", uid(pod)))
+    return list(dict.fromkeys(actions))  # a volume that is missing holds back every container
+
+
+def _of_waiting(pod: Obj, container: str, waiting: Obj, was: Obj) -> tuple[str, str] | None:
+    """Reason and message of what is new about a container that waits."""
+    reason, message = waiting.get("reason"), str(waiting.get("message", ""))
+    if reason in ("CrashLoopBackOff", "ImagePullBackOff") and was.get("reason") != reason:
+        what = "restarting failed container" if reason == "CrashLoopBackOff" else "pulling image"
+        return "BackOff", f"Back-off {what} {container} in pod {Ref.of(pod).name}"
+    if message == was.get("message") or not message:
+        return None
+    if reason == "CreateContainerConfigError":
+        return "Failed", f"Error: {message}"
+    if message.startswith("MountVolume.SetUp failed"):
+        return "FailedMount", message
+    return None

@@ -1,5 +1,7 @@
 """The environment of a container: env, envFrom, the downward API and $(VAR) references, with core/v1's rules.
 
+What comes from a Secret, or refers to what does, is kept apart and masked: it may not be written down on the node
+(logic/secretenv).
 Source: the field documentation of core/v1 Container, EnvVar and EnvVarSource; pkg/kubelet makeEnvironmentVariables.
 """
 
@@ -7,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from ktool.api import quantity
+from ktool.api import masked, quantity
+from ktool.api.masked import Masked, Unreadable
 from ktool.api.obj import Obj, get, meta, name, namespace, uid
 from ktool.api.ref import Ref
 
@@ -46,6 +49,49 @@ class Scope:
         """The pod's own address; the node's for a pod of the host network."""
         return self.ip or self.host_ip
 
+    def config_map(self, wanted: str) -> Obj | None:
+        return self.lookup(Ref("ConfigMap", namespace(self.pod), wanted))
+
+    def secret(self, wanted: str) -> tuple[Obj, dict[str, Masked]] | None:
+        """A Secret and its decoded values. Raises ConfigError where they cannot be decrypted."""
+        found = self.lookup(Ref("Secret", namespace(self.pod), wanted))
+        try:
+            return None if found is None else (found, masked.values(found))
+        except Unreadable as error:
+            raise ConfigError(str(error)) from None
+
+
+@dataclass
+class Environment:
+    """The variables of a container: `plain` ones, and `secret` ones that no disk, argument or message may show.
+    `sources`: which versions of Secrets they come from, which stands for their content in a hash."""
+
+    plain: dict[str, str] = field(default_factory=dict)
+    secret: dict[str, Masked] = field(default_factory=dict)
+    sources: set[str] = field(default_factory=set)
+
+    def put(self, variable: str, value: str | Masked) -> None:
+        if isinstance(value, Masked):
+            self.plain.pop(variable, None)
+            self.secret[variable] = value
+        else:
+            self.secret.pop(variable, None)
+            self.plain[variable] = value
+
+    def expanded(self, text: str) -> str | Masked:
+        """`text` with its references replaced; masked where a secret variable has a part in it."""
+        shown = expand(text, self.plain)
+        if not self.secret or "$(" not in text:
+            return shown
+        revealed = {key: value.reveal().decode("utf-8", "surrogateescape") for key, value in self.secret.items()}
+        whole = expand(text, {**self.plain, **revealed})
+        return shown if whole == shown else Masked(whole.encode("utf-8", "surrogateescape"))
+
+
+def version(obj: Obj) -> str:
+    """Another one for every content that an object of this name ever had."""
+    return f"{uid(obj)}/{meta(obj).get('resourceVersion', '')}"
+
 
 def expand(text: str, values: Mapping[str, str]) -> str:
     """`text` with each $(VAR) replaced by its value. `$$` is a plain `$`; a reference to what is not defined stays
@@ -74,45 +120,68 @@ def expand(text: str, values: Mapping[str, str]) -> str:
     return "".join(out)
 
 
-def environment(container: Obj, scope: Scope) -> dict[str, str]:
+def environment(container: Obj, scope: Scope) -> Environment:
     """The variables of a container. envFrom comes first and env overrides it; a value may refer to variables defined
     before it. Raises ConfigError where something that is not optional is missing."""
-    values: dict[str, str] = {}
+    found = Environment()
     for source in container.get("envFrom") or ():
-        values.update(_from_source(source, scope))
+        prefix = source.get("prefix") or ""
+        for key, value in sorted(_from_source(source, scope, found).items()):
+            if _NAME.fullmatch(prefix + key):
+                found.put(prefix + key, value)
     for entry in container.get("env") or ():
         if "valueFrom" in entry and not entry.get("value"):
-            found = _value_from(entry["valueFrom"] or {}, container, scope)
-            if found is not None:
-                values[entry["name"]] = found
+            given = _value_from(entry["valueFrom"] or {}, container, scope, found)
+            if given is not None:
+                found.put(entry["name"], given)
         else:
-            values[entry["name"]] = expand(str(entry.get("value") or ""), values)
-    return values
+            found.put(entry["name"], found.expanded(str(entry.get("value") or "")))
+    return found
 
 
-def arguments(words: Sequence[str] | None, values: Mapping[str, str]) -> list[str]:
-    """command or args with their references expanded."""
-    return [expand(str(word), values) for word in words or ()]
+def arguments(words: Sequence[str] | None, found: Environment, field_name: str) -> list[str]:
+    """command or args with their references expanded. Raises ConfigError for a word with a secret in it: a command
+    line is seen by everybody on the node, and Podman keeps it on disk."""
+    result = []
+    for word in words or ():
+        text = found.expanded(str(word))
+        if isinstance(text, Masked):
+            variable = next((each for each in sorted(found.secret) if f"$({each})" in word), "")
+            raise ConfigError(
+                f"{field_name} refer to $({variable}), which comes from a Secret and would stand in the node's"
+                " process list and on its disk; have the program read the variable itself, as in"
+                f" sh -c 'exec app \"${variable}\"'"
+            )
+        result.append(text)
+    return result
 
 
-def _from_source(source: Obj, scope: Scope) -> dict[str, str]:
-    reference = source.get("configMapRef")
-    if reference is None:
-        raise ConfigError("envFrom from a Secret is not supported yet; use a ConfigMap")
-    config = scope.lookup(Ref("ConfigMap", namespace(scope.pod), reference.get("name", "")))
-    if config is None:
-        if reference.get("optional"):
-            return {}
-        raise ConfigError(f'configmap "{reference.get("name", "")}" not found')
-    prefix = source.get("prefix") or ""
-    pairs = {prefix + key: str(value) for key, value in sorted((config.get("data") or {}).items())}
-    return {key: value for key, value in pairs.items() if _NAME.fullmatch(key)}
+def _from_source(source: Obj, scope: Scope, found: Environment) -> Mapping[str, str | Masked]:
+    if (reference := source.get("secretRef")) is not None:
+        wanted = str(reference.get("name", ""))
+        secret = scope.secret(wanted)
+        if secret is not None:
+            found.sources.add(version(secret[0]))
+            return {key: _without_nul(value, key, wanted, scope) for key, value in secret[1].items()}
+        kind = "secret"
+    else:
+        reference = source.get("configMapRef") or {}
+        wanted = str(reference.get("name", ""))
+        config = scope.config_map(wanted)
+        if config is not None:
+            return {key: str(text) for key, text in (config.get("data") or {}).items()}
+        kind = "configmap"
+    if reference.get("optional"):
+        return {}
+    raise ConfigError(f'{kind} "{wanted}" not found')
 
 
-def _value_from(source: Obj, container: Obj, scope: Scope) -> str | None:
+def _value_from(source: Obj, container: Obj, scope: Scope, found: Environment) -> str | Masked | None:
     """The value a source gives; None where it is optional and absent, so that the variable is not set at all."""
     if (reference := source.get("configMapKeyRef")) is not None:
         return _config_value(reference, scope)
+    if (reference := source.get("secretKeyRef")) is not None:
+        return _secret_value(reference, scope, found)
     if (reference := source.get("fieldRef")) is not None:
         return field_value(str(reference.get("fieldPath", "")), scope)
     if (reference := source.get("resourceFieldRef")) is not None:
@@ -122,7 +191,7 @@ def _value_from(source: Obj, container: Obj, scope: Scope) -> str | None:
 
 def _config_value(reference: Obj, scope: Scope) -> str | None:
     space, wanted, key = namespace(scope.pod), reference.get("name", ""), reference.get("key", "")
-    config = scope.lookup(Ref("ConfigMap", space, wanted))
+    config = scope.config_map(wanted)
     if config is not None and key in (config.get("data") or {}):
         return str(config["data"][key])
     if reference.get("optional"):
@@ -130,6 +199,26 @@ def _config_value(reference: Obj, scope: Scope) -> str | None:
     if config is None:
         raise ConfigError(f'configmap "{wanted}" not found')
     raise ConfigError(f"couldn't find key {key} in ConfigMap {space}/{wanted}")
+
+
+def _secret_value(reference: Obj, scope: Scope, found: Environment) -> Masked | None:
+    wanted, key = str(reference.get("name", "")), str(reference.get("key", ""))
+    secret = scope.secret(wanted)
+    if secret is not None and key in secret[1]:
+        found.sources.add(version(secret[0]))
+        return _without_nul(secret[1][key], key, wanted, scope)
+    if reference.get("optional"):
+        return None
+    if secret is None:
+        raise ConfigError(f'secret "{wanted}" not found')
+    raise ConfigError(f"couldn't find key {key} in Secret {namespace(scope.pod)}/{wanted}")
+
+
+def _without_nul(value: Masked, key: str, secret: str, scope: Scope) -> Masked:
+    if b"\0" in value.reveal():
+        where = f"key {key} in Secret {namespace(scope.pod)}/{secret}"
+        raise ConfigError(f"{where} holds a NUL byte, which no environment variable can; mount it as a file")
+    return value
 
 
 def field_value(path: str, scope: Scope) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ktool.api.obj import Obj, get, meta, uid
+from ktool.logic import secretenv
 from ktool.logic.backoff import retry_at
 from ktool.logic.nodeaction import (
     CreateContainer,
@@ -28,7 +29,7 @@ from ktool.logic.nodeaction import (
     StopPod,
     WriteVolumes,
 )
-from ktool.logic.podenv import Lookup
+from ktool.logic.podenv import Lookup, Scope
 from ktool.logic.podrun import Run
 from ktool.logic.podspec import GRACE, Rendered, container_name, grace_period, image_name, image_of, render
 from ktool.logic.podstatus import container_runs, initialized
@@ -86,7 +87,8 @@ def begin(pod: Obj, ip: str, context: Context) -> Step:
     step.actions += _images(rendered, rendered.images)
     step.actions += _prepare(rendered, pod, context, every=True)
     step.actions.append(CreatePod(uid(pod), rendered.pod))
-    step.actions += [CreateContainer(uid(pod), own, rendered.containers[own]) for own in wanted]
+    step.actions += [_make(own, pod, rendered) for own in wanted]
+    step.actions += _keep_in_memory(pod, {own: container_name(own, pod) for own in wanted})
     step.actions.append(StartPod(uid(pod), rendered.pod_name))
     return step
 
@@ -153,7 +155,8 @@ def _perform(pod: Obj, fact: PodFact, runs: Mapping[str, Run], due: list[str], c
     start = [own for own in due if own not in stop]
     make = [own for own in start if own not in ids or _other_image(own, pod, fact)]
     if not (make or (start and fact.infra != "running")):
-        step.actions += _changed_volumes(pod, context)
+        step.actions += _changed_volumes(pod, fact, context)
+        step.actions += _keep_in_memory(pod, {own: ids[own] for own in start})
         step.actions += [StartContainer(uid(pod), own, ids[own]) for own in start]
         return _explained(step)
     rendered = render(pod, node=context.node, cluster=context.cluster, ip=fact.ip, lookup=context.lookup)
@@ -167,8 +170,10 @@ def _perform(pod: Obj, fact: PodFact, runs: Mapping[str, Run], due: list[str], c
     step.actions += _prepare(rendered, pod, context, every=fact.infra != "running")
     for own in make:
         step.actions += _replaced(own, pod, fact, runs[own])
-        step.actions.append(CreateContainer(uid(pod), own, rendered.containers[own]))
-    step.actions += _start(pod, fact, start, {own: ids[own] for own in start if own not in make})
+        step.actions.append(_make(own, pod, rendered))
+    known = {own: ids[own] for own in start if own not in make}
+    step.actions += _keep_in_memory(pod, {own: known.get(own) or container_name(own, pod) for own in start})
+    step.actions += _start(pod, fact, start, known)
     step.because = step.because or _problem_text(rendered)
     return _explained(step)
 
@@ -279,22 +284,37 @@ def _prepare(rendered: Rendered, pod: Obj, context: Context, *, every: bool) -> 
     return [*([WriteVolumes(uid(pod), wanted)] if wanted else []), *rendered.host_paths]
 
 
-def _changed_volumes(pod: Obj, context: Context) -> list[NodeAction]:
-    """New content for the volumes of a pod that runs. A ConfigMap that is gone leaves the old content in place."""
-    if not get(pod, "spec", "volumes"):
+def _changed_volumes(pod: Obj, fact: PodFact, context: Context) -> list[NodeAction]:
+    """New content for the volumes of a pod that runs, and for variables that come from Secrets, which a container has
+    when it is started again. What is gone from the store leaves the old content in place."""
+    hidden = any(secretenv.concerns(container) for container in _containers(pod))
+    if not (hidden or get(pod, "spec", "volumes")):
         return []
+    scope = Scope(pod, context.node, fact.ip, context.lookup)
+    found = [*volumes(scope).volumes, *filter(None, [secretenv.changed(scope)])]
     written = context.written.get(uid(pod), {})
-    wanted = tuple(v for v in volumes(pod, context.lookup).volumes if written.get(v.name) != v.hash)
+    wanted = tuple(volume for volume in found if written.get(volume.name) != volume.hash)
     return [WriteVolumes(uid(pod), wanted)] if wanted else []
+
+
+def _make(own: str, pod: Obj, rendered: Rendered) -> CreateContainer:
+    return CreateContainer(uid(pod), own, rendered.containers[own], rendered.secrets[own])
+
+
+def _keep_in_memory(pod: Obj, ids: Mapping[str, str]) -> list[NodeAction]:
+    """What must be done before each start of containers (by name: their id) with secret variables."""
+    hidden = [container["name"] for container in _containers(pod) if secretenv.concerns(container)]
+    return [secretenv.keep_in_memory(pod, own, ids[own]) for own in hidden if own in ids]
 
 
 def _images(rendered: Rendered, containers: Iterable[str]) -> list[NodeAction]:
     """Each image once, in the order of the containers; Always wins where two containers differ."""
-    policies: dict[str, str] = {}
+    found: dict[str, EnsureImage] = {}
     for own in containers:
-        image, policy = rendered.images[own]
-        policies[image] = policy if policies.get(image) != "Always" else "Always"
-    return [EnsureImage(image, policy) for image, policy in policies.items()]
+        wanted = rendered.images[own]
+        before = found.get(wanted.image)
+        found[wanted.image] = wanted if before is None or before.policy != "Always" else before
+    return list(found.values())
 
 
 def _containers(pod: Obj) -> list[Obj]:

@@ -11,10 +11,10 @@ from typing import Any
 
 from ktool.api import quantity
 from ktool.api.obj import DOMAIN, Obj, content_hash, get, name, namespace, uid
-from ktool.logic import digests
-from ktool.logic.nodeaction import Failure, PreparePath, Volume
+from ktool.logic import digests, pullauth, secretenv
+from ktool.logic.nodeaction import EnsureImage, Failure, PreparePath, Volume
 from ktool.logic.poddns import resolver
-from ktool.logic.podenv import ConfigError, Lookup, Scope, arguments, environment
+from ktool.logic.podenv import ConfigError, Environment, Lookup, Scope, arguments, environment
 from ktool.logic.podvolumes import Volumes, each_once, mounts, volumes
 
 NETWORK = "ktool"
@@ -32,7 +32,8 @@ _RESTART = {"Always": "always", "OnFailure": "on-failure", "Never": "no"}
 @dataclass(frozen=True)
 class Rendered:
     """A pod as its node is asked for it. `containers` holds every container that can be made now, init containers
-    first (named in `init`); `problems` says why the others cannot, under "" what holds back all of them."""
+    first (named in `init`); `secrets` what Podman must know of before (CreateContainer); `problems` says why the others
+    cannot, under "" what holds back all of them."""
 
     pod_name: str
     hash: str
@@ -41,7 +42,8 @@ class Rendered:
     init: tuple[str, ...] = ()
     volumes: tuple[Volume, ...] = ()
     host_paths: tuple[PreparePath, ...] = ()
-    images: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    images: Mapping[str, EnsureImage] = field(default_factory=dict)
     problems: Mapping[str, Failure] = field(default_factory=dict)
 
 
@@ -98,30 +100,36 @@ def hostname(pod: Obj) -> str:
 
 
 def render(pod: Obj, *, node: Obj, cluster: str, ip: str, lookup: Lookup) -> Rendered:
-    """Everything a node needs to run `pod` at the address `ip` ("" on the host network), with the ConfigMaps that
-    `lookup` gives now."""
+    """Everything a node needs to run `pod` at the address `ip` ("" on the host network), with the ConfigMaps and
+    Secrets that `lookup` gives now."""
     scope = Scope(pod, node, ip, lookup)
-    found = volumes(pod, lookup)
+    found = volumes(scope)
     spec = pod.get("spec") or {}
     init = tuple(container["name"] for container in spec.get("initContainers") or ())
     containers: dict[str, dict[str, Any]] = {}
-    images: dict[str, tuple[str, str]] = {}
+    environments: dict[str, Environment] = {}
+    secrets: dict[str, Mapping[str, str]] = {}
+    images: dict[str, EnsureImage] = {}
     paths = list(found.host_paths)
     problems: dict[str, Failure] = {}
+    keys = pullauth.keyring(pod, lookup)
     if found.problems:
         problems[""] = Failure("FailedMount", "; ".join(found.problems.values()), "WriteVolumes")
     for container in [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]:
         own = container["name"]
-        images[own] = (image_of(pod, container), pull_policy(pod, container))
+        images[own] = keys.ensure(image_of(pod, container), pull_policy(pod, container))
         if found.problems:
             continue
         try:
-            payload, needed = _container(container, own in init, scope, found)
+            values = environment(container, scope)
+            payload, needed = _container(container, own in init, pod, found, values)
         except ConfigError as error:
             problems[own] = Failure("CreateContainerConfigError", str(error), "CreateContainer")
             continue
-        containers[own] = payload
+        containers[own], environments[own] = payload, values
+        secrets[own] = secretenv.lookups(container, pod, values)
         paths += needed
+    hidden = secretenv.volume(pod, environments)
     body = _pod(pod)
     digest = content_hash([body, containers])
     labels = _labels(pod, cluster, ip, digest)
@@ -133,7 +141,8 @@ def render(pod: Obj, *, node: Obj, cluster: str, ip: str, lookup: Lookup) -> Ren
             own: {**payload, "labels": {**labels, f"{DOMAIN}/container": own}} for own, payload in containers.items()
         },
         init=init,
-        volumes=found.volumes,
+        secrets=secrets,
+        volumes=found.volumes if hidden is None else (*found.volumes, hidden),
         host_paths=each_once(paths),
         images=images,
         problems=problems,
@@ -214,9 +223,9 @@ def _port_mappings(spec: Obj) -> list[dict[str, Any]]:
 # --- a container -------------------------------------------------------------------------------------------------
 
 
-def _container(container: Obj, is_init: bool, scope: Scope, found: Volumes) -> tuple[dict[str, Any], list[PreparePath]]:
-    pod = scope.pod
-    values = environment(container, scope)
+def _container(
+    container: Obj, is_init: bool, pod: Obj, found: Volumes, values: Environment
+) -> tuple[dict[str, Any], list[PreparePath]]:
     binds, needed, in_the_way = mounts(container, found)
     if in_the_way:
         raise ConfigError("; ".join(in_the_way))
@@ -225,7 +234,7 @@ def _container(container: Obj, is_init: bool, scope: Scope, found: Volumes) -> t
         "name": container_name(container["name"], pod),
         "pod": pod_name(pod),
         "image": image_of(pod, container),
-        "env": values,
+        "env": values.plain,
         "restart_policy": "no" if is_init else _RESTART[policy],
         "stop_timeout": grace_period(pod),
         "log_configuration": {"driver": "k8s-file", "size": LOG_BYTES},
@@ -234,9 +243,9 @@ def _container(container: Obj, is_init: bool, scope: Scope, found: Volumes) -> t
     }
     # A command replaces the image's ENTRYPOINT and its CMD with it; args replace CMD alone. Podman drops CMD
     # exactly where `entrypoint` is given, so both fields stay absent where the Pod has none.
-    if command := arguments(container.get("command"), values):
+    if command := arguments(container.get("command"), values, "command"):
         payload["entrypoint"] = command
-    if args := arguments(container.get("args"), values):
+    if args := arguments(container.get("args"), values, "args"):
         payload["command"] = args
     if container.get("workingDir"):
         payload |= {"work_dir": container["workingDir"], "create_working_dir": True}
@@ -244,6 +253,9 @@ def _container(container: Obj, is_init: bool, scope: Scope, found: Volumes) -> t
         payload["stdin"] = True
     if container.get("tty"):
         payload["terminal"] = True
+    if secretenv.concerns(container):
+        payload["secret_env"] = secretenv.names(container, pod, values)
+        payload["log_configuration"]["path"] = secretenv.log_path(container, pod)
     if binds:
         payload["mounts"] = binds
     return {**payload, **_security(container, pod)}, needed

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ktool.api import quantity
-from ktool.api.obj import Obj, content_hash, get, namespace, uid
-from ktool.api.ref import Ref
+from ktool.api.obj import Obj, content_hash, get, uid
+from ktool.logic import podfiles
 from ktool.logic.nodeaction import PreparePath, Volume, VolumeFile
-from ktool.logic.podenv import ConfigError, Lookup
+from ktool.logic.podenv import ConfigError, Scope
 
 DISK, MEMORY = "/var/lib/ktool/pods", "/run/ktool/pods"
 SETGID = 0o2000
@@ -47,32 +47,36 @@ def directory(pod_uid: str, volume: str, medium: str = "") -> str:
     return f"{MEMORY if medium == 'Memory' else DISK}/{pod_uid}/volumes/{volume}"
 
 
-def volumes(pod: Obj, lookup: Lookup) -> Volumes:
-    """What the node has to prepare for the volumes of `pod` with the ConfigMaps there are now."""
+def volumes(scope: Scope) -> Volumes:
+    """What the node has to prepare for the volumes of a pod with the ConfigMaps and Secrets there are now."""
     made: list[Volume] = []
     paths: list[PreparePath] = []
     sources: dict[str, Source] = {}
     problems: dict[str, str] = {}
+    pod = scope.pod
     group = get(pod, "spec", "securityContext", "fsGroup")
     gid = -1 if group is None else int(group)
     for entry in get(pod, "spec", "volumes", default=()):
         name = entry["name"]
+        kind = next((key for key in entry if key != "name" and entry[key] is not None), "emptyDir")
         try:
-            if (config := entry.get("configMap")) is not None:
-                files = _config_files(config, pod, lookup, gid)
-                made.append(_volume(name, "", 0, files, 0o755, gid))
-                sources[name] = Source(directory(uid(pod), name), True, tuple(file.path for file in files))
-            elif (host := entry.get("hostPath")) is not None:
+            if kind == "configMap" or kind in podfiles.IN_MEMORY:
+                medium = "Memory" if kind in podfiles.IN_MEMORY else ""
+                files = podfiles.files(kind, entry[kind], scope)
+                made.append(_volume(name, medium, 0, files, 0o755, gid))
+                sources[name] = Source(directory(uid(pod), name, medium), True, tuple(file.path for file in files))
+            elif kind == "hostPath":
+                host = entry[kind]
                 paths.append(PreparePath(host["path"], host.get("type") or ""))
                 sources[name] = Source(host["path"], host=True)
-            elif (empty := entry.get("emptyDir")) is not None or set(entry) == {"name"}:
+            elif kind == "emptyDir":
+                empty = entry.get(kind)
                 medium = str(get(empty, "medium", default=""))
                 limit = get(empty, "sizeLimit")
                 size = quantity.bytes_(limit) if medium == "Memory" and limit is not None else 0
                 made.append(_volume(name, medium, size, (), 0o777 | (SETGID if gid >= 0 else 0), gid))
                 sources[name] = Source(directory(uid(pod), name, medium))
             else:
-                kind = next(key for key in entry if key != "name")
                 raise ConfigError(f"volumes of type {kind} are not supported yet")
         except ConfigError as error:
             problems[name] = f'MountVolume.SetUp failed for volume "{name}" : {error}'
@@ -80,34 +84,8 @@ def volumes(pod: Obj, lookup: Lookup) -> Volumes:
 
 
 def _volume(name: str, medium: str, size: int, files: tuple[VolumeFile, ...], mode: int, gid: int) -> Volume:
-    content = [[file.path, base64.b64encode(file.data).decode(), file.mode] for file in files]
+    content = [[file.path, file.origin or base64.b64encode(file.content).decode(), file.mode] for file in files]
     return Volume(name, medium, size, files, content_hash([medium, size, content, mode, gid]), mode, gid)
-
-
-def _config_files(source: Obj, pod: Obj, lookup: Lookup, gid: int) -> tuple[VolumeFile, ...]:
-    """The files of a ConfigMap volume, in the order of their paths. Raises ConfigError for what is missing."""
-    wanted, optional = str(source.get("name", "")), bool(source.get("optional"))
-    config = lookup(Ref("ConfigMap", namespace(pod), wanted))
-    if config is None:
-        if optional:
-            return ()
-        raise ConfigError(f'configmap "{wanted}" not found')
-    data = {key: str(text).encode() for key, text in (config.get("data") or {}).items()}
-    data |= {key: base64.b64decode(text) for key, text in (config.get("binaryData") or {}).items()}
-    mode = source.get("defaultMode")
-    default = 0o644 if mode is None else int(mode)
-    shared = 0o440 if gid >= 0 else 0  # what the kubelet adds so that the group of fsGroup can read
-    if not source.get("items"):
-        return tuple(VolumeFile(key, data[key], default | shared) for key in sorted(data))
-    files: list[VolumeFile] = []
-    for item in source["items"]:
-        if item["key"] not in data:
-            if optional:
-                continue
-            raise ConfigError(f"configmap references non-existent config key: {item['key']}")
-        own = item.get("mode")
-        files.append(VolumeFile(item["path"], data[item["key"]], (default if own is None else int(own)) | shared))
-    return tuple(sorted(files, key=lambda file: file.path))
 
 
 def mounts(container: Obj, found: Volumes) -> tuple[list[dict[str, Any]], list[PreparePath], list[str]]:

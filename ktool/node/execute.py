@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import random
 import re
-import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 from ktool.logic import nodeaction as act
-from ktool.node import balancer, dns, network, volumes
+from ktool.node import balancer, dns, envsecrets, network, pulls, tables, volumes
 from ktool.node.base import NodeError, Transport, Unreachable
 from ktool.node.facts import CLUSTER_LABEL, UID_LABEL, Settled
 from ktool.node.podmanapi import PodmanApi, Refused
@@ -23,7 +21,6 @@ _STARTING = re.compile(r"^starting container [0-9a-f]+: ")
 
 _BAD_NAME = ("invalid image name", "invalid reference format", "parsing reference", "name must be lowercase")
 
-PULL_TIMEOUT = 600.0
 STOP_SLACK = 30.0
 
 
@@ -46,7 +43,7 @@ class Hands:
     settled: Callable[[], Settled]
     unsettle: Callable[[], None]
     made: set[str] = field(default_factory=set)
-    images: SingleFlight = field(default_factory=lambda: SingleFlight())
+    images: pulls.SingleFlight = field(default_factory=pulls.SingleFlight)
 
 
 def perform(hands: Hands, action: act.NodeAction) -> act.Outcome:
@@ -106,6 +103,14 @@ def set_rules(hands: Hands, action: act.SetRules) -> str:
     return ""
 
 
+def set_policies(hands: Hands, action: act.SetPolicies) -> str:
+    try:
+        tables.set_table(hands.transport, tables.POLICIES, action)
+    finally:
+        hands.unsettle()
+    return ""
+
+
 def set_zone(hands: Hands, action: act.SetZone) -> str:
     try:
         dns.set_zone(hands.transport, action)
@@ -121,12 +126,16 @@ def ensure_image(hands: Hands, action: act.EnsureImage) -> str:
         message = f'Container image "{action.image}" is not present with pull policy of Never'
         raise Failed("ErrImageNeverPull", message)
     started = time.monotonic()
-    with hands.images.turn(action.image) as last_done:
+    key = (action.image, action.logins)
+    with hands.images.turn(key) as last_done:
         # Whoever waited for a pull that began after this call has what it wants.
         if last_done >= started or (action.policy != "Always" and _has_image(hands, action.image)):
             return ""
-        _pull(hands, action.image)
-        hands.images.done(action.image, started)
+        try:
+            pulls.pull(hands.api, action)
+        except pulls.PullFailed as failed:
+            raise Failed(_pull_reason(str(failed)), str(failed)) from None
+        hands.images.done(key, started)
     return ""
 
 
@@ -138,17 +147,6 @@ def _has_image(hands: Hands, image: str) -> bool:
         if refused.status == 404:
             return False
         raise
-
-
-def _pull(hands: Hands, image: str) -> None:
-    try:
-        answer = hands.api.post("images/pull", deadline=PULL_TIMEOUT, reference=image, policy="always", quiet=True)
-    except Refused as refused:
-        raise Failed(_pull_reason(refused.message), refused.message) from None
-    # 4.3.1 says 200 first and puts what went wrong into the body.
-    error = answer.get("error") if isinstance(answer, Mapping) else None
-    if error:
-        raise Failed(_pull_reason(str(error)), str(error))
 
 
 def _pull_reason(message: str) -> str:
@@ -177,7 +175,9 @@ def prepare_path(hands: Hands, action: act.PreparePath) -> str:
 
 
 def remove_volumes(hands: Hands, action: act.RemoveVolumes) -> str:
-    _shell(hands, volumes.remove_command(action.uid), b"", 120.0)
+    argv = volumes.remove_command(action.uid)
+    envsecrets.remove(hands.api, action.uid)
+    _shell(hands, argv, b"", 120.0)
     hands.unsettle()
     return ""
 
@@ -199,9 +199,18 @@ def create_pod(hands: Hands, action: act.CreatePod) -> str:
 
 
 def create_container(hands: Hands, action: act.CreateContainer) -> str:
+    envsecrets.make(hands.api, action.secrets)
     made = _create(hands, "containers", action.uid, action.payload)
     hands.made |= {made, str(action.payload.get("name", ""))}
     return made
+
+
+def keep_in_memory(hands: Hands, action: act.KeepInMemory) -> str:
+    done = envsecrets.keep_in_memory(hands.api, hands.transport, action.id, action.directory)
+    if done.status != 0:
+        said = done.stderr.decode("utf-8", "replace").strip() or f"exit status {done.status}"
+        raise Failed("CreateContainerError", f"{said} (on {hands.transport.node})")
+    return ""
 
 
 def _create(hands: Hands, kind: str, uid: str, payload: Mapping[str, Any]) -> str:
@@ -328,36 +337,18 @@ def _labels(inspected: Mapping[str, Any]) -> Mapping[str, str]:
     return inspected.get("Labels") or (inspected.get("Config") or {}).get("Labels") or {}
 
 
-class SingleFlight:
-    """One pull of an image at a time; those who wait learn when the last good one began."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._locks: dict[str, threading.Lock] = {}
-        self._done: dict[str, float] = {}
-
-    @contextmanager
-    def turn(self, image: str) -> Any:
-        """Holds the image's turn; gives the time (monotonic) at which the last good pull began, or -1."""
-        with self._guard:
-            lock = self._locks.setdefault(image, threading.Lock())
-        with lock:
-            yield self._done.get(image, -1.0)
-
-    def done(self, image: str, began: float) -> None:
-        self._done[image] = began
-
-
 _TABLE: dict[type, tuple[Callable[[Hands, Any], str], str]] = {
     act.EnsureNetwork: (ensure_network, "NetworkNotReady"),
     act.SetRoutes: (set_routes, "NetworkNotReady"),
     act.SetRules: (set_rules, "NetworkNotReady"),
+    act.SetPolicies: (set_policies, "NetworkNotReady"),
     act.SetZone: (set_zone, "NetworkNotReady"),
     act.EnsureImage: (ensure_image, "ErrImagePull"),
     act.WriteVolumes: (write_volumes, "FailedMount"),
     act.PreparePath: (prepare_path, "FailedMount"),
     act.CreatePod: (create_pod, "FailedCreatePodSandBox"),
     act.CreateContainer: (create_container, "CreateContainerError"),
+    act.KeepInMemory: (keep_in_memory, "CreateContainerError"),
     act.StartPod: (start_pod, "RunContainerError"),
     act.StartContainer: (start_container, "RunContainerError"),
     act.StopContainer: (stop_container, "FailedKillPod"),

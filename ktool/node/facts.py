@@ -13,7 +13,7 @@ from ktool.api.obj import DOMAIN
 from ktool.logic.nodeaction import ContainerFact, NodeInfo, PodFact
 from ktool.logic.zone import DIRECTORY as DNS
 from ktool.logic.zone import SERVER
-from ktool.node import balancer, dns
+from ktool.node import dns, tables
 
 CLUSTER_LABEL, UID_LABEL = f"{DOMAIN}/cluster", f"{DOMAIN}/uid"
 DISK, MEMORY = "/var/lib/ktool/pods", "/run/ktool/pods"
@@ -99,7 +99,7 @@ for directory in "$2"/* "$3"/*; do
 done
 dns=$4 at=$5
 """
-    + balancer.SEEN
+    + tables.SEEN
     + dns.SEEN
     + "exit 0\n",
     "ktool",
@@ -113,8 +113,8 @@ dns=$4 at=$5
 
 class Settled:
     """What SETTLED printed: the boot, whether pod traffic is forwarded with its source kept (the subnets for which it
-    is), the routes of ours, the hash of each volume directory, and the hashes of the service rules in force and of the
-    running name server's zone."""
+    is), the routes of ours, the hash of each volume directory, and the hashes of the service rules and the network
+    policies in force and of the running name server's zone."""
 
     def __init__(self, text: str) -> None:
         lines = text.splitlines()
@@ -124,6 +124,7 @@ class Settled:
         routes: list[tuple[str, str]] = []
         self.volumes: dict[str, dict[str, str]] = {}
         self.rules = ""
+        self.policies = ""
         self.zone = ""
         uid = ""
         for line in lines[1:]:
@@ -137,6 +138,8 @@ class Settled:
                 routes.append((subnet if "/" in subnet else f"{subnet}/32", gateway))
             elif word == "rules":
                 self.rules = rest.strip()
+            elif word == "policies":
+                self.policies = rest.strip()
             elif word == "zone":
                 self.zone = rest.strip()
             elif word == "pod":

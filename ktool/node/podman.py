@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ktool.logic.nodeaction import NodeAction, NodeFacts, NodeInfo, Outcome
-from ktool.node import balancer, containerio, dns, ends, execute, facts, fence, network
+from ktool.node import containerio, dns, ends, execute, facts, fence, network, tables
 from ktool.node.base import ExecStream, LogOptions, NodeError, Transport
 from ktool.node.podmanapi import ApiStream, PodmanApi, Refused
 
@@ -57,7 +57,7 @@ class PodmanRuntime:
         """Leave the machine as it was before it became our node: no network, rules, routes or owner of ours. Its pods
         must be gone. Raises NodeError where something is in the way."""
         try:
-            balancer.remove(self._transport)
+            tables.remove(self._transport, tables.RULES, tables.POLICIES)
             dns.remove(self._transport)
             network.remove(self._api, self._transport, self.cluster, self._read_settled())
         except Refused as refused:
@@ -98,6 +98,7 @@ class PodmanRuntime:
             routes=settled.routes,
             network=subnet,
             rules=settled.rules,
+            policies=settled.policies,
             zone=settled.zone,
         )
 
@@ -138,11 +139,13 @@ class PodmanRuntime:
 
     def _inspect(self, container: str) -> dict[str, Any] | None:
         try:
-            return ends.completed(self._api.get(f"containers/{container}/json"), self._api, self._transport)
+            details = ends.completed(self._api.get(f"containers/{container}/json"), self._api, self._transport)
         except Refused as refused:
             if refused.status == 404:  # gone between the list and now; the next list will not have it
                 return None
             raise
+        # Older Podmans give the values of secret variables too; they are not kept.
+        return {key: details[key] for key in ("State", "RestartCount", "Before") if key in details}
 
     def _digests(self, containers: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
         """What registries call the images in use, by image id: asked once for each name an image is used under."""

@@ -52,9 +52,17 @@ class PodmanApi:
     def get(self, path: str, *, deadline: float = 15.0, **params: Any) -> Any:
         return self._call("GET", path, params, None, deadline)
 
-    def post(self, path: str, body: Mapping[str, Any] | None = None, *, deadline: float = 30.0, **params: Any) -> Any:
+    def post(
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        deadline: float = 30.0,
+        headers: Mapping[str, str] | None = None,
+        **params: Any,
+    ) -> Any:
         """The parsed answer; None for an empty one. 304 Not Modified (it is so already) is an empty answer."""
-        return self._call("POST", path, params, body, deadline)
+        return self._call("POST", path, params, body, deadline, headers)
 
     def delete(self, path: str, *, deadline: float = 30.0, **params: Any) -> Any:
         return self._call("DELETE", path, params, None, deadline)
@@ -92,10 +100,16 @@ class PodmanApi:
         return self._transport.connect_unix(self._path, timeout=timeout)
 
     def _call(
-        self, method: str, path: str, params: Mapping[str, Any], body: Mapping[str, Any] | None, deadline: float
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Any],
+        body: Mapping[str, Any] | None,
+        deadline: float,
+        more_headers: Mapping[str, str] | None = None,
     ) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json"} if data is not None else None
+        headers = {**({"Content-Type": "application/json"} if data is not None else {}), **(more_headers or {})}
         query = {key: _param(value) for key, value in params.items()}
         send = {"GET": self._client.get, "DELETE": self._client.delete, "POST": self._client.post}[method]
         extra: dict[str, Any] = {"data": data} if method == "POST" else {}

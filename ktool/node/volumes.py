@@ -16,7 +16,7 @@ from ktool.logic.nodeaction import Volume
 from ktool.node.facts import DISK, MEMORY
 
 UID = re.compile(r"[0-9a-f-]{36}")
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_NAME = re.compile(r"_?[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _HASH = re.compile(r"[0-9A-Za-z]*")
 
 _WRITE = r"""
@@ -39,7 +39,9 @@ prepare() {
     mkdir -p "$dir"
     if [ "$1" = Memory ] && ! mountpoint -q "$dir"; then
         size=; if [ "$3" != 0 ]; then size=size=$3,; fi
-        mount -t tmpfs -o "${size}mode=0$4,nosuid,nodev" tmpfs "$dir"
+        # Kernels before 6.4 do not know noswap; there a tmpfs may be swapped out.
+        mount -t tmpfs -o "${size}mode=0$4,nosuid,nodev,noswap" tmpfs "$dir" 2>/dev/null ||
+            mount -t tmpfs -o "${size}mode=0$4,nosuid,nodev" tmpfs "$dir"
         if [ "$5" != -1 ]; then chgrp "$5" "$dir"; chmod "0$4" "$dir"; fi
     elif [ ! -e "$top/made-$2" ]; then
         chmod "0$4" "$dir"
@@ -158,8 +160,9 @@ def _add_volume(archive: tarfile.TarFile, uid: str, volume: Volume, stamp: int) 
     for directory in sorted(directories):
         archive.addfile(_member(directory, tarfile.DIRTYPE, mode, gid, 0))
     for file in volume.files:
-        member = _member(f"{root}/{file.path}", tarfile.REGTYPE, file.mode & 0o7777, gid, len(file.data))
-        archive.addfile(member, io.BytesIO(file.data))
+        content = file.content
+        member = _member(f"{root}/{file.path}", tarfile.REGTYPE, file.mode & 0o7777, gid, len(content))
+        archive.addfile(member, io.BytesIO(content))
 
 
 def _member(name: str, kind: bytes, mode: int, gid: int, size: int) -> tarfile.TarInfo:

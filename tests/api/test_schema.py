@@ -147,7 +147,11 @@ NOT_ACTED_ON = [
         pod(initContainers=[{**WEB, "name": "i", "restartPolicy": "Always"}]),
         ["spec.initContainers[0].restartPolicy"],
     ),
-    ("secret", web(envFrom=[{"secretRef": {"name": "s"}}]), ["spec.containers[0].envFrom[0].secretRef"]),
+    (
+        "projected",
+        pod(volumes=[{"name": "v", "projected": {"sources": [{"podCertificate": {"keyType": "ED25519"}}]}}]),
+        ["spec.volumes[0].projected.sources[0].podCertificate"],
+    ),
     ("volume", pod(volumes=[{"name": "v", "nfs": {"server": "s", "path": "/"}}]), ["spec.volumes[0].nfs"]),
     ("kubernetes-default", pod(dnsPolicy="ClusterFirst", schedulerName="default-scheduler"), []),
     ("explicit-default", web(terminationMessagePath="/dev/termination-log"), []),

@@ -30,6 +30,20 @@ pytestmark = pytest.mark.podman
 
 PODS = ("first", "second", "init")
 
+SECRET = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "db"},
+    "stringData": {"word": "kept-in-memory"},
+}
+
+
+def first(node: str) -> dict[str, Any]:
+    """The pod that is found to have its secrets after a reboot too."""
+    variable = {"name": "WORD", "valueFrom": {"secretKeyRef": {"name": "db", "key": "word"}}}
+    main = {"name": "main", "image": WEB, "env": [variable], "volumeMounts": [{"name": "db", "mountPath": "/db"}]}
+    return pod("first", main, volumes=[{"name": "db", "secret": {"secretName": "db"}}], nodeName=node)
+
 
 @dataclass(frozen=True)
 class World:
@@ -74,15 +88,16 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(cluster: Ktool, lab: Lab) -> Iterator[World]:
-    first, second = (node.name for node in lab.nodes[:2])
+    one, second = (node.name for node in lab.nodes[:2])
     web = {"name": "main", "image": WEB}
     keep = {"volumeMounts": [{"name": "keep", "mountPath": "/keep"}]}
     setup = script("setup", "echo ran >>/keep/log", **keep)
     memory = [{"name": "keep", "emptyDir": {}}]
     with space(cluster) as namespace:
         pods = (
-            pod("first", web, nodeName=first),
-            pod("init", {**web, **keep}, initContainers=[setup], volumes=memory, nodeName=first),
+            SECRET,
+            first(one),
+            pod("init", {**web, **keep}, initContainers=[setup], volumes=memory, nodeName=one),
             pod("second", web, nodeName=second),
         )
         cluster("apply", "-n", namespace, "-f", "-", stdin=documents(*pods))
@@ -102,7 +117,7 @@ def mend(request: pytest.FixtureRequest, world: World) -> Iterator[Callable[[], 
         world.namespace,
         "-f",
         "-",
-        stdin=documents(pod("first", {"name": "main", "image": WEB}, nodeName=world.lab.nodes[0].name)),
+        stdin=documents(first(world.lab.nodes[0].name)),
     )
 
 
@@ -144,6 +159,8 @@ def test_a_node_that_reboots_gets_its_pods_back(world: World, mend: Callable[[],
     assert time.monotonic() - began < 15
     assert world.restarts("second") == others["second"]
     until(lambda: world.asks("second", "first") and world.asks("first", "second"), 5)
+    show = ("exec", "first", "-n", world.namespace, "--", "sh", "-c", "echo $WORD; cat /db/word")
+    assert world.ktool(*show).stdout.split() == ["kept-in-memory"] * 2
     routes = on(fresh(world.lab, node.name), "ip -4 route show proto 76")
     assert routes.count("via") == len(world.lab.nodes) - 1
     assert world.nothing_twice()

@@ -28,6 +28,10 @@ def line(action: act.NodeAction) -> str:
             words += [f"{volume.name}{[file.path for file in volume.files] or ''}" for volume in value]
         elif key == "routes":
             words += [f"{subnet} via {address}" for subnet, address in value]
+        elif key in ("hint", "secrets"):
+            continue  # words for the user, and what the payload says already
+        elif key in ("logins", "missing"):
+            words += [f"{key[:-1] if key == 'logins' else key}:{getattr(one, 'secret', one)}" for one in value]
         elif key == "containers":
             words.append(",".join(value))
         elif key != "uid":
@@ -74,10 +78,13 @@ def found(result: NodePlan) -> dict[str, Any]:
 def test_node_plan(path: Path) -> None:
     case = yaml.safe_load(path.read_text())
     given = case["given"]
-    config = {(entry["metadata"]["name"]): entry for entry in given.get("configMaps", ())}
+    objects = {
+        (entry["kind"], entry["metadata"]["name"]): entry
+        for entry in (*given.get("configMaps", ()), *given.get("objects", ()))
+    }
 
     def lookup(ref: Ref) -> dict[str, Any] | None:
-        return config.get(ref.name) if ref.kind == "ConfigMap" else None
+        return objects.get((ref.kind, ref.name))
 
     result = plan(
         pods(given.get("pods", [])),

@@ -82,7 +82,9 @@ def test_the_whole_of_a_small_pod():
         "resource_limits": {"cpu": {"shares": 2}},
         "labels": {**labels, "ktool.dev/container": "web"},
     }
-    assert result.images == {"web": ("registry.test/web:v1", "IfNotPresent")}
+    assert [(found.image, found.policy) for found in result.images.values()] == [
+        ("registry.test/web:v1", "IfNotPresent")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +177,8 @@ def test_host_network_has_no_address_no_host_name_and_no_port_mappings():
     ],
 )
 def test_image_names_are_kubernetes_own(image, name, policy):
-    assert rendered({"image": image}).images["web"] == (name, policy)
+    found = rendered({"image": image}).images["web"]
+    assert (found.image, found.policy) == (name, policy)
 
 
 def test_init_containers_come_first_and_never_restart_by_themselves():
@@ -282,7 +285,10 @@ def test_resource_fields(reference, expected):
     [
         ({"configMapKeyRef": {"name": "none", "key": "a"}}, 'configmap "none" not found'),
         ({"configMapKeyRef": {"name": "settings", "key": "a"}}, "couldn't find key a in ConfigMap shop/settings"),
-        ({"secretKeyRef": {"name": "s", "key": "a"}}, "secretKeyRef is not supported as a source of env yet"),
+        (
+            {"fileKeyRef": {"volumeName": "v", "path": "p", "key": "k"}},
+            "fileKeyRef is not supported as a source of env yet",
+        ),
         ({"fieldRef": {"fieldPath": "spec.hostname"}}, "unsupported fieldPath: spec.hostname"),
     ],
 )
@@ -369,7 +375,7 @@ def test_memory_has_its_size_and_disk_has_none():
             "",
             'MountVolume.SetUp failed for volume "v" : configmap references non-existent config key: no',
         ),
-        ({}, {"secret": {"secretName": "s"}}, "", "volumes of type secret are not supported yet"),
+        ({}, {"nfs": {"server": "s", "path": "/"}}, "", "volumes of type nfs are not supported yet"),
         ({"subPath": "no"}, {"configMap": {"name": "conf"}}, "web", 'subPath "no" is not in volume "v"'),
         ({"subPath": "../x"}, {"emptyDir": {}}, "web", "must be a relative path"),
         ({"name": "w"}, {"emptyDir": {}}, "web", 'volume "w" is not defined in the pod'),

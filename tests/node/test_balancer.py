@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from ktool.logic.nodeaction import SetRules
-from ktool.node.balancer import set_rules, transaction
+from ktool.node.balancer import set_rules
+from ktool.node.tables import RULES, transaction
 
 TEXT = """table ip ktool-svc {
     chain format-1 {
@@ -25,7 +26,7 @@ NEIGHBOUR = "table ip nat {\n\tchain PREROUTING {\n\t}\n\tset svc {\n\t}\n}\n"
 
 def test_a_table_that_is_not_there_or_of_another_making_is_made_anew() -> None:
     for looked in ("", NEIGHBOUR, "table ip ktool-svc {\n\tchain format-0 {\n\t}\n}\n"):
-        assert transaction(looked, TEXT) == f"add table ip ktool-svc\ndelete table ip ktool-svc\n{TEXT}"
+        assert transaction(RULES, looked, TEXT) == f"add table ip ktool-svc\ndelete table ip ktool-svc\n{TEXT}"
 
 
 def test_clients_are_kept_and_what_is_not_wanted_goes() -> None:
@@ -53,7 +54,7 @@ ours
         "delete chain ip ktool-svc svc-old",
         "delete set ip ktool-svc aff-old",
     ]
-    assert transaction(looked, TEXT) == "\n".join([*lines, TEXT])
+    assert transaction(RULES, looked, TEXT) == "\n".join([*lines, TEXT])
 
 
 @pytest.mark.parametrize("bad", ["", "x; flush ruleset", "AB", '"'])

@@ -15,7 +15,6 @@ from ktool.logic.nodeaction import (
     ContainerFact,
     CreateContainer,
     CreatePod,
-    EnsureImage,
     EnsureNetwork,
     NodeAction,
     Outcome,
@@ -92,7 +91,7 @@ def rendered(body: Obj, ip: str = "10.244.0.2") -> Rendered:
 def launch(node: SimulatedRuntime, body: Obj, ip: str = "10.244.0.2") -> list[Outcome]:
     """Image, pod, containers, start: as a lane does it, up to the first failure."""
     wanted, own = rendered(body, ip), body["metadata"]["uid"]
-    actions: list[NodeAction] = [EnsureImage(image, policy) for image, policy in wanted.images.values()]
+    actions: list[NodeAction] = list(wanted.images.values())
     actions.append(CreatePod(own, wanted.pod))
     actions += [CreateContainer(own, name, payload) for name, payload in wanted.containers.items()]
     actions.append(StartPod(own, wanted.pod_name))

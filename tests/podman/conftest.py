@@ -33,6 +33,7 @@ def nodes(lab: Any) -> Iterator[list[Node]]:
             node.clean()
             node.runtime.release()
             node.runtime.close()
+            assert "ktool" not in node.shell("nft list tables")
 
 
 @pytest.fixture

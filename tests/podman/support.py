@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ktool.logic import podspec
+from ktool.logic import podspec, secretenv
 from ktool.logic.nodeaction import (
     ContainerFact,
     CreateContainer,
@@ -100,7 +100,9 @@ class Node:
         done(self.runtime.perform(WriteVolumes(uid, rendered.volumes)))
         done(self.runtime.perform(CreatePod(uid, rendered.pod)))
         for own, payload in rendered.containers.items():
-            done(self.runtime.perform(CreateContainer(uid, own, payload)))
+            done(self.runtime.perform(CreateContainer(uid, own, payload, rendered.secrets[own])))
+            if "secret_env" in payload:
+                done(self.runtime.perform(secretenv.keep_in_memory(obj, own, payload["name"])))
         return rendered
 
     def run(self, obj: dict[str, Any], ip: str, configs: Mapping[str, Any] | None = None) -> PodFact:

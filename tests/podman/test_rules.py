@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from ktool.logic import policy
 from ktool.logic.balance import frontends, render
-from ktool.logic.nodeaction import SetRules
+from ktool.logic.isolation import isolated
+from ktool.logic.nodeaction import SetPolicies, SetRules
 from tests.logic.test_balance import many
+from tests.logic.test_policy import many as many_policies
 from tests.podman.support import Node, done
 
 pytestmark = pytest.mark.podman
@@ -80,3 +83,32 @@ def test_a_thousand_services_are_loaded_and_replaced_in_seconds(node: Node) -> N
         assert time.monotonic() - began < 10
         assert node.runtime.observe().rules == rules.hash
     done(node.runtime.perform(action([], [])))
+
+
+# --- network policies --------------------------------------------------------------------------------------------
+
+
+def policies(count: int) -> SetPolicies:
+    found, pods, spaces = many_policies()
+    made = policy.render(isolated(found[:count], pods, spaces, {})["n1"])
+    return SetPolicies(made.text, made.hash, made.pods)
+
+
+def test_policies_are_set_read_back_repaired_and_removed(node: Node) -> None:
+    all_, some = policies(200), policies(20)
+    for wanted in (some, all_, all_, some):
+        began = time.monotonic()
+        done(node.runtime.perform(wanted))
+        assert time.monotonic() - began < 10
+        assert node.runtime.observe().policies == wanted.hash
+    node.shell("nft flush table ip ktool-pol")
+    node.runtime._unsettle()
+    assert node.runtime.observe().policies == ""
+    done(node.runtime.perform(some))
+    assert node.runtime.observe().policies == some.hash
+    failure = node.runtime.perform(SetPolicies(some.text.replace("vmap @egress", "vmap @none"), "abc")).failure
+    assert failure is not None and failure.reason == "NetworkNotReady" and "nft on" in failure.message
+    assert node.runtime.observe().policies == some.hash
+    done(node.runtime.perform(SetPolicies("", "")))
+    assert node.runtime.observe().policies == ""
+    assert "ktool-pol" not in node.shell("nft list tables")

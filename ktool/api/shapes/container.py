@@ -25,21 +25,21 @@ PORT = {"minimum": 1, "maximum": 65535}
 # --- environment -------------------------------------------------------------------------------------------------
 
 
-def _key_ref(doc: str, **options: bool) -> Field:
+def _key_ref(doc: str) -> Field:
     fields = {
         "name": string("Name of the object, in the pod's namespace.", required=True),
         "key": string("Key to take.", required=True),
         "optional": boolean("Whether the container may start where it is missing."),
     }
-    return obj(doc, fields, **options)
+    return obj(doc, fields)
 
 
-def _env_source(doc: str, **options: bool) -> Field:
+def _env_source(doc: str) -> Field:
     fields = {
         "name": string("Name of the object, in the pod's namespace.", required=True),
         "optional": boolean("Whether the container may start where it is missing."),
     }
-    return obj(doc, fields, **options)
+    return obj(doc, fields)
 
 
 ENV_VAR = obj(
@@ -51,7 +51,7 @@ ENV_VAR = obj(
             "Where the value comes from instead.",
             {
                 "configMapKeyRef": _key_ref("A key of a ConfigMap."),
-                "secretKeyRef": _key_ref("A key of a Secret.", acted=False),
+                "secretKeyRef": _key_ref("A key of a Secret."),
                 "fieldRef": OBJECT_FIELD_SELECTOR,
                 "resourceFieldRef": RESOURCE_FIELD_SELECTOR,
                 "fileKeyRef": obj(
@@ -73,7 +73,7 @@ ENV_FROM = obj(
     {
         "prefix": string("Put before each key."),
         "configMapRef": _env_source("A ConfigMap."),
-        "secretRef": _env_source("A Secret.", acted=False),
+        "secretRef": _env_source("A Secret."),
     },
 )
 

@@ -6,24 +6,21 @@ Source: the field documentation of core/v1, and pkg/apis/core/validation for wha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ktool.api import names, quantity
+from ktool.api import names
 from ktool.api.errors import Cause
-from ktool.api.schema import show
 from ktool.api.shapes.containerrules import (
     DUPLICATE,
     FORBIDDEN,
-    NOT_SUPPORTED,
     PROBES,
     REQUIRED,
     container_causes,
-    one_of,
     resource_causes,
 )
 from ktool.api.shapes.placementrules import placement_causes
-from ktool.api.shapes.volumes import SOURCES
+from ktool.api.shapes.volumerules import volume_causes
 
 _RESOLVER_WORD = re.compile(r"[-A-Za-z0-9_.]{1,255}")
 
@@ -33,7 +30,7 @@ def validate_pod_spec(spec: Mapping[str, Any], path: str = "spec") -> list[Cause
     causes: list[Cause] = []
     volumes: dict[str, str] = {}
     for index, volume in enumerate(spec.get("volumes") or ()):
-        causes += _volume(volume, f"{path}.volumes[{index}]", volumes)
+        causes += volume_causes(volume, f"{path}.volumes[{index}]", volumes)
     causes += _containers(spec, path, volumes)
     causes += _host_ports(spec, path)
     causes += _names(spec, path)
@@ -97,55 +94,6 @@ def _host_ports(spec: Mapping[str, Any], path: str) -> Iterator[Cause]:
                 here = f"{path}.containers[{index}].ports[{number}].hostPort"
                 yield Cause(here, f"{host_port}/{claim[1]} is taken by another port of the pod", DUPLICATE)
             seen.add(claim)
-
-
-# --- volumes -----------------------------------------------------------------------------------------------------
-
-
-def _volume(volume: Mapping[str, Any], path: str, volumes: dict[str, str]) -> Iterator[Cause]:
-    name = volume["name"]
-    if problem := names.dns_label(name):
-        yield Cause(f"{path}.name", f'"{name}" {problem}')
-    if name in volumes:
-        yield Cause(f"{path}.name", f'two volumes are named "{name}"', DUPLICATE)
-    source = next((member for member in SOURCES if volume.get(member) is not None), "")
-    volumes[name] = source
-    yield from one_of(volume, path, SOURCES, "source")
-    if source == "hostPath":
-        if problem := names.absolute_path(volume["hostPath"]["path"]):
-            yield Cause(f"{path}.hostPath.path", f"{show(volume['hostPath']['path'])} {problem}")
-    elif source == "emptyDir":
-        yield from _empty_dir(volume["emptyDir"], f"{path}.emptyDir")
-    elif source == "configMap":
-        reference = volume["configMap"]
-        if problem := names.dns_subdomain(reference["name"]):
-            yield Cause(f"{path}.configMap.name", f'"{reference["name"]}" {problem}')
-        yield from _items(reference.get("items"), f"{path}.configMap.items")
-    elif source == "secret":
-        if not volume["secret"].get("secretName"):
-            yield Cause(f"{path}.secret.secretName", "is required", REQUIRED)
-        yield from _items(volume["secret"].get("items"), f"{path}.secret.items")
-
-
-def _empty_dir(source: Mapping[str, Any], path: str) -> Iterator[Cause]:
-    if source.get("medium", "") not in ("", "Memory"):
-        yield Cause(f"{path}.medium", f'must be "" or "Memory", not {show(source["medium"])}', NOT_SUPPORTED)
-    limit = source.get("sizeLimit")
-    if limit is not None and quantity.value(limit) < 0:
-        yield Cause(f"{path}.sizeLimit", f"must not be less than 0, not {show(limit)}")
-
-
-def _items(items: Sequence[Mapping[str, Any]] | None, path: str) -> Iterator[Cause]:
-    for index, item in enumerate(items or ()):
-        if problem := names.config_key(item["key"]):
-            yield Cause(f"{path}[{index}].key", f'"{item["key"]}" {problem}')
-        target = item["path"]
-        if not target:
-            yield Cause(f"{path}[{index}].path", "is required", REQUIRED)
-        elif problem := names.relative_path(target):
-            yield Cause(f"{path}[{index}].path", f'"{target}" {problem}')
-        elif target.startswith(".."):
-            yield Cause(f"{path}[{index}].path", f"\"{target}\" must not begin with '..'")
 
 
 # --- names -------------------------------------------------------------------------------------------------------

@@ -131,7 +131,11 @@ POD_SPEC = obj(
         ),
         "dnsConfig": DNS_CONFIG,
         "securityContext": replace(POD_SECURITY_CONTEXT, default={}),
-        "imagePullSecrets": array("Secrets with registry credentials.", name_ref("A Secret."), "name", acted=False),
+        "imagePullSecrets": array(
+            "Secrets with registry credentials; those of the namespace's ktool.dev/image-pull-secrets where absent.",
+            name_ref("A Secret."),
+            "name",
+        ),
         "serviceAccountName": string("Service account it acts as.", acted=False, moot=("default",)),
         "serviceAccount": string("Old name of serviceAccountName.", acted=False, moot=("default",)),
         "automountServiceAccountToken": boolean("Whether the account's token is mounted.", acted=False),

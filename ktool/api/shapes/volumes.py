@@ -88,7 +88,6 @@ SECRET = obj(
         "defaultMode": integer("Permission bits of files that give none.", default=0o644, **MODE),
         "optional": boolean("Whether the pod may start where the Secret or a key is missing."),
     },
-    acted=False,
 )
 PERSISTENT_VOLUME_CLAIM = obj(
     "Storage that outlives the pod, by its claim.",
@@ -135,8 +134,9 @@ PROJECTED = obj(
                             "expirationSeconds": long("Seconds it lasts.", default=3600),
                             "path": string("File in the volume.", required=True),
                         },
+                        acted=False,
                     ),
-                    "podCertificate": Field("any", "A key and a certificate for it."),
+                    "podCertificate": Field("any", "A key and a certificate for it.", acted=False),
                     "clusterTrustBundle": obj(
                         "Certificates to trust.",
                         {
@@ -146,12 +146,12 @@ PROJECTED = obj(
                             "optional": _PROJECTED_OPTIONAL,
                             "path": string("File in the volume.", required=True),
                         },
+                        acted=False,
                     ),
                 },
             ),
         ),
     },
-    acted=False,
 )
 
 _CLAIM_SPEC = obj(
@@ -203,7 +203,6 @@ SOURCES: dict[str, Field] = {
             "items": _DOWNWARD_ITEMS,
             "defaultMode": integer("Permission bits of files that give none.", default=0o644, **MODE),
         },
-        acted=False,
     ),
     **OTHER_SOURCES,
 }

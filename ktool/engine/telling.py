@@ -1,0 +1,73 @@
+"""One node's part of what NetView renders: what the node has of it, and telling it the rest."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+
+from ktool.api.obj import Obj
+from ktool.engine.netview import NetView
+from ktool.logic import netplan
+from ktool.logic.nodeaction import Failure, NodeFacts, Outcome, SetPolicies
+from ktool.node.base import Runtime
+
+Failures = Mapping[tuple[str, str], Failure]
+
+
+class Teller:
+    """Rules, policies and names of one node. `failures` gives what failed last, and `failed` takes an Outcome down and
+    says whether it is a failure. Safe for several threads."""
+
+    def __init__(
+        self,
+        net: NetView,
+        failures: Callable[[], Failures],
+        failed: Callable[[Outcome], bool],
+        clock: Callable[[], float],
+    ) -> None:
+        self._net, self._failures, self._failed, self._clock = net, failures, failed, clock
+        self._have: dict[str, str] | None = None
+        self._in_force = SetPolicies("", "")
+        self._telling = threading.Lock()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is known what the node has."""
+        return self._have is not None
+
+    def saw(self, facts: NodeFacts) -> None:
+        self._have = netplan.seen(facts)
+
+    def forget(self) -> None:
+        """Another connection, perhaps another boot."""
+        self._have = None
+
+    def told(self, node: Obj) -> bool:
+        """Whether nothing is left to be told now."""
+        have = self._have
+        if have is None:
+            return False
+        return not netplan.refresh(self._net.settings(node), have, self._failures(), self._clock()).settings
+
+    def tell(self, runtime: Runtime, node: Obj) -> float | None:
+        """Tell the node what it does not know yet; the seconds to the next try of what failed. Raises NodeError."""
+        with self._telling:
+            have = self._have
+            if have is None:
+                return None
+            plan = netplan.refresh(self._net.settings(node), have, self._failures(), self._clock())
+            again = plan.after
+            for setting in plan.settings:
+                if self._failed(runtime.perform(setting)):
+                    have.pop(type(setting).__name__, None)
+                    again = 1.0
+                    continue
+                have[type(setting).__name__] = setting.hash
+                if isinstance(setting, SetPolicies):
+                    self._in_force = setting
+            return again
+
+    def unguarded(self, node: Obj) -> frozenset[str]:
+        """The uids of pods that policies isolate and the node does not isolate yet."""
+        have = (self._have or {}).get(SetPolicies.__name__, "")
+        return netplan.unguarded(self._net.policies(node), have, self._in_force)
