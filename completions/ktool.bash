@@ -11,7 +11,7 @@ _ktool_spec() {
     "")
         _ktool_options="-n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="-n --namespace --lock-timeout"
-        _ktool_arguments="apply create delete diff scale rollout set get describe events explain api-resources logs exec node lab serve lock completion version" ;;
+        _ktool_arguments="apply create delete diff scale rollout set get describe events explain api-resources logs exec node lab drift serve lock completion version" ;;
     "apply")
         _ktool_options="-f --filename -R --recursive --dry-run --wait --rollback-on-failure --timeout --strict -o --output -n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="-f --filename --dry-run --timeout -o --output -n --namespace --lock-timeout"
@@ -144,6 +144,10 @@ _ktool_spec() {
         _ktool_options="--name -o --output -n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="--name -o --output -n --namespace --lock-timeout"
         _ktool_arguments="" ;;
+    "drift")
+        _ktool_options="-o --output --no-headers -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="-o --output -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
     "serve")
         _ktool_options="-n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="-n --namespace --lock-timeout"
@@ -226,6 +230,8 @@ _ktool_values() {
     "lab down -n" | "lab down --namespace") echo "@namespaces" ;;
     "lab images -o" | "lab images --output") echo "name" ;;
     "lab images -n" | "lab images --namespace") echo "@namespaces" ;;
+    "drift -o" | "drift --output") echo "json yaml" ;;
+    "drift -n" | "drift --namespace") echo "@namespaces" ;;
     "serve -n" | "serve --namespace") echo "@namespaces" ;;
     "lock break -n" | "lock break --namespace") echo "@namespaces" ;;
     "completion -n" | "completion --namespace") echo "@namespaces" ;;
@@ -236,8 +242,8 @@ _ktool_values() {
 
 _ktool_expand() {
     case "$1" in
-    @kinds) echo "all configmaps cm deployments deploy endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs secrets services svc" ;;
-    @objects) if [ -n "$_ktool_kind" ]; then _ktool_names "$_ktool_kind"; else echo "all configmaps cm deployments deploy endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs secrets services svc"; fi ;;
+    @kinds) echo "all configmaps cm deployments deploy endpoints ep endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs secrets services svc" ;;
+    @objects) if [ -n "$_ktool_kind" ]; then _ktool_names "$_ktool_kind"; else echo "all configmaps cm deployments deploy endpoints ep endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs secrets services svc"; fi ;;
     @pods) _ktool_names pods ;;
     @nodes) _ktool_names nodes ;;
     @namespaces) _ktool_names namespaces ;;

@@ -31,7 +31,7 @@ function __ktool_objects
     if test (count $words) -gt $argv[1]
         __ktool_names $words[(math $argv[1] + 1)]
     else
-        string split ' ' -- "all configmaps cm deployments deploy endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs secrets services svc"
+        string split ' ' -- "all configmaps cm deployments deploy endpoints ep endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs secrets services svc"
     end
 end
 
@@ -52,6 +52,7 @@ complete -c ktool -n '__ktool_first' -a logs -d 'Print the logs of containers.'
 complete -c ktool -n '__ktool_first' -a exec -d 'Run a command in a container.'
 complete -c ktool -n '__ktool_first' -a node -d 'Add, list, show and remove nodes.'
 complete -c ktool -n '__ktool_first' -a lab -d 'A real cluster of several nodes on this machine, to try things.'
+complete -c ktool -n '__ktool_first' -a drift -d 'Name what on the nodes is not as desired.'
 complete -c ktool -n '__ktool_first' -a serve -d 'Run the control plane in the foreground.'
 complete -c ktool -n '__ktool_first' -a lock -d 'Show or break the lock of the control plane.'
 complete -c ktool -n '__ktool_first' -a completion -d 'Print the completion script of a shell.'
@@ -241,7 +242,7 @@ complete -c ktool -n '__ktool_at \'describe\'' -s n -l namespace -x -a '(__ktool
 complete -c ktool -n '__ktool_at \'describe\'' -l lock-timeout -x -d 'How long to wait for another command that is at work (60s).'
 complete -c ktool -n '__ktool_at \'describe\'' -l debug -d 'Say on stderr what is being done.'
 complete -c ktool -n '__ktool_at \'describe\'' -s h -l help -d 'Show the help and exit.'
-complete -c ktool -n '__ktool_at \'events\'' -l for -x -a '(string split \' \' -- \'all configmaps cm deployments deploy endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs secrets services svc\')' -d 'About this object only.'
+complete -c ktool -n '__ktool_at \'events\'' -l for -x -a '(string split \' \' -- \'all configmaps cm deployments deploy endpoints ep endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs secrets services svc\')' -d 'About this object only.'
 complete -c ktool -n '__ktool_at \'events\'' -s w -l watch -d 'Then show every new one, until interrupted.'
 complete -c ktool -n '__ktool_at \'events\'' -s A -l all-namespaces -d 'In all namespaces.'
 complete -c ktool -n '__ktool_at \'events\'' -l types -x -d 'Normal, Warning or both.'
@@ -250,7 +251,7 @@ complete -c ktool -n '__ktool_at \'events\'' -s n -l namespace -x -a '(__ktool_n
 complete -c ktool -n '__ktool_at \'events\'' -l lock-timeout -x -d 'How long to wait for another command that is at work (60s).'
 complete -c ktool -n '__ktool_at \'events\'' -l debug -d 'Say on stderr what is being done.'
 complete -c ktool -n '__ktool_at \'events\'' -s h -l help -d 'Show the help and exit.'
-complete -c ktool -n '__ktool_at \'explain\'' -a '(string split \' \' -- \'all configmaps cm deployments deploy endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs secrets services svc\')'
+complete -c ktool -n '__ktool_at \'explain\'' -a '(string split \' \' -- \'all configmaps cm deployments deploy endpoints ep endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs secrets services svc\')'
 complete -c ktool -n '__ktool_at \'explain\'' -l recursive -d 'The whole tree of fields, names only.'
 complete -c ktool -n '__ktool_at \'explain\'' -s n -l namespace -x -a '(__ktool_names namespaces)' -d 'Namespace to work in (env: KTOOL_NAMESPACE; else default).'
 complete -c ktool -n '__ktool_at \'explain\'' -l lock-timeout -x -d 'How long to wait for another command that is at work (60s).'
@@ -358,6 +359,12 @@ complete -c ktool -n '__ktool_at \'lab images\'' -s n -l namespace -x -a '(__kto
 complete -c ktool -n '__ktool_at \'lab images\'' -l lock-timeout -x -d 'How long to wait for another command that is at work (60s).'
 complete -c ktool -n '__ktool_at \'lab images\'' -l debug -d 'Say on stderr what is being done.'
 complete -c ktool -n '__ktool_at \'lab images\'' -s h -l help -d 'Show the help and exit.'
+complete -c ktool -n '__ktool_at \'drift\'' -s o -l output -x -a 'json yaml' -d 'json or yaml.'
+complete -c ktool -n '__ktool_at \'drift\'' -l no-headers -d 'No header line.'
+complete -c ktool -n '__ktool_at \'drift\'' -s n -l namespace -x -a '(__ktool_names namespaces)' -d 'Namespace to work in (env: KTOOL_NAMESPACE; else default).'
+complete -c ktool -n '__ktool_at \'drift\'' -l lock-timeout -x -d 'How long to wait for another command that is at work (60s).'
+complete -c ktool -n '__ktool_at \'drift\'' -l debug -d 'Say on stderr what is being done.'
+complete -c ktool -n '__ktool_at \'drift\'' -s h -l help -d 'Show the help and exit.'
 complete -c ktool -n '__ktool_at \'serve\'' -s n -l namespace -x -a '(__ktool_names namespaces)' -d 'Namespace to work in (env: KTOOL_NAMESPACE; else default).'
 complete -c ktool -n '__ktool_at \'serve\'' -l lock-timeout -x -d 'How long to wait for another command that is at work (60s).'
 complete -c ktool -n '__ktool_at \'serve\'' -l debug -d 'Say on stderr what is being done.'

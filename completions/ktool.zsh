@@ -12,7 +12,7 @@ _ktool_spec() {
     "")
         opts="-n --namespace --lock-timeout --debug -h --help"
         valued="-n --namespace --lock-timeout"
-        arguments="apply create delete diff scale rollout set get describe events explain api-resources logs exec node lab serve lock completion version" ;;
+        arguments="apply create delete diff scale rollout set get describe events explain api-resources logs exec node lab drift serve lock completion version" ;;
     "apply")
         opts="-f --filename -R --recursive --dry-run --wait --rollback-on-failure --timeout --strict -o --output -n --namespace --lock-timeout --debug -h --help"
         valued="-f --filename --dry-run --timeout -o --output -n --namespace --lock-timeout"
@@ -145,6 +145,10 @@ _ktool_spec() {
         opts="--name -o --output -n --namespace --lock-timeout --debug -h --help"
         valued="--name -o --output -n --namespace --lock-timeout"
         arguments="" ;;
+    "drift")
+        opts="-o --output --no-headers -n --namespace --lock-timeout --debug -h --help"
+        valued="-o --output -n --namespace --lock-timeout"
+        arguments="" ;;
     "serve")
         opts="-n --namespace --lock-timeout --debug -h --help"
         valued="-n --namespace --lock-timeout"
@@ -227,6 +231,8 @@ _ktool_values() {
     "lab down -n" | "lab down --namespace") echo "@namespaces" ;;
     "lab images -o" | "lab images --output") echo "name" ;;
     "lab images -n" | "lab images --namespace") echo "@namespaces" ;;
+    "drift -o" | "drift --output") echo "json yaml" ;;
+    "drift -n" | "drift --namespace") echo "@namespaces" ;;
     "serve -n" | "serve --namespace") echo "@namespaces" ;;
     "lock break -n" | "lock break --namespace") echo "@namespaces" ;;
     "completion -n" | "completion --namespace") echo "@namespaces" ;;
@@ -238,8 +244,8 @@ _ktool_values() {
 _ktool_offer() {
     case "$1" in
     @files) _files ;;
-    @kinds) compadd -- all configmaps cm deployments deploy endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs secrets services svc ;;
-    @objects) if [[ -n "$kind" ]]; then compadd -- ${(f)"$(_ktool_names $kind)"}; else compadd -- all configmaps cm deployments deploy endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs secrets services svc; fi ;;
+    @kinds) compadd -- all configmaps cm deployments deploy endpoints ep endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs secrets services svc ;;
+    @objects) if [[ -n "$kind" ]]; then compadd -- ${(f)"$(_ktool_names $kind)"}; else compadd -- all configmaps cm deployments deploy endpoints ep endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs secrets services svc; fi ;;
     @pods) compadd -- ${(f)"$(_ktool_names pods)"} ;;
     @nodes) compadd -- ${(f)"$(_ktool_names nodes)"} ;;
     @namespaces) compadd -- ${(f)"$(_ktool_names namespaces)"} ;;

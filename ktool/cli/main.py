@@ -44,6 +44,7 @@ COMMANDS = {
     "exec": Entry("exec", "Run a command in a container.", SECTIONS[2]),
     "node": Entry("node", "Add, list, show and remove nodes.", SECTIONS[3]),
     "lab": Entry("lab", "A real cluster of several nodes on this machine, to try things.", SECTIONS[3]),
+    "drift": Entry("drift", "Name what on the nodes is not as desired.", SECTIONS[3]),
     "serve": Entry("serve", "Run the control plane in the foreground.", SECTIONS[3]),
     "lock": Entry("lock", "Show or break the lock of the control plane.", SECTIONS[3]),
     "completion": Entry("completion", "Print the completion script of a shell.", SECTIONS[4]),

@@ -6,11 +6,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from ktool.api.obj import Obj, annotations_of, deleting, labels, name, uid
+from ktool.api.world import World
 from ktool.engine.cache import Cache
-from ktool.logic import balance, isolation, policy, zone
+from ktool.logic import balance, endpoints, isolation, policy, zone
 from ktool.logic.netplan import Setting
 from ktool.logic.nodeaction import SetPolicies, SetRules, SetZone
 from ktool.logic.routes import is_simulated
@@ -26,15 +28,24 @@ KINDS = ("Service", "EndpointSlice")
 SSH_PORT = 22
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """A World that does not change, where a Cache would do."""
+
+    world: World
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+
 class NetView:
     """The settings that nodes should have now. Safe for any number of threads."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache | Snapshot) -> None:
         self._cache = cache
         self._lock = threading.Lock()
         self._changes = 0
         self._zone: tuple[int, SetZone] | None = None
         self._frontends: tuple[int, list[balance.Frontend]] | None = None
+        self._terminating: tuple[int, dict[str, bool]] | None = None
         self._moves = 0
         self._held: dict[str, str] = {}
         self._isolated: tuple[int, dict[str, list[policy.Isolated]]] | None = None
@@ -43,6 +54,23 @@ class NetView:
     def changed(self) -> None:
         """One of KINDS is not what it was. Called under the cache's lock."""
         self._changes += 1
+
+    @property
+    def change(self) -> int:
+        """The number of the newest change. What `settings` gives afterwards is of this one or a newer one."""
+        return self._changes
+
+    def terminating(self) -> tuple[int, dict[str, bool]]:
+        """For each pod that serves: whether every slice it is in says that it is ending; and by which change that is
+        so."""
+        with self._lock:
+            with self._cache.lock:
+                changes = self._changes
+                if self._terminating is not None and self._terminating[0] == changes:
+                    return self._terminating
+                slices = self._cache.world.list("EndpointSlice")
+            self._terminating = (changes, endpoints.terminating(slices))
+            return self._terminating
 
     def moved(self, type_: str, obj: Obj, before: Obj | None) -> bool:
         """Whether a change may be one of policies too. Called under the cache's lock. Pods change all the time: they
@@ -69,7 +97,7 @@ class NetView:
         if _needs_nothing(node):
             return ()
         rules = balance.render(self._frontends_now(), name(node), kept_ports(node))
-        return SetRules(rules.text, rules.hash), self.policies(node), self._zone_now()
+        return SetRules(rules.text, rules.hash, rules.flows), self.policies(node), self._zone_now()
 
     def policies(self, node: Obj) -> SetPolicies:
         """The network policies of a node."""
@@ -129,7 +157,7 @@ class NetView:
             made = zone.zone(services, slices)
             for line in made.refused:
                 log.warning("not in the DNS: %s", line)
-            self._zone = (changes, SetZone(made.hosts, made.config, made.hash))
+            self._zone = (changes, SetZone(made.hosts, made.config, made.hash, made.away))
             return self._zone[1]
 
 

@@ -127,6 +127,11 @@ def is_ours(slice_: Obj) -> bool:
     return labels(slice_).get(MANAGED_BY) == CONTROLLER
 
 
+def kept_for(service: Obj, slices: Iterable[Obj]) -> list[Obj]:
+    """Those of the slices that the controller keeps for a service; none where it has no selector (any more)."""
+    return [one for one in slices if is_ours(one)] if get(service, "spec", "selector") else []
+
+
 def service_of(slice_: Obj) -> str:
     return labels(slice_).get(SERVICE_NAME, "")
 
@@ -134,6 +139,16 @@ def service_of(slice_: Obj) -> str:
 def ready(endpoint: Obj) -> bool:
     """A condition that is not there counts as true (discovery/v1 EndpointConditions)."""
     return get(endpoint, "conditions", "ready", default=True) is True
+
+
+def terminating(slices: Iterable[Obj]) -> dict[str, bool]:
+    """The uids of the pods in slices of ours, and whether each of these says that the pod is ending."""
+    found: dict[str, bool] = {}
+    for slice_ in slices:
+        for endpoint in slice_.get("endpoints") or () if is_ours(slice_) else ():
+            own = str(get(endpoint, "targetRef", "uid", default=""))
+            found[own] = found.get(own, True) and get(endpoint, "conditions", "terminating") is True
+    return found
 
 
 def serving_while_ending(endpoint: Obj) -> bool:

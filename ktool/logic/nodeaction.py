@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ktool.api.masked import Masked
+from ktool.logic.handlers import Call, Handler
 
 # --- what is seen ------------------------------------------------------------------------------------------------
 
@@ -71,6 +72,8 @@ class NodeFacts:
     volumes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     routes: tuple[tuple[str, str], ...] = ()
     network: str = ""
+    network_trouble: str = ""
+    """Why `network` is empty although a node has, or should have, one."""
     rules: str = ""
     """The hash of the service rules in force; "" where there are none, or they do not work."""
     policies: str = ""
@@ -115,10 +118,12 @@ class SetRoutes:
 
 @dataclass(frozen=True)
 class SetRules:
-    """Make our nftables table of services exactly this (logic/balance); `hash` names it."""
+    """Make our nftables table of services exactly this (logic/balance); `hash` names it. `flows` are the endpoints to
+    which datagrams may go on going: "ADDRESS:PORT" of a service, or ":PORT" of the node itself -> "ADDRESS:PORT"."""
 
     text: str
     hash: str
+    flows: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -133,11 +138,13 @@ class SetPolicies:
 
 @dataclass(frozen=True)
 class SetZone:
-    """Have the node's name server answer from exactly this (logic/zone); `hash` names it."""
+    """Have the node's name server answer from exactly this (logic/zone); `hash` names it. `away`: names that stand for
+    one outside the cluster, with that one."""
 
     hosts: str
     config: str
     hash: str
+    away: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -255,23 +262,49 @@ class StartContainer:
 
 @dataclass(frozen=True)
 class StopContainer:
-    """SIGTERM, then SIGKILL after `grace` seconds. Podman will not restart it by itself."""
+    """SIGTERM, then SIGKILL after `grace` seconds. Podman will not restart it by itself. `hook` (preStop) is done first
+    and uses up the grace. `because` is what the user is told."""
 
     uid: str
     container: str
     id: str
     grace: int
+    hook: Handler | None = None
+    because: str = ""
 
 
 @dataclass(frozen=True)
 class StopPod:
     """Stop containers of one pod (ids or names) side by side: SIGTERM to each, SIGKILL to those that still run after
-    `grace` seconds (0: at once). Podman will not restart them by itself. One that has ended or is gone is done."""
+    `grace` seconds (0: at once). Podman will not restart them by itself. One that has ended or is gone is done.
+    `hooks`: container -> what is done before its SIGTERM (preStop), and uses up its grace. `last`: the containers that
+    end after all others, one after the other in this order (sidecars)."""
 
     uid: str
     pod: str
     containers: tuple[str, ...]
     grace: int
+    hooks: tuple[tuple[str, Handler], ...] = ()
+    last: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DrainPod:
+    """Give the connections that a pod still has up to `seconds` to end; new ones do not come any more."""
+
+    uid: str
+    pod: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RunHook:
+    """Carry out the postStart hook of a container, for the run of this name."""
+
+    uid: str
+    container: str
+    run: str
+    call: Call
 
 
 @dataclass(frozen=True)
@@ -312,6 +345,8 @@ NodeAction = (
     | StartContainer
     | StopContainer
     | StopPod
+    | DrainPod
+    | RunHook
     | RemoveContainer
     | RemovePod
     | RemoveVolumes
@@ -337,8 +372,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one action: `failure` is None where it was done. `id` is the id Podman gave to what was made."""
+    """What came of one action: `failure` is None where it was done. `id` is the id Podman gave to what was made;
+    `notes` are (reason, message) of what went wrong on the way and held nothing up."""
 
     action: NodeAction
     failure: Failure | None = None
     id: str = ""
+    notes: tuple[tuple[str, str], ...] = ()
