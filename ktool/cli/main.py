@@ -30,6 +30,7 @@ SECTIONS = ("Apply and change", "Look", "Pods", "Cluster", "This program")
 COMMANDS = {
     "apply": Entry("apply", "Make the cluster match manifests: files, folders or stdin.", SECTIONS[0]),
     "create": Entry("create", "Create objects from manifests; refuse those that exist.", SECTIONS[0]),
+    "secret": Entry("secret", "Create, list, show, change, copy, rotate and seal Secrets.", SECTIONS[0]),
     "delete": Entry("delete", "Delete objects by name, label or manifest.", SECTIONS[0]),
     "diff": Entry("diff", "Show what apply would change.", SECTIONS[0]),
     "scale": Entry("scale", "Set the number of replicas.", SECTIONS[0]),

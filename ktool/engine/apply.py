@@ -64,7 +64,7 @@ def _one(verbs: Verbs, manifest: Obj, strict: bool) -> Outcome:
     if live is None:
         outcome, result = "created", verbs.create(modified)
     else:
-        admission.check_preconditions(kind, live, manifest)
+        admission.check_preconditions(kind, admission.readable(live), manifest)
         merged = patch.three_way(_last_applied(live), modified, live, kind.schema)
         wanted = admission.updated(kind, live, merged)
         verbs.check_free(kind, wanted, live)

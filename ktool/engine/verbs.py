@@ -26,7 +26,10 @@ class Verbs:
         self.new_uid, self.suffix = new_uid, suffix
 
     def find(self, kind: Kind, ref: Ref) -> Obj:
-        """The object. ApiError 404 where there is none."""
+        """The object. ApiError 404 where there is none, 500 where its content cannot be read."""
+        return admission.readable(self._found(kind, ref))
+
+    def _found(self, kind: Kind, ref: Ref) -> Obj:
         found = self.tx.get(ref.key)
         if found is None:
             raise not_found(kind.resource, ref.name)
@@ -112,7 +115,8 @@ class Verbs:
     # --- delete
 
     def delete(self, kind: Kind, ref: Ref, options: DeleteOptions) -> Obj:
-        return deletion.delete(self.tx, self.kinds, kind, self.find(kind, ref), options, self.now)
+        """Also what cannot be read: that is how one gets rid of it."""
+        return deletion.delete(self.tx, self.kinds, kind, self._found(kind, ref), options, self.now)
 
 
 def patched(kind: Kind, target: Obj, patch: Any, type: str) -> Any:
