@@ -218,8 +218,9 @@ def rollout(bench: Bench, runs: int) -> Iterator[Result]:
     times three pods that start while three others end, by bare calls."""
     home = bench.cluster()
     sockets = [floor.node_socket(node.pid) for node in bench.lab.nodes]
-    bench.ktool(home, "apply", "--wait", "-f", "-", stdin=deployment("warm", 3, "registry.lab/web:v2"))
-    bench.ktool(home, "delete", "deployment", "warm", "--cascade=foreground")
+    for image in (IMAGE, "registry.lab/web:v2"):  # each node has pulled both
+        bench.ktool(home, "apply", "--wait", "-f", "-", stdin=deployment("warm", 3, image))
+        bench.ktool(home, "delete", "deployment", "warm", "--cascade=foreground")
     for life in ("server", "own"):
         server = bench.serve(home) if life == "server" else None
         result = Result(f"roll 12 pods on 3 nodes, {life} control plane", 1.3, [])

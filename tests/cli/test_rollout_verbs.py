@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 
 import pytest
 
 from ktool.cli import errors, podsteps
 from ktool.cli.podtemplates import split
+from ktool.node import simulated
 
 WEB = """\
 apiVersion: apps/v1
@@ -248,3 +250,23 @@ def test_the_live_view_names_revision_pod_node_and_step(web):
     assert lines[0].split() == ["REVISION", "POD", "NODE", "STEP"]
     assert [line.split()[0:2] + line.split()[-1:] for line in lines[1:]] == [["1", "(new)", "ready"]] * 2
     assert all("sim-" in line for line in lines[1:])
+
+
+# --- a node is lost on the way -----------------------------------------------------------------------------------
+
+
+def test_a_node_that_goes_dark_is_named_with_exit_code_4_and_the_rest_converges(ktool, tmp_path, monkeypatch):
+    monkeypatch.setattr("ktool.logic.stranded.PATIENCE", 1.0)
+    monkeypatch.setattr("ktool.cli.converge.PATIENCE", 3.0)
+    ktool("node", "add", "sim", "--simulated", "--count", 3, "--start-delay", "0.3s")
+    path = tmp_path / "web.yaml"
+    path.write_text(WEB.replace("replicas: 0", "replicas: 4"))
+    assert ktool("apply", "-f", path).code == 0
+    dark = threading.Timer(0.7, lambda: simulated.RUNTIMES["sim-2"].unplug())
+    dark.start()
+    done = ktool("set", "image", "deploy/web", "web=web:v2", "--timeout=60s")
+    dark.join()
+    assert done.code == errors.PARTIAL, done.err
+    assert "error: node sim-2 cannot be used: " in done.err
+    status = deployment(ktool)["status"]
+    assert (status["updatedReplicas"], status["availableReplicas"], status["replicas"]) == (4, 4, 4)
