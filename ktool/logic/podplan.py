@@ -31,7 +31,7 @@ from ktool.logic.nodeaction import (
 )
 from ktool.logic.podenv import Lookup, Scope
 from ktool.logic.podrun import Run
-from ktool.logic.podspec import GRACE, Rendered, container_name, grace_period, image_name, is_sidecar, render
+from ktool.logic.podspec import GRACE, Rendered, container_name, grace_period, image_name, image_of, is_sidecar, render
 from ktool.logic.podstatus import container_runs, initialized, standing
 from ktool.logic.podvolumes import volumes
 from ktool.logic.probes import UNKNOWN, Vitals
@@ -280,7 +280,7 @@ def _pull_held(pod: Obj, own: str | None, context: Context, step: Step) -> bool:
         failure = context.failures.get((uid(pod), key))
         if failure is None or failure.step != "EnsureImage" or context.now >= retry_at(failure):
             continue
-        needed = {image_name(str(c.get("image", ""))) for c in probes.containers(pod) if own in (None, c["name"])}
+        needed = {image_of(pod, c) for c in probes.containers(pod) if own in (None, c["name"])}
         if not failure.image or image_name(failure.image) in needed:
             step.wake.append(retry_at(failure))
             step.because = f"image {failure.image} could not be pulled and is tried again later"
@@ -293,8 +293,8 @@ def _other_image(own: str, pod: Obj, fact: PodFact) -> bool:
     seen = next((found.image for found in fact.containers if found.name == own), "")
     if not seen or _IMAGE_ID.fullmatch(seen):
         return False
-    wanted = next((str(c.get("image", "")) for c in probes.containers(pod) if c["name"] == own), "")
-    return image_name(seen) != image_name(wanted)
+    wanted = next((image_of(pod, c) for c in probes.containers(pod) if c["name"] == own), "")
+    return image_name(seen) != wanted
 
 
 # --- parts -------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,8 @@ from ktool.node import dns, links, tables
 
 CLUSTER_LABEL, UID_LABEL = f"{DOMAIN}/cluster", f"{DOMAIN}/uid"
 DISK, MEMORY = "/var/lib/ktool/pods", "/run/ktool/pods"
+
+_NONE: Mapping[str, Sequence[str]] = {}
 _STATES = {"configured": "created", "initialized": "created", "stopped": "exited"}
 
 # --- a node ------------------------------------------------------------------------------------------------------
@@ -205,14 +207,26 @@ def needs_inspect(entry: Mapping[str, Any], before: tuple[Any, ...] | None, ours
     return not (ours and now[0] == "running" and (before is None or before[0] == "created"))
 
 
-def container(entry: Mapping[str, Any], details: Mapping[str, Any] | None) -> ContainerFact:
+def image_id(entry: Mapping[str, Any], digests: Mapping[str, Sequence[str]]) -> str:
+    """The image of a container by the digest it has in the registry it came from, as Kubernetes names it; by its own
+    id where it came from none. `digests`: image id -> RepoDigests."""
+    own, image = str(entry.get("ImageID", "")), str(entry.get("Image", ""))
+    repository = image.partition("@")[0]
+    if ":" in repository.rpartition("/")[2]:
+        repository = repository.rpartition(":")[0]
+    return next((digest for digest in digests.get(own, ()) if digest.startswith(f"{repository}@")), own)
+
+
+def container(
+    entry: Mapping[str, Any], details: Mapping[str, Any] | None, digests: Mapping[str, Sequence[str]]
+) -> ContainerFact:
     """A container from its entry in containers/json and, where that was read, its inspect."""
     name = str((entry.get("Labels") or {}).get(f"{DOMAIN}/container", ""))
     common: dict[str, Any] = {
         "name": name,
         "id": str(entry["Id"]),
         "image": str(entry.get("Image", "")),
-        "image_id": str(entry.get("ImageID", "")),
+        "image_id": image_id(entry, digests),
     }
     if details is None:
         return ContainerFact(
@@ -269,12 +283,15 @@ def pods(
     found: Iterable[Sandbox],
     containers: Iterable[Mapping[str, Any]],
     details: Mapping[str, Mapping[str, Any]],
+    digests: Mapping[str, Sequence[str]] = _NONE,
 ) -> tuple[PodFact, ...]:
     """The pods of ours from their sandboxes, containers/json and the inspects by container id; sorted by uid."""
     by_pod: dict[str, list[ContainerFact]] = {}
     for entry in containers:
         if not entry.get("IsInfra"):
-            by_pod.setdefault(str(entry.get("Pod", "")), []).append(container(entry, details.get(str(entry["Id"]))))
+            by_pod.setdefault(str(entry.get("Pod", "")), []).append(
+                container(entry, details.get(str(entry["Id"])), digests)
+            )
     facts = [
         PodFact(
             uid=str(pod.labels.get(UID_LABEL, "")),
