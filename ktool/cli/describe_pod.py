@@ -112,8 +112,33 @@ def _container(sheet: Sheet, spec: Obj, status: Obj | None, level: int) -> None:
             sheet.title(label, level)
             for resource, amount in sorted(amounts.items()):
                 sheet.row(resource, amount, level + 1)
+    for kind in ("liveness", "readiness", "startup"):
+        if probe := spec.get(f"{kind}Probe"):
+            sheet.row(kind.capitalize(), _probe(probe), level)
     _environment(sheet, spec, level)
     _mounts(sheet, spec, level)
+
+
+def _probe(probe: Obj) -> str:
+    """As kubectl has it: http-get http://:8080/healthz delay=0s timeout=1s period=10s #success=1 #failure=3"""
+    knobs = (
+        ("delay={}s", "initialDelaySeconds", 0),
+        ("timeout={}s", "timeoutSeconds", 1),
+        ("period={}s", "periodSeconds", 10),
+        ("#success={}", "successThreshold", 1),
+        ("#failure={}", "failureThreshold", 3),
+    )
+    attributes = " ".join(text.format(probe.get(key) or default) for text, key, default in knobs)
+    if found := probe.get("exec"):
+        return f"exec [{' '.join(map(str, found.get('command') or ()))}] {attributes}"
+    if found := probe.get("httpGet"):
+        scheme, path = str(found.get("scheme") or "HTTP").lower(), str(found.get("path") or "/")
+        return f"http-get {scheme}://{found.get('host') or ''}:{found.get('port')}{path} {attributes}"
+    if found := probe.get("tcpSocket"):
+        return f"tcp-socket {found.get('host') or ''}:{found.get('port')} {attributes}"
+    if found := probe.get("grpc"):
+        return f"grpc <pod>:{found.get('port')} {found.get('service') or ''} {attributes}"
+    return f"unknown {attributes}"
 
 
 def _port(port: Obj, key: str) -> str:

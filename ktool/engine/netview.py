@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from ktool.api.obj import Obj, annotations_of, deleting, labels, name, uid
 from ktool.engine.cache import Cache
-from ktool.logic import balance, isolation, policy, zone
+from ktool.logic import balance, endpoints, isolation, policy, zone
 from ktool.logic.netplan import Setting
 from ktool.logic.nodeaction import SetPolicies, SetRules, SetZone
 from ktool.logic.routes import is_simulated
@@ -35,6 +35,7 @@ class NetView:
         self._changes = 0
         self._zone: tuple[int, SetZone] | None = None
         self._frontends: tuple[int, list[balance.Frontend]] | None = None
+        self._terminating: tuple[int, dict[str, bool]] | None = None
         self._moves = 0
         self._held: dict[str, str] = {}
         self._isolated: tuple[int, dict[str, list[policy.Isolated]]] | None = None
@@ -43,6 +44,23 @@ class NetView:
     def changed(self) -> None:
         """One of KINDS is not what it was. Called under the cache's lock."""
         self._changes += 1
+
+    @property
+    def change(self) -> int:
+        """The number of the newest change. What `settings` gives afterwards is of this one or a newer one."""
+        return self._changes
+
+    def terminating(self) -> tuple[int, dict[str, bool]]:
+        """For each pod that serves: whether every slice it is in says that it is ending; and by which change that is
+        so."""
+        with self._lock:
+            with self._cache.lock:
+                changes = self._changes
+                if self._terminating is not None and self._terminating[0] == changes:
+                    return self._terminating
+                slices = self._cache.world.list("EndpointSlice")
+            self._terminating = (changes, endpoints.terminating(slices))
+            return self._terminating
 
     def moved(self, type_: str, obj: Obj, before: Obj | None) -> bool:
         """Whether a change may be one of policies too. Called under the cache's lock. Pods change all the time: they

@@ -10,16 +10,19 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from math import inf
 
-from ktool.api.action import Action, Delete, Emit, Patch, Status
+from ktool.api.action import Action, Delete, Patch, Status
 from ktool.api.obj import Obj, deleting, get, meta, uid
 from ktool.api.ref import Ref
 from ktool.engine.cache import Cache
+from ktool.engine.gate import Gate
+from ktool.engine.lanes import Failures, Lanes
 from ktool.engine.netview import NetView
+from ktool.engine.prober import Prober
 from ktool.engine.registry import Registry
 from ktool.engine.telling import Teller
+from ktool.engine.vitals import VitalSigns
 from ktool.logic import netplan, nodeevents, nodeplan, nodestatus, podstatus, routes
 from ktool.logic.backoff import delay
 from ktool.logic.nodeaction import Failure, NodeFacts, Outcome, PodFact, SetPolicies
@@ -50,36 +53,33 @@ class NodeLoop:
         *,
         cluster: str,
         net: NetView,
+        prober: Prober,
+        gate: Gate,
         clock: Callable[[], float],
         wake: Callable[[float], None],
+        confirmed: Callable[[], None],
         news: Callable[[], None],
     ) -> None:
         self.node, self._ref = node, Ref("Node", "", node)
         self._connect, self._registry, self._cache = connect, registry, cache
         self._cluster, self._net, self._clock, self._wake, self._news = cluster, net, clock, wake, news
+        self._gate, self._signs = gate, VitalSigns(node, prober)
+        self._lanes = Lanes(node, find=self._pod, done=self._signs.done, clock=clock, wake=self._lane_ended)
         self._runtime: Runtime | None = None
         self._connection: tuple[str, ...] = ()
-        self._lanes: ThreadPoolExecutor | None = None
-        self._lock = threading.Lock()
-        self._busy: set[str] = set()
-        self._acting = 0
-        self._failures: dict[tuple[str, str], Failure] = {}
         self._addresses: dict[str, str] = {}
-        self._untold: list[Action] = []
+        self._facts: NodeFacts | None = None
+        self._reporting = threading.Lock()
         self._unreachable = 0
         self._observed_at = 0.0
-        self._teller = Teller(net, self._failed, lambda outcome: self._noted("", outcome, None), clock)
+        self._teller = Teller(
+            net, lambda: self._lanes.failures, lambda outcome: self._lanes.note("", outcome, None), confirmed, clock
+        )
         self._gather = GATHER
         self._first = False
-        self._stopping = False
         self.seen = self.idle = 0.0
         """When the last pass began (time.monotonic) that has told what it saw, and the last one that found nothing
         to do. A node that cannot be asked counts as both."""
-
-    @property
-    def busy(self) -> bool:
-        with self._lock:
-            return bool(self._busy)
 
     @property
     def runtime(self) -> Runtime | None:
@@ -103,13 +103,11 @@ class NodeLoop:
     def _pass(self, node: Obj) -> float:
         runtime = self._connected(node)
         early = self._observed_at + self._gather - time.monotonic()
-        if self.busy and early > 0:
+        if early > 0 and (busy := self._lanes.busy) and not self._may_end(busy):
             self._teller.tell(runtime, node)
             return early
         began = time.monotonic()
-        with self._lock:
-            busy = frozenset(self._busy)
-        failed = self._failed()
+        busy, failed = self._lanes.look()
         facts = runtime.observe()
         self._observed_at = time.monotonic()
         self._teller.saw(facts)
@@ -119,6 +117,7 @@ class NodeLoop:
             node = self._cache.world.get(self._ref) or node
             pods = [] if deleting(node) else self._cache.world.on_node(self.node)
             nodes = self._cache.world.list("Node")
+        self._signs.look(runtime, node, pods, facts, self._clock())
         plan = nodeplan.plan(
             pods,
             facts,
@@ -130,17 +129,19 @@ class NodeLoop:
             addresses=dict(self._addresses),
             lookup=self._lookup,
             now=self._clock(),
+            vitals=self._signs.now(),
+            held=self._gate.held(self.node, pods),
         )
         self._report(node, pods, facts, plan, failed)
         self._addresses.update(plan.addresses)
         if self._net.hold(self.node, self._addresses):
             self._news()
-        failures = [self._noted("", runtime.perform(action), None) for action in plan.setup]
+        failures = [self._lanes.note("", runtime.perform(action), None) for action in plan.setup]
         again = self._teller.tell(runtime, node)
         lanes = [] if any(failures) else self._guarded(node, plan.lanes)
         self._first = bool(lanes) and not busy
         for lane in lanes:
-            self._start(runtime, lane)
+            self._lanes.start(runtime, lane)
         self._forget(pods, facts)
         self.seen = began
         if not (busy or plan.lanes or plan.setup):
@@ -150,6 +151,33 @@ class NodeLoop:
             self._let_go(node)
         waits = (plan.after, again, 0.0 if plan.setup else None, 0.1 if len(lanes) < len(plan.lanes) else None)
         return min((RESYNC, *(wait for wait in waits if wait is not None)))
+
+    def _may_end(self, busy: frozenset[str]) -> bool:
+        """Whether the gate has opened for a pod: that is not held up by the lanes of others."""
+        with self._cache.lock:
+            pods = self._cache.world.on_node(self.node)
+        held = self._gate.held(self.node, pods)
+        return any(not left and own not in busy for own, left in held.items())
+
+    def hurry(self) -> None:
+        """Have the next pass look at the node even where lanes are running."""
+        self._observed_at = 0.0
+
+    def tell_health(self) -> None:
+        """Write down what probes say now, of what was seen last, without looking at the node."""
+        self._cache.sync()
+        with self._reporting:
+            node, facts = self._cache.world.get(self._ref), self._facts
+            if node is None or facts is None:
+                return
+            with self._cache.lock:
+                pods = [] if deleting(node) else self._cache.world.on_node(self.node)
+            seen = {fact.uid: fact for fact in facts.pods}
+            concerned = self._signs.concerned
+            pods = [pod for pod in pods if uid(pod) in concerned and uid(pod) in seen]
+            actions = self._statuses(node, pods, seen, self._lanes.failures)
+            self._tell([*actions, *self._signs.events()])
+            self._cache.sync()
 
     def tell_news(self) -> None:
         """Tell the node of the cluster's services and policies without looking at its pods. It waits for no lane, and a
@@ -175,6 +203,14 @@ class NodeLoop:
             return True
         return self._teller.told(node)
 
+    @property
+    def confirmed(self) -> float:
+        """The number of the last change of services that the node has for certain; inf where it cannot be told."""
+        node = self._cache.world.get(self._ref)
+        if node is None or is_simulated(node) or deleting(node) or self._unreachable:
+            return inf
+        return self._teller.confirmed
+
     def _guarded(self, node: Obj, lanes: Sequence[Lane]) -> list[Lane]:
         """The lanes without those that would start a pod whose network policies are not in force here. Where the node
         refused them, the pod says so."""
@@ -184,15 +220,11 @@ class NodeLoop:
             action = netplan.starts(lane) if lane.uid in waiting else None
             if action is None:
                 found.append(lane)
-            elif refused := self._failed().get(("", SetPolicies.__name__)):
+            elif refused := self._lanes.failures.get(("", SetPolicies.__name__)):
                 text = f"its network policies are not in force on {self.node}: {refused.message}"
                 failure = Failure("FailedCreatePodSandBox", text, SetPolicies.__name__)
-                self._noted(lane.uid, Outcome(action, failure), self._pod(lane.uid))
+                self._lanes.note(lane.uid, Outcome(action, failure), self._pod(lane.uid))
         return found
-
-    def _failed(self) -> dict[tuple[str, str], Failure]:
-        with self._lock:
-            return dict(self._failures)
 
     def _lookup(self, ref: Ref) -> Obj | None:
         with self._cache.lock:
@@ -204,105 +236,49 @@ class NodeLoop:
         pods: list[Obj],
         facts: NodeFacts,
         plan: nodeplan.NodePlan,
-        failed: dict[tuple[str, str], Failure],
+        failed: Failures,
     ) -> None:
         """Say in the store what was seen: the status of each pod, and which deleted pods are gone from here."""
         seen: dict[str, PodFact] = {fact.uid: fact for fact in facts.pods}
-        now = self._clock()
-        failures = {**plan.problems, **failed}
+        with self._reporting:
+            self._facts = facts
+            with self._cache.lock:
+                newest = {uid(pod): pod for pod in self._cache.world.on_node(self.node)}
+            pods = [newest.get(uid(pod), pod) for pod in pods]
+            actions = self._statuses(node, pods, seen, {**plan.problems, **failed})
+            actions += [Delete(gone.ref, gone.uid, grace=0) for gone in plan.gone]
+            actions += nodestatus.ready(node, facts.boot_id, self._clock())
+            self._tell([*actions, *self._signs.events()])
+
+    def _statuses(self, node: Obj, pods: list[Obj], seen: dict[str, PodFact], failures: Failures) -> list[Action]:
+        """What there is to write of these pods."""
+        now, vitals = self._clock(), self._signs.now()
         actions: list[Action] = []
         for pod in pods:
-            status = podstatus.status(pod, seen.get(uid(pod)), node=node, failures=failures, now=now)
+            fact = seen.get(uid(pod))
+            status = podstatus.status(pod, fact, node=node, failures=failures, now=now, vitals=vitals)
             if status != pod.get("status"):
                 actions.append(Status(Ref.of(pod), status, uid(pod)))
                 actions.extend(nodeevents.of_status(pod, status))
-        actions += [Delete(gone.ref, gone.uid, grace=0) for gone in plan.gone]
-        self._tell([*actions, *nodestatus.ready(node, facts.boot_id, now)])
+        return actions
 
-    # --- lanes
-
-    def _start(self, runtime: Runtime, lane: Lane) -> None:
-        with self._lock:
-            if self._stopping or lane.uid in self._busy:
-                return
-            self._busy.add(lane.uid)
-        if runtime.concurrency == 1:
-            self._run(runtime, lane)
-            return
-        if self._lanes is None:
-            self._lanes = ThreadPoolExecutor(runtime.concurrency, thread_name_prefix=f"lane-{self.node}")
-        self._lanes.submit(self._run, runtime, lane)
-
-    def _run(self, runtime: Runtime, lane: Lane) -> None:
-        """The actions of one pod in their order, up to the first that fails."""
-        with self._lock:
-            self._acting += 1
-        try:
-            pod = self._pod(lane.uid)
-            for action in lane.actions:
-                if self._stopping or self._noted(lane.uid, runtime.perform(action), pod):
-                    return
-            with self._lock:
-                self._failures = {key: value for key, value in self._failures.items() if key[0] != lane.uid}
-        except NodeError as error:
-            log.info("%s: %s", self.node, error.message)
-        except Exception:
-            log.exception("%s: the lane of pod %s failed", self.node, lane.uid)
-        finally:
-            with self._lock:
-                self._acting -= 1
-                self._busy.discard(lane.uid)
-                if self._first:  # a command wants to see the first of many pods stay before it believes the others
-                    self._first, self._gather = False, 0.0
-            self._wake(0.05 if self._lanes is None else 0.0)
+    def _lane_ended(self, after: float) -> None:
+        if self._first:  # a command wants to see the first of many pods stay before it believes the others
+            self._first, self._gather = False, 0.0
+        self._wake(after)
 
     def _pod(self, pod_uid: str) -> Obj | None:
         with self._cache.lock:
             return next((pod for pod in self._cache.world.on_node(self.node) if uid(pod) == pod_uid), None)
 
-    def _noted(self, pod_uid: str, outcome: Outcome, pod: Obj | None) -> bool:
-        """Remember how an action went, tell the user by an Event, and say whether it failed."""
-        action = outcome.action
-        setting = type(action).__name__ if isinstance(action, netplan.Setting) else ""
-        key = (pod_uid, str(getattr(action, "container", setting)))
-        failure = outcome.failure
-        if failure is not None:
-            failure = self._counted(key, failure)
-        with self._lock:
-            if pod is not None:
-                self._untold += nodeevents.of_outcome(pod, replace(outcome, failure=failure))
-            elif failure is not None:
-                text = f"{failure.step}: {failure.message}"
-                self._untold.append(Emit(self._ref, failure.reason, text, "Warning"))
-            elif not pod_uid:
-                self._failures.pop(key, None)
-        return failure is not None
-
     def _tell(self, actions: list[Action]) -> None:
         """Write what was seen, and the Events that gathered in the lanes, in one transaction."""
-        with self._lock:
-            untold, self._untold = self._untold, []
-        if not (actions or untold):
-            return
-        try:
-            self._registry.execute([*actions, *untold], component=COMPONENT)
-        except Exception:
-            with self._lock:
-                self._untold = [*untold, *self._untold]
-            raise
-
-    def _counted(self, key: tuple[str, str], failure: Failure) -> Failure:
-        with self._lock:
-            before = self._failures.get(key)
-            count = before.count + 1 if before and before.step == failure.step else 1
-            self._failures[key] = failure = replace(failure, at=self._clock(), count=count)
-            return failure
+        self._lanes.tell(actions, lambda all_: self._registry.execute(all_, component=COMPONENT))
 
     def _forget(self, pods: list[Obj], facts: NodeFacts) -> None:
         """What concerned pods that are gone from the store and the node is not kept."""
-        known = {uid(pod) for pod in pods} | {fact.uid for fact in facts.pods} | {""}
-        with self._lock:
-            self._failures = {key: value for key, value in self._failures.items() if key[0] in known}
+        known = {uid(pod) for pod in pods} | {fact.uid for fact in facts.pods}
+        self._lanes.forget(known)
         self._addresses = {key: value for key, value in self._addresses.items() if key in known}
 
     # --- the connection
@@ -329,7 +305,8 @@ class NodeLoop:
     def _lost(self, node: Obj, error: NodeError) -> float:
         """The node cannot be asked: say so on the Node, and try again later, each time later."""
         self.disconnect()
-        if self._stopping:
+        self._signs.forget()
+        if self._lanes.stopping:
             return RESYNC
         self._unreachable += 1
         self.seen = self.idle = time.monotonic()
@@ -351,13 +328,7 @@ class NodeLoop:
     def stop(self, timeout: float) -> None:
         """Let the actions on their way end, begin none, and tell what came of them. The connection stays until
         `close`."""
-        with self._lock:
-            self._stopping = True
-        if self._lanes is not None:
-            self._lanes.shutdown(wait=False, cancel_futures=True)
-        end = time.monotonic() + timeout
-        while self._acting and time.monotonic() < end:
-            time.sleep(0.02)
+        self._lanes.stop(timeout)
         self._tell([])
 
     def disconnect(self) -> None:
@@ -367,9 +338,7 @@ class NodeLoop:
 
     def close(self) -> None:
         self.disconnect()
-        if self._lanes is not None:
-            self._lanes.shutdown(wait=False, cancel_futures=True)
-            self._lanes = None
+        self._lanes.close()
 
 
 def wants_attention(node: Obj, pods: list[Obj]) -> bool:

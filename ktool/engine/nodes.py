@@ -11,7 +11,9 @@ from ktool.api.obj import Obj, annotations_of, deleting, get, meta, name, namesp
 from ktool.api.ref import Ref
 from ktool.engine import netview
 from ktool.engine.cache import Cache
+from ktool.engine.gate import Gate
 from ktool.engine.nodeloop import NodeLoop, wants_attention
+from ktool.engine.prober import Prober
 from ktool.engine.queue import WorkQueue
 from ktool.engine.readers import Readers
 from ktool.engine.registry import Registry
@@ -24,6 +26,12 @@ log = logging.getLogger(__name__)
 MOST_THREADS = 32
 _NEWS = "/news"
 """Behind a node's name in the queue: it is to be told of services or policies, and need not be looked at."""
+_HEALTH = "/health"
+"""Behind a node's name: what probes say of its containers is to be written down."""
+_GATE = "/gate"
+"""The key for pods that wait until they may end."""
+_SOON = 1.0
+"""Seconds for which failed probes gather that have changed nothing, before Events tell of them."""
 
 
 class Nodes:
@@ -41,6 +49,7 @@ class Nodes:
         clock: Callable[[], float],
         every_node: bool,
         queue: WorkQueue[str] | None = None,
+        ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry, self._cache, self._cluster = registry, cache, cluster
         self._connect, self._clock, self._every_node = connect, clock, every_node
@@ -50,6 +59,8 @@ class Nodes:
         self._real: set[str] = set()
         self._started = self._stopping = False
         self._net = netview.NetView(cache)
+        self.prober = Prober(self._asked, ticks, spread=every_node)
+        self._gate = Gate(self._net, self._real_loops, self._reach_all, self._may_end, ticks)
         self._readers = Readers()
         self._lock = threading.Lock()
         self._news = self._listening = False
@@ -67,6 +78,8 @@ class Nodes:
                 self._net.changed()
                 if self._listening:
                     self._tell_all()
+                    if self._gate.shut:
+                        self._queue.add(_GATE)
             case "Pod":
                 self._pod_changed(type_, obj, before)
             case "Node":
@@ -111,6 +124,36 @@ class Nodes:
             else:
                 self._wake(name(node), anyway=True)
 
+    def _reach_all(self) -> None:
+        """Every real node is to be told what there is to know of services."""
+        with self._cache.lock:
+            found = self._cache.world.list("Node")
+        for node in found:
+            if not is_simulated(node) and name(node) not in self._loops:
+                self._wake(name(node), anyway=True)
+
+    def _real_loops(self) -> list[NodeLoop]:
+        return [loop for node, loop in list(self._loops.items()) if node in self._real]
+
+    def _may_end(self, node: str) -> None:
+        """A pod of this node that is being deleted gets no new connections any more."""
+        if (loop := self._loops.get(node)) is not None:
+            loop.hurry()
+        self._wake(node)
+
+    def _confirmed(self) -> None:
+        if self._gate.shut:
+            self._queue.add(_GATE)
+
+    def _asked(self, node: str, moved: bool, act: bool) -> None:
+        """Probes of this node have something to tell."""
+        if moved:
+            self._queue.add(node + _HEALTH)
+        else:
+            self._queue.add_after(node + _HEALTH, _SOON)
+        if act:
+            self._wake(node)
+
     def _tell_known(self) -> None:
         """Policies matter where there are pods, and these nodes have loops."""
         self._news = True
@@ -143,8 +186,11 @@ class Nodes:
             self._cache,
             cluster=self._cluster,
             net=self._net,
+            prober=self.prober,
+            gate=self._gate,
             clock=self._clock,
             wake=lambda after: self._wake(node, after),
+            confirmed=self._confirmed,
             news=self._tell_known,
         )
 
@@ -153,11 +199,14 @@ class Nodes:
     def start(self) -> None:
         self._started = True
         self._more_threads()
+        self.prober.start()
 
     def _more_threads(self) -> None:
-        """One thread for each real node, for it may wait on the network; two for all the simulated ones."""
+        """One thread for each real node, for it may wait on the network, and one more that such a wait does not hold
+        up; two for all the simulated ones."""
         with self._lock:
-            wanted = min(MOST_THREADS, len(self._real) + min(2, len(self._loops) - len(self._real)))
+            simulated = len(self._loops) - len(self._real)
+            wanted = min(MOST_THREADS, len(self._real) + bool(self._real) + min(2, simulated))
             while self._started and len(self._threads) < wanted:
                 thread = threading.Thread(target=self._run, name=f"nodes-{len(self._threads)}", daemon=True)
                 self._threads.append(thread)
@@ -182,12 +231,18 @@ class Nodes:
         return True
 
     def _step(self, key: str) -> None:
-        node = key.removesuffix(_NEWS)
+        if key == _GATE:
+            self._gate.recheck()
+            return
+        node = key.removesuffix(_NEWS).removesuffix(_HEALTH)
         loop = self._loops.get(node)
         if loop is None:
             return
-        if key != node:
+        if key.endswith(_NEWS):
             loop.tell_news()
+            return
+        if key.endswith(_HEALTH):
+            loop.tell_health()
             return
         after = loop.step()
         if after is None:
@@ -224,6 +279,7 @@ class Nodes:
 
     def stop(self, timeout: float = 20.0) -> None:
         self._stopping = True
+        self.prober.stop()
         self._queue.close()
         for loop in list(self._loops.values()):
             loop.stop(timeout)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from ktool.api.obj import Obj
 from ktool.engine.netview import NetView
 from ktool.logic import netplan
-from ktool.logic.nodeaction import Failure, NodeFacts, Outcome, SetPolicies
+from ktool.logic.nodeaction import Failure, NodeFacts, Outcome, SetPolicies, SetRules
 from ktool.node.base import Runtime
 
 Failures = Mapping[tuple[str, str], Failure]
@@ -16,19 +16,23 @@ Failures = Mapping[tuple[str, str], Failure]
 
 class Teller:
     """Rules, policies and names of one node. `failures` gives what failed last, and `failed` takes an Outcome down and
-    says whether it is a failure. Safe for several threads."""
+    says whether it is a failure; `news` is called when the node has confirmed the rules of another change. Safe for
+    several threads."""
 
     def __init__(
         self,
         net: NetView,
         failures: Callable[[], Failures],
         failed: Callable[[Outcome], bool],
+        news: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
-        self._net, self._failures, self._failed, self._clock = net, failures, failed, clock
+        self._net, self._failures, self._failed, self._news, self._clock = net, failures, failed, news, clock
         self._have: dict[str, str] | None = None
         self._in_force = SetPolicies("", "")
         self._telling = threading.Lock()
+        self.confirmed = -1
+        """The number of the last change of services (NetView.change) by which the node has the rules for certain."""
 
     @property
     def ready(self) -> bool:
@@ -55,7 +59,8 @@ class Teller:
             have = self._have
             if have is None:
                 return None
-            plan = netplan.refresh(self._net.settings(node), have, self._failures(), self._clock())
+            change, wanted = self._net.change, self._net.settings(node)
+            plan = netplan.refresh(wanted, have, self._failures(), self._clock())
             again = plan.after
             for setting in plan.settings:
                 if self._failed(runtime.perform(setting)):
@@ -65,6 +70,10 @@ class Teller:
                 have[type(setting).__name__] = setting.hash
                 if isinstance(setting, SetPolicies):
                     self._in_force = setting
+            rules = [setting.hash for setting in wanted if isinstance(setting, SetRules)]
+            if change > self.confirmed and all(have.get(SetRules.__name__) == own for own in rules):
+                self.confirmed = change
+                self._news()
             return again
 
     def unguarded(self, node: Obj) -> frozenset[str]:

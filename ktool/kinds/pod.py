@@ -16,7 +16,7 @@ from ktool.api.shapes.podspec import POD_SPEC, default_pod_spec, validate_pod_sp
 from ktool.api.shapes.podstatus import POD_STATUS
 from ktool.api.world import World
 from ktool.logic.podqos import qos_class
-from ktool.logic.podspec import grace_period
+from ktool.logic.podspec import grace_period, is_sidecar
 from ktool.logic.trouble import trouble
 
 SCHEMA = resource(spec=POD_SPEC, status=POD_STATUS)
@@ -107,9 +107,11 @@ def shown_status(obj: Obj) -> str:
 
 def _init_reason(obj: Obj) -> str:
     """What the first init container that has not succeeded is about; "" where all have."""
-    total = len(get(obj, "spec", "initContainers", default=()))
+    total, sidecars = len(get(obj, "spec", "initContainers", default=())), _sidecars(obj)
     for index, entry in enumerate(get(obj, "status", "initContainerStatuses", default=())):
         ended, waiting = get(entry, "state", "terminated"), get(entry, "state", "waiting", "reason", default="")
+        if entry["name"] in sidecars and entry.get("started"):
+            continue
         if ended is not None:
             if ended.get("exitCode") == 0:
                 continue
@@ -118,6 +120,17 @@ def _init_reason(obj: Obj) -> str:
             return f"Init:{waiting}"
         return f"Init:{index}/{total}"
     return ""
+
+
+def _sidecars(obj: Obj) -> set[str]:
+    return {container["name"] for container in get(obj, "spec", "initContainers", default=()) if is_sidecar(container)}
+
+
+def _side_by_side(obj: Obj) -> list[Obj]:
+    """The status of every container that runs beside the others: sidecars first."""
+    sidecars = _sidecars(obj)
+    beside = [one for one in get(obj, "status", "initContainerStatuses", default=()) if one["name"] in sidecars]
+    return [*beside, *get(obj, "status", "containerStatuses", default=())]
 
 
 def _app_reason(obj: Obj, reason: str) -> str:
@@ -144,17 +157,17 @@ def _ended(terminated: Obj) -> str:
 
 
 def _ready(obj: Obj, now: float) -> str:
-    entries = get(obj, "status", "containerStatuses", default=())
+    entries = _side_by_side(obj)
     ready = sum(1 for entry in entries if entry.get("ready") and get(entry, "state", "running") is not None)
-    return f"{ready}/{len(get(obj, 'spec', 'containers', default=()))}"
+    return f"{ready}/{len(get(obj, 'spec', 'containers', default=())) + len(_sidecars(obj))}"
 
 
 def _restarts(obj: Obj, now: float) -> str:
     """How often containers were started again, and how long ago the last one had ended."""
-    group = "containerStatuses"
     if _init_reason(obj) and not is_true(obj, "Initialized"):
-        group = "initContainerStatuses"
-    entries = get(obj, "status", group, default=())
+        entries = get(obj, "status", "initContainerStatuses", default=())
+    else:
+        entries = _side_by_side(obj)
     count = sum(int(entry.get("restartCount") or 0) for entry in entries)
     ends = [get(entry, "lastState", "terminated", "finishedAt", default="") for entry in entries]
     last = max(ends, default="")

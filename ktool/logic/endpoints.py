@@ -136,6 +136,16 @@ def ready(endpoint: Obj) -> bool:
     return get(endpoint, "conditions", "ready", default=True) is True
 
 
+def terminating(slices: Iterable[Obj]) -> dict[str, bool]:
+    """The uids of the pods in slices of ours, and whether each of these says that the pod is ending."""
+    found: dict[str, bool] = {}
+    for slice_ in slices:
+        for endpoint in slice_.get("endpoints") or () if is_ours(slice_) else ():
+            own = str(get(endpoint, "targetRef", "uid", default=""))
+            found[own] = found.get(own, True) and get(endpoint, "conditions", "terminating") is True
+    return found
+
+
 def serving_while_ending(endpoint: Obj) -> bool:
     """Good for new connections only where nobody else is."""
     conditions = endpoint.get("conditions") or {}

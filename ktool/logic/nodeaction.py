@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ktool.api.masked import Masked
+from ktool.logic.handlers import Call, Handler
 
 # --- what is seen ------------------------------------------------------------------------------------------------
 
@@ -255,23 +256,49 @@ class StartContainer:
 
 @dataclass(frozen=True)
 class StopContainer:
-    """SIGTERM, then SIGKILL after `grace` seconds. Podman will not restart it by itself."""
+    """SIGTERM, then SIGKILL after `grace` seconds. Podman will not restart it by itself. `hook` (preStop) is done first
+    and uses up the grace. `because` is what the user is told."""
 
     uid: str
     container: str
     id: str
     grace: int
+    hook: Handler | None = None
+    because: str = ""
 
 
 @dataclass(frozen=True)
 class StopPod:
     """Stop containers of one pod (ids or names) side by side: SIGTERM to each, SIGKILL to those that still run after
-    `grace` seconds (0: at once). Podman will not restart them by itself. One that has ended or is gone is done."""
+    `grace` seconds (0: at once). Podman will not restart them by itself. One that has ended or is gone is done.
+    `hooks`: container -> what is done before its SIGTERM (preStop), and uses up its grace. `last`: the containers that
+    end after all others, one after the other in this order (sidecars)."""
 
     uid: str
     pod: str
     containers: tuple[str, ...]
     grace: int
+    hooks: tuple[tuple[str, Handler], ...] = ()
+    last: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DrainPod:
+    """Give the connections that a pod still has up to `seconds` to end; new ones do not come any more."""
+
+    uid: str
+    pod: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RunHook:
+    """Carry out the postStart hook of a container, for the run of this name."""
+
+    uid: str
+    container: str
+    run: str
+    call: Call
 
 
 @dataclass(frozen=True)
@@ -312,6 +339,8 @@ NodeAction = (
     | StartContainer
     | StopContainer
     | StopPod
+    | DrainPod
+    | RunHook
     | RemoveContainer
     | RemovePod
     | RemoveVolumes
@@ -339,8 +368,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one action: `failure` is None where it was done. `id` is the id Podman gave to what was made."""
+    """What came of one action: `failure` is None where it was done. `id` is the id Podman gave to what was made;
+    `notes` are (reason, message) of what went wrong on the way and held nothing up."""
 
     action: NodeAction
     failure: Failure | None = None
     id: str = ""
+    notes: tuple[tuple[str, str], ...] = ()

@@ -5,8 +5,19 @@ from __future__ import annotations
 from ktool.api.action import Action, Emit
 from ktool.api.obj import Obj, get, uid
 from ktool.api.ref import Ref
-from ktool.logic.nodeaction import CreateContainer, EnsureImage, Outcome, StartContainer, StartPod, StopContainer
+from ktool.logic.nodeaction import (
+    CreateContainer,
+    EnsureImage,
+    NodeAction,
+    Outcome,
+    StartContainer,
+    StartPod,
+    StopContainer,
+    StopPod,
+)
+from ktool.logic.podspec import is_sidecar
 
+_PLAIN = frozenset({"FailedPostStartHook"})
 _FAILED = {"ErrImagePull": "Failed", "ErrImageNeverPull": "ErrImageNeverPull", "InvalidImageName": "InspectFailed"}
 
 
@@ -24,9 +35,17 @@ def _of_outcome(pod: Obj, outcome: Outcome) -> list[Action]:
     ref, pod_uid, action = Ref.of(pod), uid(pod), outcome.action
     if outcome.failure is not None:
         failure = outcome.failure
+        if failure.reason in _PLAIN:
+            return [Emit(ref, failure.reason, failure.message, "Warning", pod_uid)]
         reason = _FAILED.get(failure.reason, "Failed" if failure.step != "WriteVolumes" else "FailedMount")
         text = f'Failed to pull image "{failure.image}": {failure.message}' if failure.image else failure.message
         return [Emit(ref, reason, f"Error: {failure.reason}: {text}", "Warning", pod_uid)]
+    notes = [Emit(ref, reason, message, "Warning", pod_uid) for reason, message in outcome.notes]
+    return [*notes, *_of_success(pod, action)]
+
+
+def _of_success(pod: Obj, action: NodeAction) -> list[Action]:
+    ref, pod_uid = Ref.of(pod), uid(pod)
     match action:
         case EnsureImage(image=image):
             return [Emit(ref, "Pulled", f'Container image "{image}" present on machine', uid=pod_uid)]
@@ -37,8 +56,12 @@ def _of_outcome(pod: Obj, outcome: Outcome) -> list[Action]:
         case StartPod():
             names = [container["name"] for container in get(pod, "spec", "containers", default=())]
             return [Emit(ref, "Started", f"Started container {name}", uid=pod_uid) for name in names]
-        case StopContainer(container=container):
-            return [Emit(ref, "Killing", f"Stopping container {container}", uid=pod_uid)]
+        case StopContainer(container=container, because=because):
+            return [Emit(ref, "Killing", because or f"Stopping container {container}", uid=pod_uid)]
+        case StopPod():
+            specs = [c for c in get(pod, "spec", "initContainers", default=()) if is_sidecar(c)]
+            names = [c["name"] for c in (*get(pod, "spec", "containers", default=()), *specs)]
+            return [Emit(ref, "Killing", f"Stopping container {name}", uid=pod_uid) for name in names]
     return []
 
 

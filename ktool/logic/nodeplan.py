@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
+from types import MappingProxyType
 
 from ktool.api.obj import Obj, deleting, get, name, namespace, uid
 from ktool.api.ref import Ref
-from ktool.logic import ipam, podplan
+from ktool.logic import ipam, podlife, podplan
 from ktool.logic.backoff import retry_at
 from ktool.logic.nodeaction import (
     CreatePod,
@@ -26,8 +27,11 @@ from ktool.logic.nodeaction import (
 )
 from ktool.logic.podenv import Lookup
 from ktool.logic.podspec import host_network
+from ktool.logic.probes import UNKNOWN, Vitals
 
 Routes = tuple[tuple[str, str], ...]
+
+NOT_HELD: Mapping[str, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -74,12 +78,16 @@ def plan(
     lookup: Lookup,
     now: float,
     routes: Routes = (),
+    vitals: Vitals = UNKNOWN,
+    held: Mapping[str, float] = NOT_HELD,
 ) -> NodePlan:
     """Plan a node. `pods`: every Pod bound to it, the ones being deleted too; whatever else the node has of ours is
     removed, so never call this with a list that is not complete. `busy`: uids whose lane runs right now; they are
     left alone. `failures`: what failed last, by (uid, container or "") and ("", "") for the setup. `lookup` gives
-    ConfigMaps. `now` in epoch seconds."""
-    return _Planner(pods, facts, node, cluster, failures, busy, addresses, lookup, now).plan(routes)
+    ConfigMaps. `now` in epoch seconds. `vitals`: what probes and hooks say. `held`: for deleted pods that
+    serve, by uid, the seconds for which they may be sent to still and are not to be ended; 0 where that is over."""
+    context = podplan.Context(node, cluster, failures, lookup, now, facts.volumes, vitals)
+    return _Planner(pods, facts, context, busy, addresses, held).plan(routes)
 
 
 class _Planner:
@@ -89,18 +97,15 @@ class _Planner:
         self,
         pods: Sequence[Obj],
         facts: NodeFacts,
-        node: Obj,
-        cluster: str,
-        failures: Mapping[tuple[str, str], Failure],
+        context: podplan.Context,
         busy: Set[str],
         addresses: Mapping[str, str],
-        lookup: Lookup,
-        now: float,
+        held: Mapping[str, float],
     ) -> None:
         self.pods = sorted(pods, key=lambda pod: (namespace(pod), name(pod), uid(pod)))
-        self.facts, self.busy, self.failures, self.now = facts, busy, failures, now
-        self.subnet = str(get(node, "spec", "podCIDR", default=""))
-        self.context = podplan.Context(node, cluster, failures, lookup, now, facts.volumes)
+        self.facts, self.busy, self.held, self.context = facts, busy, held, context
+        self.failures, self.now = context.failures, context.now
+        self.subnet = str(get(context.node, "spec", "podCIDR", default=""))
         self.on_node: dict[str, PodFact] = {fact.uid: fact for fact in facts.pods}
         self.pool = _Addresses(self.subnet, self.pods, facts, addresses)
         self.lanes: list[Lane] = []
@@ -152,8 +157,11 @@ class _Planner:
         own = uid(pod)
         if own in self.busy:
             self.reasons[f"pod {name(pod)} is being worked on"] = None
+        elif self.held.get(own) and podlife.is_alive(self.on_node.get(own)):
+            self.wake.append(self.now + self.held[own])
+            self.reasons[f"pod {name(pod)} ends when no node sends to it any more"] = None
         elif own in self.on_node:
-            self._take(own, podplan.end(pod, self.on_node[own], self.context), name(pod))
+            self._take(own, podplan.end(pod, self.on_node[own], self.context, serves=own in self.held), name(pod))
         elif own in self.facts.volumes:
             self._remove_volumes(own, name(pod))
         else:

@@ -11,41 +11,47 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ktool.api.obj import Obj, get, meta, uid
-from ktool.logic import pullauth, secretenv
+from ktool.logic import podlife, probes, pullauth, secretenv
 from ktool.logic.backoff import retry_at
 from ktool.logic.nodeaction import (
     CreateContainer,
     CreatePod,
+    DrainPod,
     EnsureImage,
     Failure,
     NodeAction,
     PodFact,
     RemoveContainer,
-    RemovePod,
     RemoveVolumes,
+    RunHook,
     StartContainer,
     StartPod,
     StopContainer,
-    StopPod,
     WriteVolumes,
 )
 from ktool.logic.podenv import Lookup, Scope
 from ktool.logic.podrun import Run
-from ktool.logic.podspec import GRACE, Rendered, container_name, grace_period, image_name, render
-from ktool.logic.podstatus import container_runs, initialized
+from ktool.logic.podspec import GRACE, Rendered, container_name, grace_period, image_name, is_sidecar, render
+from ktool.logic.podstatus import container_runs, initialized, standing
 from ktool.logic.podvolumes import volumes
+from ktool.logic.probes import UNKNOWN, Vitals
 
 ENDING = frozenset({"StopPod", "StopContainer", "RemoveContainer", "RemovePod", "RemoveVolumes"})
 """Steps whose failure holds back the end of a pod; a failed start does not."""
 
+DRAIN = 1.0
+"""Seconds that open connections get before the containers are told to end. Most requests are shorter; a client that
+keeps its connection hears of the end from the application, or when the grace is over."""
+
 AS_WANTED = "it is as wanted"
-_SETTLED = frozenset({"created", "configured", "exited"})
+_NOT_HELD = frozenset({"EnsureImage", RunHook.__name__})
 _IMAGE_ID = re.compile(r"(sha256:)?[0-9a-f]{12,64}")
 
 
 @dataclass(frozen=True)
 class Context:
-    """What all pods of a node are planned with. `written`: uid -> volume -> the hash that is on the node."""
+    """What all pods of a node are planned with. `written`: uid -> volume -> the hash that is on the node; `vitals`:
+    what probes and hooks say of containers."""
 
     node: Obj
     cluster: str
@@ -53,6 +59,7 @@ class Context:
     lookup: Lookup
     now: float
     written: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    vitals: Vitals = UNKNOWN
 
 
 @dataclass
@@ -95,10 +102,11 @@ def begin(pod: Obj, ip: str, context: Context) -> Step:
 
 def _first(pod: Obj, rendered: Rendered, runs: Mapping[str, Run]) -> list[str]:
     """The containers a pod is begun with."""
-    init = [own for own in rendered.init if not runs[own].succeeded]
-    if init and not initialized(pod, None, runs):
-        return [own for own in init[:1] if own in rendered.containers]
-    return [own for own in rendered.containers if own not in rendered.init and not runs[own].final]
+    if not initialized(pod, None, runs, UNKNOWN):
+        first = next(own for own in rendered.init if not runs[own].succeeded)
+        return [first] if first in rendered.containers else []
+    once = _init(pod)
+    return [own for own in rendered.containers if own not in once and not runs[own].final]
 
 
 # --- carrying on -------------------------------------------------------------------------------------------------
@@ -109,28 +117,40 @@ def carry_on(pod: Obj, fact: PodFact, context: Context) -> Step:
     step = Step()
     if get(pod, "status", "phase") in ("Succeeded", "Failed"):
         step.because = "it has ended for good"
-        if _alive(fact):
-            step.actions.append(StopPod(uid(pod), fact.id, _alive(fact), grace_period(pod)))
+        if podlife.alive(fact):
+            step.actions.append(podlife.stop(pod, fact, grace_period(pod), context))
         return step
     if _held(pod, "", context, step):
         return step
     if not fact.infra:
-        step.actions += _end(fact, grace_period(pod))
+        step.actions += podlife.end(pod, fact, grace_period(pod), context)
         return step
     runs = container_runs(pod, fact, context.now)
-    targets = _targets(pod, fact, runs)
+    targets = _targets(pod, fact, runs, context.vitals)
     if any(runs[own].final and not runs[own].succeeded for own in _init(pod)):
         return Step(because="an init container failed and restartPolicy is Never")
     due = [own for own in targets if _due(own, runs[own], pod, fact, context, step)]
     return _perform(pod, fact, runs, due, context, step)
 
 
-def _targets(pod: Obj, fact: PodFact, runs: Mapping[str, Run]) -> list[str]:
-    """The containers whose turn it is: the first init container that has not succeeded, or all of the others."""
-    init = _init(pod)
-    if initialized(pod, fact, runs):
-        return [own for own in runs if own not in init]
-    return next([own] for own in init if not runs[own].succeeded)
+def _targets(pod: Obj, fact: PodFact, runs: Mapping[str, Run], vitals: Vitals) -> list[str]:
+    """The containers whose turn it is: the first init container that has not succeeded, or else the sidecars up to the
+    first that has not started, or all but the init containers that have run."""
+    if initialized(pod, fact, runs, vitals):
+        once = _init(pod)
+        return [own for own in runs if own not in once]
+    seen = {found.name: found for found in fact.containers}
+    targets = []
+    for container in get(pod, "spec", "initContainers", default=()):
+        own = container["name"]
+        if is_sidecar(container):
+            targets.append(own)
+            if not standing(pod, container, seen.get(own), vitals)[0]:
+                break
+        elif not runs[own].succeeded:
+            targets.append(own)
+            break
+    return targets
 
 
 def _due(own: str, run: Run, pod: Obj, fact: PodFact, context: Context, step: Step) -> bool:
@@ -138,7 +158,7 @@ def _due(own: str, run: Run, pod: Obj, fact: PodFact, context: Context, step: St
     if run.final or _held(pod, own, context, step):
         return False
     if run.state == "running":
-        return run.stop or _other_image(own, pod, fact)
+        return run.stop or _other_image(own, pod, fact) or bool(podlife.attend(own, pod, fact, run, context))
     if run.state == "exited" and context.now < run.until and (run.delay or fact.infra == "running"):
         step.wake.append(run.until)
         step.because = step.because or f"container {own} waits until it is started again"
@@ -152,7 +172,11 @@ def _perform(pod: Obj, fact: PodFact, runs: Mapping[str, Run], due: list[str], c
     ids = {found.name: found.id for found in fact.containers}
     stop = [own for own in due if runs[own].state == "running" and runs[own].stop]
     step.actions += [StopContainer(uid(pod), own, ids[own], grace_period(pod)) for own in stop]
-    start = [own for own in due if own not in stop]
+    attended = [own for own in due if own not in stop and runs[own].state == "running"]
+    attended = [own for own in attended if not _other_image(own, pod, fact)]
+    for own in attended:
+        step.actions += podlife.attend(own, pod, fact, runs[own], context)
+    start = [own for own in due if own not in stop and own not in attended]
     make = [own for own in start if own not in ids or _other_image(own, pod, fact)]
     if not (make or (start and fact.infra != "running")):
         step.actions += _changed_volumes(pod, fact, context)
@@ -169,7 +193,7 @@ def _perform(pod: Obj, fact: PodFact, runs: Mapping[str, Run], due: list[str], c
     step.actions += _images(rendered, make)
     step.actions += _prepare(rendered, pod, context, every=fact.infra != "running")
     for own in make:
-        step.actions += _replaced(own, pod, fact, runs[own])
+        step.actions += _replaced(own, pod, fact, runs[own], context)
         step.actions.append(_make(own, pod, rendered))
     known = {own: ids[own] for own in start if own not in make}
     step.actions += _keep_in_memory(pod, {own: known.get(own) or container_name(own, pod) for own in start})
@@ -178,19 +202,24 @@ def _perform(pod: Obj, fact: PodFact, runs: Mapping[str, Run], due: list[str], c
     return _explained(step)
 
 
-def _replaced(own: str, pod: Obj, fact: PodFact, run: Run) -> list[NodeAction]:
+def _replaced(own: str, pod: Obj, fact: PodFact, run: Run, context: Context) -> list[NodeAction]:
     """What removes a container whose image was changed in the Pod."""
     found = next((found for found in fact.containers if found.name == own), None)
     if found is None:
         return []
-    stop = [StopContainer(uid(pod), own, found.id, grace_period(pod))] if run.state == "running" else []
-    return [*stop, RemoveContainer(uid(pod), own, found.id)]
+    if run.state != "running":
+        return [RemoveContainer(uid(pod), own, found.id)]
+    spec = next(container for container in probes.containers(pod) if container["name"] == own)
+    because = f"Container {own} definition changed, will be restarted"
+    hook = podlife.hook(spec, "preStop", pod, fact, context)
+    stop = StopContainer(uid(pod), own, found.id, grace_period(pod), hook, because)
+    return [stop, RemoveContainer(uid(pod), own, found.id)]
 
 
 def _start(pod: Obj, fact: PodFact, start: list[str], ids: Mapping[str, str]) -> list[NodeAction]:
     """Start containers: the whole pod at once where that starts these and no other (Podman's pod start also starts
     what has ended), else one by one (Podman starts the infra container first where it does not run)."""
-    whole = {*start} == {*_names(pod, "containers")} and not _init(pod)
+    whole = {*start} == {*_names(pod, "containers")} and not get(pod, "spec", "initContainers")
     if fact.infra != "running" and start and (whole or _only(start, fact)):
         return [StartPod(uid(pod), fact.id)]
     return [StartContainer(uid(pod), own, ids.get(own) or container_name(own, pod)) for own in start]
@@ -209,8 +238,9 @@ def _explained(step: Step) -> Step:
 # --- ending ------------------------------------------------------------------------------------------------------
 
 
-def end(pod: Obj | None, fact: PodFact, context: Context) -> Step:
-    """Stop and remove what the node has of a pod: one that is being deleted, or (None) one that nobody wants."""
+def end(pod: Obj | None, fact: PodFact, context: Context, *, serves: bool = False) -> Step:
+    """Stop and remove what the node has of a pod: one that is being deleted, or (None) one that nobody wants. One that
+    `serves` got connections up to now."""
     step = Step()
     failure = context.failures.get((fact.uid, ""))
     if failure is not None and failure.step in ENDING and context.now < retry_at(failure):
@@ -221,30 +251,23 @@ def end(pod: Obj | None, fact: PodFact, context: Context) -> Step:
     if pod is not None:
         asked = meta(pod).get("deletionGracePeriodSeconds")
         grace = grace_period(pod) if asked is None else int(asked)
-    step.actions += _end(fact, grace)
+    if serves and grace > 0 and podlife.alive(fact):
+        step.actions.append(DrainPod(fact.uid, fact.id, min(DRAIN, float(grace))))
+    step.actions += podlife.end(pod, fact, grace, context)
     # Most pods have no volume directory, and looking for one costs the node a process.
     if fact.uid in context.written:
         step.actions.append(RemoveVolumes(fact.uid))
     return step
 
 
-def _end(fact: PodFact, grace: int) -> list[NodeAction]:
-    alive = _alive(fact)
-    stop: list[NodeAction] = [StopPod(fact.uid, fact.id, alive, grace)] if alive else []
-    return [*stop, RemovePod(fact.uid, fact.id)]
-
-
-def _alive(fact: PodFact) -> tuple[str, ...]:
-    return tuple(found.id for found in fact.containers if found.state not in _SETTLED)
-
-
 # --- what holds a step back --------------------------------------------------------------------------------------
 
 
 def _held(pod: Obj, own: str, context: Context, step: Step) -> bool:
-    """Whether the last failure of this pod or container is too fresh. A pull is judged where images are needed."""
+    """Whether the last failure of this pod or container is too fresh. A pull is judged where images are needed, and a
+    hook that failed ends its container at once."""
     failure = context.failures.get((uid(pod), own))
-    if failure is None or failure.step == "EnsureImage" or context.now >= retry_at(failure):
+    if failure is None or failure.step in _NOT_HELD or context.now >= retry_at(failure):
         return False
     step.wake.append(retry_at(failure))
     step.because = f"{failure.step} failed and is tried again later"
@@ -257,7 +280,7 @@ def _pull_held(pod: Obj, own: str | None, context: Context, step: Step) -> bool:
         failure = context.failures.get((uid(pod), key))
         if failure is None or failure.step != "EnsureImage" or context.now >= retry_at(failure):
             continue
-        needed = {image_name(str(c.get("image", ""))) for c in _containers(pod) if own in (None, c["name"])}
+        needed = {image_name(str(c.get("image", ""))) for c in probes.containers(pod) if own in (None, c["name"])}
         if not failure.image or (image_name(failure.image) in needed and not _other_logins(pod, failure, context)):
             step.wake.append(retry_at(failure))
             step.because = f"image {failure.image} could not be pulled and is tried again later"
@@ -275,7 +298,7 @@ def _other_image(own: str, pod: Obj, fact: PodFact) -> bool:
     seen = next((found.image for found in fact.containers if found.name == own), "")
     if not seen or _IMAGE_ID.fullmatch(seen):
         return False
-    wanted = next((str(c.get("image", "")) for c in _containers(pod) if c["name"] == own), "")
+    wanted = next((str(c.get("image", "")) for c in probes.containers(pod) if c["name"] == own), "")
     return image_name(seen) != image_name(wanted)
 
 
@@ -292,7 +315,7 @@ def _prepare(rendered: Rendered, pod: Obj, context: Context, *, every: bool) -> 
 def _changed_volumes(pod: Obj, fact: PodFact, context: Context) -> list[NodeAction]:
     """New content for the volumes of a pod that runs, and for variables that come from Secrets, which a container has
     when it is started again. What is gone from the store leaves the old content in place."""
-    hidden = any(secretenv.concerns(container) for container in _containers(pod))
+    hidden = any(secretenv.concerns(container) for container in probes.containers(pod))
     if not (hidden or get(pod, "spec", "volumes")):
         return []
     scope = Scope(pod, context.node, fact.ip, context.lookup)
@@ -308,7 +331,7 @@ def _make(own: str, pod: Obj, rendered: Rendered) -> CreateContainer:
 
 def _keep_in_memory(pod: Obj, ids: Mapping[str, str]) -> list[NodeAction]:
     """What must be done before each start of containers (by name: their id) with secret variables."""
-    hidden = [container["name"] for container in _containers(pod) if secretenv.concerns(container)]
+    hidden = [container["name"] for container in probes.containers(pod) if secretenv.concerns(container)]
     return [secretenv.keep_in_memory(pod, own, ids[own]) for own in hidden if own in ids]
 
 
@@ -322,16 +345,15 @@ def _images(rendered: Rendered, containers: Iterable[str]) -> list[NodeAction]:
     return list(found.values())
 
 
-def _containers(pod: Obj) -> list[Obj]:
-    return [*get(pod, "spec", "initContainers", default=()), *get(pod, "spec", "containers", default=())]
-
-
 def _names(pod: Obj, group: str) -> list[str]:
     return [container["name"] for container in get(pod, "spec", group, default=())]
 
 
 def _init(pod: Obj) -> list[str]:
-    return _names(pod, "initContainers")
+    """The init containers that run to their end."""
+    return [
+        container["name"] for container in get(pod, "spec", "initContainers", default=()) if not is_sidecar(container)
+    ]
 
 
 def _problem_text(rendered: Rendered) -> str:

@@ -79,6 +79,11 @@ def assess(before: Obj, fact: ContainerFact | None, *, policy: str, init: bool, 
     return Run(state, restarts, ended, last, until=fact.finished_at if init else fact.finished_at + WINDOW)
 
 
+def is_alive(fact: ContainerFact | None) -> bool:
+    """Whether its process runs, as far as can be seen."""
+    return fact is not None and fact.state in _ALIVE
+
+
 def container_id(entry: Obj) -> str:
     """The runtime's id in a containerID like podman://1f2e."""
     return str(entry.get("containerID") or "").rpartition("//")[2]
@@ -198,7 +203,9 @@ def _loops(fact: ContainerFact, restarts: int, last: Obj | None, init: bool) -> 
     """Whether the container crashed again and again: enough restarts, and a short run before this one."""
     if init:
         return fact.state in _ENDED and restarts >= 1
-    return fact.restarts >= 1 and restarts >= FREE and last is not None and _length(last) < backoff.RESET
+    # One that lies still was ended by us (a probe or a hook failed) or by a person, or Podman is about to start it.
+    again = fact.restarts >= 1 or fact.state in _ENDED
+    return again and restarts >= FREE and last is not None and _length(last) < backoff.RESET
 
 
 def _waiting(before: Obj) -> int:

@@ -84,6 +84,11 @@ def grace_period(pod: Obj) -> int:
     return int(get(pod, "spec", "terminationGracePeriodSeconds", default=GRACE))
 
 
+def is_sidecar(container: Obj) -> bool:
+    """Whether an init container runs beside the others instead of before them."""
+    return container.get("restartPolicy") == "Always"
+
+
 def hostname(pod: Obj) -> str:
     return str(get(pod, "spec", "hostname", default="") or name(pod)[:63].rstrip("-."))
 
@@ -227,7 +232,7 @@ def _container(
         "pod": pod_name(pod),
         "image": image_name(str(container.get("image", ""))),
         "env": values.plain,
-        "restart_policy": "no" if is_init else _RESTART[policy],
+        "restart_policy": "always" if is_init and is_sidecar(container) else "no" if is_init else _RESTART[policy],
         "stop_timeout": grace_period(pod),
         "log_configuration": {"driver": "k8s-file", "size": LOG_BYTES},
         "systemd": "false",
@@ -276,8 +281,10 @@ def _shares(container: Obj) -> int:
 
 def _pod_shares(spec: Obj) -> int:
     """The weight of the pod's own cgroup, without which its containers would compete with each other only."""
-    init = [_shares(container) for container in spec.get("initContainers") or ()]
-    return max(sum(_shares(container) for container in spec.get("containers") or ()), *init, MIN_SHARES)
+    inits = spec.get("initContainers") or ()
+    beside = sum(_shares(container) for container in inits if is_sidecar(container))
+    first = [_shares(container) + beside for container in inits if not is_sidecar(container)]
+    return max(sum(_shares(container) for container in spec.get("containers") or ()) + beside, *first, MIN_SHARES)
 
 
 def _security(container: Obj, pod: Obj) -> dict[str, Any]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ktool.api.obj import Obj, get, is_true, name, namespace, timestamp, uid, with_condition
+from ktool.logic import probes
 from ktool.logic.backoff import duration
 from ktool.logic.nodeaction import ContainerFact, Failure, PodFact
 from ktool.logic.podenv import Scope
 from ktool.logic.podqos import qos_class
-from ktool.logic.podrun import CRASH_LOOP, Run, assess
-from ktool.logic.podspec import host_network, image_name
+from ktool.logic.podrun import CRASH_LOOP, Run, assess, is_alive
+from ktool.logic.podspec import host_network, image_name, is_sidecar
+from ktool.logic.probes import UNKNOWN, Vitals
 
 _SHOWN = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "InvalidImageName"})
 """Failures that Kubernetes names as a container's waiting reason; others keep it in ContainerCreating."""
@@ -22,18 +24,23 @@ _SHOWN = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunCo
 Failures = Mapping[tuple[str, str], Failure]
 
 
-def status(pod: Obj, fact: PodFact | None, *, node: Obj, failures: Failures, now: float) -> Obj:
+def status(
+    pod: Obj, fact: PodFact | None, *, node: Obj, failures: Failures, now: float, vitals: Vitals = UNKNOWN
+) -> Obj:
     """The new status of `pod`, bound to `node`, of which `fact` is seen there (None: nothing). `failures` maps (uid,
-    container, or "" for the whole pod) to what failed last, NodePlan.problems among them."""
+    container, or "" for the whole pod) to what failed last, NodePlan.problems among them. What `vitals` do not tell of
+    a run of a container is as the status has it already."""
     before: Obj = pod.get("status") or {}
     runs = container_runs(pod, fact, now)
-    view = _View(pod, fact, runs, failures)
+    view = _View(pod, fact, runs, failures, vitals)
     spec = pod.get("spec") or {}
     result = dict(before)
     init = [view.entry(container, True) for container in spec.get("initContainers") or ()]
     containers = [view.entry(container, False) for container in spec.get("containers") or ()]
     result["phase"] = _phase(pod, runs)
-    result["conditions"] = _conditions(pod, runs, containers, result["phase"], now)
+    sidecars = {container["name"] for container in spec.get("initContainers") or () if is_sidecar(container)}
+    beside = [entry for entry in init if entry["name"] in sidecars]
+    result["conditions"] = _conditions(pod, runs, beside, containers, result["phase"], now)
     if host := Scope(pod, node, "", lambda _: None).host_ip:
         result |= {"hostIP": host, "hostIPs": [{"ip": host}]}
     ip = host if host_network(pod) and fact is not None else fact.ip if fact is not None else ""
@@ -59,20 +66,58 @@ def container_runs(pod: Obj, fact: PodFact | None, now: float) -> dict[str, Run]
     ):
         known = {entry["name"]: entry for entry in before.get(statuses) or ()}
         for container in spec.get(group) or ():
-            own = container["name"]
-            runs[own] = assess(known.get(own) or {}, seen.get(own), policy=policy, init=init, now=now)
+            own, beside = container["name"], init and is_sidecar(container)
+            runs[own] = assess(
+                known.get(own) or {},
+                seen.get(own),
+                policy="Always" if beside else policy,
+                init=init and not beside,
+                now=now,
+            )
     return runs
 
 
-def initialized(pod: Obj, fact: PodFact | None, runs: Mapping[str, Run]) -> bool:
+def standing(pod: Obj, container: Obj, fact: ContainerFact | None, vitals: Vitals) -> tuple[bool, bool]:
+    """Whether a container has started (it runs, its postStart hook is done and its startup probe has succeeded), and
+    whether it is ready."""
+    if fact is None or not is_alive(fact):
+        return False, False
+    if not (probes.needs_start(container) or container.get("readinessProbe")):
+        return True, True
+    entry = probes.entries(pod).get(container["name"]) or {}
+    known, same = vitals.health.get((uid(pod), container["name"])), probes.same_run(entry, fact)
+    if known is not None and known.run != probes.run_of(fact):
+        known = None
+    started = probes.is_hooked(container, fact, entry, vitals.hooked)
+    if container.get("startupProbe"):
+        started = started and (known.started if known else same and bool(entry.get("started")))
+    ready = started
+    if container.get("readinessProbe"):
+        ready = started and (known.ready if known else same and bool(entry.get("ready")))
+    return started, ready
+
+
+def initialized(pod: Obj, fact: PodFact | None, runs: Mapping[str, Run], vitals: Vitals) -> bool:
     """Whether the init containers are done with. App containers are made after them only, and what was written down
     stands: an init container that a person removed, or a reboot, does not run again."""
-    init = [container["name"] for container in get(pod, "spec", "initContainers", default=())]
+    init = {container["name"] for container in get(pod, "spec", "initContainers", default=())}
     if not init or is_true(pod, "Initialized"):
         return True
     if fact is not None and any(found.name not in init for found in fact.containers):
         return True
-    return all(runs[own].succeeded for own in init)
+    return not unfinished(pod, fact, runs, vitals)
+
+
+def unfinished(pod: Obj, fact: PodFact | None, runs: Mapping[str, Run], vitals: Vitals) -> list[str]:
+    """The init containers that have not succeeded yet, and the sidecars that have not started."""
+    seen = {found.name: found for found in fact.containers} if fact is not None else {}
+    found = []
+    for container in get(pod, "spec", "initContainers", default=()):
+        own = container["name"]
+        done = standing(pod, container, seen.get(own), vitals)[0] if is_sidecar(container) else runs[own].succeeded
+        if not done:
+            found.append(own)
+    return found
 
 
 def back_off_message(pod: Obj, container: str, delay: int) -> str:
@@ -87,22 +132,21 @@ def back_off_message(pod: Obj, container: str, delay: int) -> str:
 class _View:
     """One look at a pod: makes the status entry of each of its containers."""
 
-    def __init__(self, pod: Obj, fact: PodFact | None, runs: Mapping[str, Run], failures: Failures) -> None:
-        self.pod, self.runs, self.failures = pod, runs, failures
+    def __init__(
+        self, pod: Obj, fact: PodFact | None, runs: Mapping[str, Run], failures: Failures, vitals: Vitals
+    ) -> None:
+        self.pod, self.runs, self.failures, self.vitals = pod, runs, failures, vitals
         self.facts: dict[str, ContainerFact] = {found.name: found for found in fact.containers} if fact else {}
         self.has_init = bool(get(pod, "spec", "initContainers"))
-        self.initialized = initialized(pod, fact, runs)
-        self.before = {
-            entry["name"]: entry
-            for group in ("initContainerStatuses", "containerStatuses")
-            for entry in get(pod, "status", group, default=())
-        }
+        self.initialized = initialized(pod, fact, runs, vitals)
+        self.unfinished = unfinished(pod, fact, runs, vitals) if self.has_init else []
+        self.before = probes.entries(pod)
 
     def entry(self, container: Obj, init: bool) -> Obj:
         own = container["name"]
         run, fact, before = self.runs[own], self.facts.get(own), self.before.get(own) or {}
         state = self._state(container, run, fact)
-        running = "running" in state
+        started, ready = standing(self.pod, container, fact, self.vitals) if "running" in state else (False, False)
         last = run.last
         if "waiting" in state and run.ended is not None:
             last = run.ended
@@ -110,8 +154,8 @@ class _View:
             "name": own,
             "state": state,
             "lastState": {"terminated": last} if last else {},
-            "ready": run.succeeded if init else running,
-            "started": running,
+            "ready": run.succeeded if init and not is_sidecar(container) else ready,
+            "started": started,
             "restartCount": run.restarts,
             "image": (fact.image if fact else "") or before.get("image") or image_name(str(container.get("image", ""))),
             "imageID": (fact.image_id if fact else "") or before.get("imageID") or "",
@@ -156,7 +200,7 @@ class _View:
             return True
         if self.initialized:
             return own not in init
-        return own == next((name for name in self.runs if name in init and not self.runs[name].succeeded), "")
+        return own == next(iter(self.unfinished), "")
 
 
 def _pull_trouble(failure: Failure, container: Obj) -> Obj:
@@ -191,18 +235,23 @@ def _phase(pod: Obj, runs: Mapping[str, Run]) -> str:
     return "Pending" if never_ran or not apps else "Running"
 
 
-def _conditions(pod: Obj, runs: Mapping[str, Run], containers: Sequence[Obj], phase: str, now: float) -> list[Obj]:
+def _conditions(
+    pod: Obj, runs: Mapping[str, Run], sidecars: Sequence[Obj], containers: Sequence[Obj], phase: str, now: float
+) -> list[Obj]:
     result: list[Obj] = list(get(pod, "status", "conditions", default=()))
     init = [container["name"] for container in get(pod, "spec", "initContainers", default=())]
     ended = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}.get(phase, "")
-    incomplete = [] if is_true(pod, "Initialized") else [own for own in init if not runs[own].succeeded]
+    begun = {entry["name"] for entry in sidecars if entry["started"]}
+    incomplete = [own for own in init if not runs[own].succeeded and own not in begun]
+    if is_true(pod, "Initialized"):
+        incomplete = []
     if incomplete and phase != "Succeeded" and not _past_init(runs, init):
         text = f"containers with incomplete status: [{' '.join(incomplete)}]"
         result = with_condition(result, "Initialized", "False", now, "ContainersNotInitialized", text)
     else:
         reason = "PodCompleted" if phase == "Succeeded" else ""
         result = with_condition(result, "Initialized", "True", now, reason)
-    unready = [entry["name"] for entry in containers if not entry["ready"]]
+    unready = [entry["name"] for entry in (*sidecars, *containers) if not entry["ready"]]
     text = f"containers with unready status: [{' '.join(unready)}]" if unready and not ended else ""
     reason = ended or ("ContainersNotReady" if unready else "")
     all_ready = "False" if reason else "True"

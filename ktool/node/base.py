@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ktool.logic.handlers import Answer, Call
 from ktool.logic.nodeaction import NodeAction, NodeFacts, NodeInfo, Outcome
 
 
@@ -100,6 +101,10 @@ class Runtime(Protocol):
     def perform(self, action: NodeAction) -> Outcome:
         """Do one action. Never raises for what the node refused: that is the Outcome's failure. Raises Unreachable
         where the connection is gone. Doing again what is done already succeeds."""
+
+    def call(self, call: Call) -> Answer:
+        """Carry out a probe or a hook within its time. What goes wrong is the answer; raises Unreachable where the node
+        itself cannot be asked."""
 
     def listen(self, changed: Callable[[], None]) -> None:
         """Call `changed` from a thread of the runtime's own whenever something of ours changed on the node

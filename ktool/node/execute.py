@@ -5,14 +5,13 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 from ktool.logic import nodeaction as act
-from ktool.node import balancer, dns, envsecrets, network, pulls, tables, volumes
+from ktool.node import balancer, calls, dns, ending, envsecrets, network, pulls, tables, volumes
 from ktool.node.base import NodeError, Transport, Unreachable
 from ktool.node.facts import CLUSTER_LABEL, UID_LABEL, Settled
 from ktool.node.podmanapi import PodmanApi, Refused
@@ -21,7 +20,8 @@ _STARTING = re.compile(r"^starting container [0-9a-f]+: ")
 
 _BAD_NAME = ("invalid image name", "invalid reference format", "parsing reference", "name must be lowercase")
 
-STOP_SLACK = 30.0
+Notes = tuple[tuple[str, str], ...]
+"""What did not work and held nothing up: reasons and messages of Events."""
 
 
 class Failed(Exception):
@@ -50,7 +50,8 @@ def perform(hands: Hands, action: act.NodeAction) -> act.Outcome:
     """Do it. What the node refused is the Outcome's failure; raises Unreachable where the connection is gone."""
     function, reason = _TABLE[type(action)]
     try:
-        return act.Outcome(action, id=_without_database_locks(lambda: function(hands, action)))
+        done = _without_database_locks(lambda: function(hands, action))
+        return act.Outcome(action, id=done) if isinstance(done, str) else act.Outcome(action, notes=done)
     except Unreachable:
         raise
     except Failed as failed:
@@ -64,7 +65,7 @@ def perform(hands: Hands, action: act.NodeAction) -> act.Outcome:
     return act.Outcome(action, failure)
 
 
-def _without_database_locks(do: Callable[[], str]) -> str:
+def _without_database_locks(do: Callable[[], str | Notes]) -> str | Notes:
     """Podman 4's database gives up early when many calls write at once ("database is locked", an upstream defect);
     nothing was done then, so it is asked again."""
     for attempt in range(4):
@@ -259,30 +260,33 @@ def _plain(message: str) -> str:
     return "; ".join(_STARTING.sub("", part) for part in message.split("; "))
 
 
-def stop_container(hands: Hands, action: act.StopContainer) -> str:
-    _stop(hands, action.id, action.grace)
+def drain_pod(hands: Hands, action: act.DrainPod) -> str:
+    if _is_ours(hands, "pods", action.pod):
+        ending.drain(hands.api, hands.transport, action.pod, action.seconds)
     return ""
 
 
-def stop_pod(hands: Hands, action: act.StopPod) -> str:
-    if len(action.containers) == 1:
-        _stop(hands, action.containers[0], action.grace)
-    elif action.containers:
-        with ThreadPoolExecutor(len(action.containers)) as pool:
-            for done in [pool.submit(_stop, hands, container, action.grace) for container in action.containers]:
-                done.result()
+def run_hook(hands: Hands, action: act.RunHook) -> str:
+    if not _is_ours(hands, "containers", action.call.container):
+        raise Failed("FailedPostStartHook", ending.hook_message(action.call, "the container is gone"))
+    answer = calls.carry_out(hands.api, hands.transport, action.call)
+    if not answer.ok:
+        raise Failed("FailedPostStartHook", ending.hook_message(action.call, answer.message))
     return ""
 
 
-def _stop(hands: Hands, container: str, grace: int) -> None:
-    """containers/stop does it all: SIGTERM (or the image's STOPSIGNAL), the grace, SIGKILL, and no restart after it."""
-    if not _is_ours(hands, "containers", container):
-        return
-    try:
-        hands.api.post(f"containers/{container}/stop", deadline=grace + STOP_SLACK, timeout=grace)
-    except Refused as refused:
-        if refused.status != 404 and "is not running" not in refused.message:
-            raise
+def stop_container(hands: Hands, action: act.StopContainer) -> Notes:
+    hooks = {} if action.hook is None else {action.id: action.hook}
+    return ending.stop(hands.api, hands.transport, _ours(hands, [action.id]), [], action.grace, hooks)
+
+
+def stop_pod(hands: Hands, action: act.StopPod) -> Notes:
+    first, last = _ours(hands, action.containers), _ours(hands, action.last)
+    return ending.stop(hands.api, hands.transport, first, last, action.grace, dict(action.hooks))
+
+
+def _ours(hands: Hands, containers: Iterable[str]) -> list[str]:
+    return [container for container in containers if _is_ours(hands, "containers", container)]
 
 
 def remove_container(hands: Hands, action: act.RemoveContainer) -> str:
@@ -338,7 +342,7 @@ def _labels(inspected: Mapping[str, Any]) -> Mapping[str, str]:
     return inspected.get("Labels") or (inspected.get("Config") or {}).get("Labels") or {}
 
 
-_TABLE: dict[type, tuple[Callable[[Hands, Any], str], str]] = {
+_TABLE: dict[type, tuple[Callable[[Hands, Any], str | Notes], str]] = {
     act.EnsureNetwork: (ensure_network, "NetworkNotReady"),
     act.SetRoutes: (set_routes, "NetworkNotReady"),
     act.SetRules: (set_rules, "NetworkNotReady"),
@@ -354,6 +358,8 @@ _TABLE: dict[type, tuple[Callable[[Hands, Any], str], str]] = {
     act.StartContainer: (start_container, "RunContainerError"),
     act.StopContainer: (stop_container, "FailedKillPod"),
     act.StopPod: (stop_pod, "FailedKillPod"),
+    act.DrainPod: (drain_pod, "FailedKillPod"),
+    act.RunHook: (run_hook, "FailedPostStartHook"),
     act.RemoveContainer: (remove_container, "FailedKillPod"),
     act.RemovePod: (remove_pod, "FailedKillPod"),
     act.RemoveVolumes: (remove_volumes, "FailedUnmount"),

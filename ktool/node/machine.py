@@ -38,7 +38,8 @@ class Fault:
     ErrImagePull, ErrImageNeverPull, InvalidImageName: the image cannot be had;
     CreateContainerError, RunContainerError: the container is not made, or made and not started;
     Crash (exit status 1), Crash:N (status N), OOMKilled: it ends a second after each start;
-    IgnoreSIGTERM: it ends by SIGKILL only, after the whole grace period."""
+    IgnoreSIGTERM: it ends by SIGKILL only, after the whole grace period;
+    StartupProbe, LivenessProbe, ReadinessProbe, PostStart, PreStop: that probe or hook fails."""
 
     reason: str
     pattern: str
@@ -59,7 +60,17 @@ class Fault:
 
 
 IMAGE_FAULTS = ("ErrImagePull", "ErrImageNeverPull", "InvalidImageName")
-FAULTS = (*IMAGE_FAULTS, "CreateContainerError", "RunContainerError", "Crash", "OOMKilled", "IgnoreSIGTERM")
+CALL_FAULTS = {
+    "startup": "StartupProbe",
+    "liveness": "LivenessProbe",
+    "readiness": "ReadinessProbe",
+    "postStart": "PostStart",
+    "preStop": "PreStop",
+}
+FAULTS = (
+    *IMAGE_FAULTS, "CreateContainerError", "RunContainerError", "Crash", "OOMKilled", "IgnoreSIGTERM",
+    *CALL_FAULTS.values(),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from ktool.logic.handlers import Answer, Call
 from ktool.logic.nodeaction import NodeAction, NodeFacts, NodeInfo, Outcome
-from ktool.node import containerio, dns, ends, execute, facts, fence, network, tables
+from ktool.node import calls, containerio, dns, ends, execute, facts, fence, network, tables
 from ktool.node.base import ExecStream, LogOptions, NodeError, Transport
 from ktool.node.podmanapi import ApiStream, PodmanApi, Refused
 
@@ -67,6 +68,9 @@ class PodmanRuntime:
 
     def perform(self, action: NodeAction) -> Outcome:
         return execute.perform(self._hands, action)
+
+    def call(self, call: Call) -> Answer:
+        return calls.carry_out(self._api, self._transport, call)
 
     # --- seeing ------------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from ktool.api.obj import DOMAIN, micro_timestamp
 from ktool.api.quantity import bytes_, milli
+from ktool.logic.handlers import Answer, Call
 from ktool.logic.nodeaction import (
     CreateContainer,
     CreatePod,
@@ -30,6 +31,7 @@ from ktool.logic.nodeaction import (
     RemoveContainer,
     RemovePod,
     RemoveVolumes,
+    RunHook,
     SetRoutes,
     SetZone,
     StartContainer,
@@ -39,7 +41,7 @@ from ktool.logic.nodeaction import (
     WriteVolumes,
 )
 from ktool.node.base import ExecStream, LogOptions, NodeError, Unreachable
-from ktool.node.machine import IMAGE_FAULTS, NOBODY, Container, Fault, Machine, Pod, Settings, parse_faults
+from ktool.node.machine import CALL_FAULTS, IMAGE_FAULTS, NOBODY, Container, Fault, Machine, Pod, Settings, parse_faults
 
 RUNTIMES: dict[str, Machine] = {}
 """The simulated machines of this process by node name."""
@@ -151,6 +153,17 @@ class SimulatedRuntime:
             failure = Failure(refused.reason, refused.message, step, pull.image, at=at, logins=pull.logins)
             return Outcome(action, failure)
 
+    def call(self, call: Call) -> Answer:
+        """Every container that runs answers well at once, but for its faults."""
+        machine = self._reach("call")
+        with machine.lock:
+            machine.advance()
+            found = machine.container(call.container)
+            if found is None or found[1].state != "running":
+                return Answer(False, "the simulated container does not run")
+            fault = found[1].fault(CALL_FAULTS[call.purpose])
+        return Answer(False, f"the simulated fault {fault.reason} holds") if fault else Answer(True)
+
     def listen(self, changed: Callable[[], None]) -> None:
         self._listener = changed
         with self.machine.lock:
@@ -214,6 +227,10 @@ class SimulatedRuntime:
                 fault = next((f for f in machine.faults_for(image) if f.reason in IMAGE_FAULTS), None)
                 if fault:
                     raise Refused(fault.reason, f"the simulated fault {fault.reason} holds for image {image}")
+            case RunHook(call=call):
+                answer = self.call(call)
+                if not answer.ok:
+                    raise Refused("FailedPostStartHook", f"PostStartHook failed: {answer.message}")
             case RemoveContainer(id=key):
                 if found := machine.container(key):
                     machine.remove(*found)
@@ -299,7 +316,7 @@ class SimulatedRuntime:
     def _stop(self, action: StopContainer | StopPod) -> str:
         """SIGTERM to all, SIGKILL after the grace period to those with the fault IgnoreSIGTERM; the only wait there
         is, and like Podman's it is over when they have ended. What is gone has ended."""
-        keys = action.containers if isinstance(action, StopPod) else (action.id,)
+        keys = (*action.containers, *action.last) if isinstance(action, StopPod) else (action.id,)
         machine = self.machine
         with machine.lock:
             machine.advance()

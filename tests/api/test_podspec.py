@@ -147,6 +147,44 @@ BAD = {
         web(livenessProbe={"exec": {"command": ["a"]}, "tcpSocket": {"port": 1}}),
         "may have only one handler",
     ),
+    "probe-no-port": (
+        web(readinessProbe={"httpGet": {"port": "htp"}}, ports=[{"name": "http", "containerPort": 80}]),
+        'readinessProbe.httpGet.port: the container has no port named "htp"; its ports are http',
+    ),
+    "probe-port": (web(livenessProbe={"tcpSocket": {"port": 0}}), "must be between 1 and 65535, not 0"),
+    "probe-success": (
+        web(livenessProbe={"exec": {"command": ["a"]}, "successThreshold": 2}),
+        "successThreshold: must be 1",
+    ),
+    "probe-grace": (
+        web(readinessProbe={"exec": {"command": ["a"]}, "terminationGracePeriodSeconds": 3}),
+        "may not be set",
+    ),
+    "probe-command": (web(startupProbe={"exec": {}}), "startupProbe.exec.command: is required"),
+    "probe-path": (web(startupProbe={"httpGet": {"port": 1, "path": "/a b\r\nX: y"}}), "must be a path without spaces"),
+    "probe-host": (web(startupProbe={"tcpSocket": {"port": 1, "host": "a b"}}), "must be an address or a host name"),
+    "probe-header-name": (
+        web(startupProbe={"httpGet": {"port": 1, "httpHeaders": [{"name": "a:", "value": "b"}]}}),
+        "httpHeaders[0].name: must be a header name",
+    ),
+    "probe-header-value": (
+        web(startupProbe={"httpGet": {"port": 1, "httpHeaders": [{"name": "a", "value": "b\r\nc: d"}]}}),
+        "httpHeaders[0].value: must be one line of text",
+    ),
+    "hook-two-handlers": (
+        web(lifecycle={"preStop": {"exec": {"command": ["a"]}, "sleep": {"seconds": 1}}}),
+        "may have only one handler",
+    ),
+    "hook-no-handler": (web(lifecycle={"postStart": {}}), "lifecycle.postStart: must have one handler"),
+    "hook-port": (web(lifecycle={"preStop": {"httpGet": {"port": "x"}}}), "preStop.httpGet.port: the container has no"),
+    "init-hook": (
+        pod(initContainers=[{**WEB, "name": "i", "lifecycle": {"preStop": {"sleep": {"seconds": 1}}}}]),
+        "may not be set on an init container",
+    ),
+    "init-restart-policy": (
+        pod(initContainers=[{**WEB, "name": "i", "restartPolicy": "OnFailure"}]),
+        'must be "Always", which makes it',
+    ),
     "restart-policy": (web(restartPolicy="Always"), "may be set on init containers only"),
     "host-alias": (pod(hostAliases=[{"ip": "db", "hostnames": ["db"]}]), "must be an IP address"),
     "hostname": (pod(hostname="a.b"), "spec.hostname"),

@@ -141,11 +141,13 @@ def test_a_null_in_a_map_of_texts_is_the_empty_text() -> None:
 
 NOT_ACTED_ON = [
     ("plain", pod(), []),
-    ("probe", web(livenessProbe={"tcpSocket": {"port": 1}}), ["spec.containers[0].livenessProbe"]),
+    ("probe", web(livenessProbe={"tcpSocket": {"port": 1}}), []),
+    ("sidecar", pod(initContainers=[{**WEB, "name": "i", "restartPolicy": "Always"}]), []),
+    ("stop-signal", web(lifecycle={"stopSignal": "SIGINT"}), ["spec.containers[0].lifecycle.stopSignal"]),
     (
-        "sidecar",
-        pod(initContainers=[{**WEB, "name": "i", "restartPolicy": "Always"}]),
-        ["spec.initContainers[0].restartPolicy"],
+        "tcp-hook",
+        web(lifecycle={"preStop": {"tcpSocket": {"port": 1}}}),
+        ["spec.containers[0].lifecycle.preStop.tcpSocket"],
     ),
     (
         "projected",

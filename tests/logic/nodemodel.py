@@ -11,6 +11,7 @@ from ktool.logic import nodeaction as act
 from ktool.logic import podstatus
 from ktool.logic.nodeaction import ContainerFact, NodeFacts, PodFact
 from ktool.logic.nodeplan import NodePlan, plan
+from ktool.logic.probes import UNKNOWN, Vitals
 
 NODE: Obj = {
     "apiVersion": "v1",
@@ -66,7 +67,11 @@ class Model:
             addresses=self.addresses,
             lookup=lambda ref: None,
             now=self.now,
+            vitals=self.vitals(),
         )
+
+    def vitals(self) -> Vitals:
+        return UNKNOWN
 
     def step(self, limit: int = 10**9) -> NodePlan:
         """Plan, do at most `limit` of the actions, and write the statuses down."""
@@ -84,7 +89,7 @@ class Model:
     def observe(self) -> None:
         seen = {fact.uid: fact for fact in self.facts.pods}
         for uid, pod in self.wanted.items():
-            status = podstatus.status(pod, seen.get(uid), node=NODE, failures={}, now=self.now)
+            status = podstatus.status(pod, seen.get(uid), node=NODE, failures={}, now=self.now, vitals=self.vitals())
             self.wanted[uid] = put(pod, "status", status)
 
     # --- what the node does
@@ -121,7 +126,7 @@ class Model:
             self._change(action.uid, action.container, self._stop)
         elif isinstance(action, act.StopPod):
             for container in self.pod(action.uid).containers:
-                if container.id in action.containers:
+                if container.id in (*action.containers, *action.last):
                     self._change(action.uid, container.name, self._stop)
         elif isinstance(action, act.RemoveContainer):
             self.remove_container(action.uid, action.container)

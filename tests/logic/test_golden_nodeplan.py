@@ -34,7 +34,9 @@ def line(action: act.NodeAction) -> str:
             words += [f"{key[:-1] if key == 'logins' else key}:{getattr(one, 'secret', one)}" for one in value]
         elif key == "containers":
             words.append(",".join(value))
-        elif key != "uid":
+        elif key == "last":
+            words.append(",".join(("then", *value)) if value else "")
+        elif key != "uid" and value not in (None, ()):
             words.append(str(value))
     return " ".join(word for word in words if word)
 

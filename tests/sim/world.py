@@ -28,7 +28,7 @@ from ktool.engine.controller import Controllers
 from ktool.engine.nodes import Nodes
 from ktool.engine.queue import WorkQueue
 from ktool.engine.registry import Outcomes, Registry
-from ktool.logic.nodeaction import NodeAction, Outcome
+from ktool.logic.nodeaction import NodeAction, Outcome, StopPod
 from ktool.logic.schedule import project
 from ktool.node.machine import Machine
 from ktool.node.simulated import RUNTIMES, SimulatedRuntime
@@ -112,9 +112,12 @@ class MortalRegistry(Registry):
 
 class MortalRuntime(SimulatedRuntime):
     life: Life
+    ends: Callable[[str], None]
 
     def perform(self, action: NodeAction) -> Outcome:
         self.life.breathe()
+        if isinstance(action, StopPod):
+            self.ends(action.uid)
         outcome = super().perform(action)
         self.life.breathe()
         return outcome
@@ -137,6 +140,7 @@ class Plane:
             clock=clock,
             every_node=every_node,
             queue=WorkQueue(clock),
+            ticks=clock,
         )
 
     def decide(self) -> bool:
@@ -151,7 +155,8 @@ class Plane:
         return True
 
     def act(self) -> bool:
-        return self.nodes.step()
+        asked = self.nodes.prober.step()
+        return self.nodes.step() or asked
 
 
 class Cluster:
@@ -172,6 +177,8 @@ class Cluster:
         self._uids = random.Random(f"uids {seed}")
         self._sizes: dict[str, tuple[int, int]] = {}
         self._token = 0
+        self.ended: list[bool] = []
+        """For each pod that was told to end, whether services sent new connections to it at that moment."""
         RUNTIMES.clear()
         project._versions.clear()  # it knows pods by uid and resourceVersion, and ours come again in each test
         self.promises = Promises()
@@ -206,9 +213,15 @@ class Cluster:
             sleep=self.clock.sleep,
             call_later=self.clock.later,
         )
-        runtime.life = self.life
+        runtime.life, runtime.ends = self.life, self._ends
         runtime.claim(self.store.cluster_id, self._token)
         return runtime
+
+    def _ends(self, own: str) -> None:
+        """Called when a machine is told to end a pod."""
+        slices = self.world().list("EndpointSlice")
+        ready = (one for entry in slices for one in entry.get("endpoints") or () if one["conditions"]["ready"])
+        self.ended.append(any(one["targetRef"]["uid"] == own for one in ready))
 
     def restart(self) -> None:
         """The control plane is gone with all it knew; another one begins on the same file and machines."""

@@ -233,7 +233,7 @@ HOOK = obj(
     {
         "exec": _EXEC,
         "httpGet": _HTTP_GET,
-        "tcpSocket": _TCP_SOCKET,
+        "tcpSocket": replace(_TCP_SOCKET, doc="Not a hook any more in Kubernetes.", acted=False),
         "sleep": obj("Wait.", {"seconds": long("How long.", required=True, minimum=0)}),
     },
 )
@@ -242,9 +242,8 @@ LIFECYCLE = obj(
     {
         "postStart": replace(HOOK, doc="Done right after the container has started."),
         "preStop": replace(HOOK, doc="Done before the container is told to end."),
-        "stopSignal": string("Signal that ends the container, instead of the image's."),
+        "stopSignal": string("Signal that ends the container, instead of the image's.", acted=False),
     },
-    acted=False,
 )
 
 _RESIZE_POLICY = obj(
@@ -301,9 +300,9 @@ CONTAINER = obj(
             default="File",
             acted=False,
         ),
-        "livenessProbe": obj("When it fails, the container is restarted.", PROBE_FIELDS, acted=False),
-        "readinessProbe": obj("While it fails, no traffic comes here.", PROBE_FIELDS, acted=False),
-        "startupProbe": obj("The other probes wait until it succeeds.", PROBE_FIELDS, acted=False),
+        "livenessProbe": obj("When it fails, the container is restarted.", PROBE_FIELDS),
+        "readinessProbe": obj("While it fails, no traffic comes here.", PROBE_FIELDS),
+        "startupProbe": obj("The other probes wait until it succeeds.", PROBE_FIELDS),
         "lifecycle": LIFECYCLE,
         "volumeDevices": array(
             "Block devices it sees.",
@@ -319,11 +318,10 @@ CONTAINER = obj(
         ),
         "resizePolicy": array("What a change of resources does.", _RESIZE_POLICY, acted=False),
         "restartPolicy": choice(
-            "Of an init container only: Always makes it run beside the others.",
+            "Of an init container only: Always makes it a sidecar, which runs beside the others.",
             "Always",
             "OnFailure",
             "Never",
-            acted=False,
         ),
         "restartPolicyRules": array("Exceptions by exit code.", _RESTART_RULE, acted=False),
     },

@@ -30,9 +30,14 @@ ENV_FIELDS = frozenset(
     }
 )
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
+_HOST = re.compile(r"[A-Za-z0-9_.:-]{1,253}")
+_URL_PATH = re.compile(r"[\x21-\x7e\u0080-\U0010ffff]{1,4096}")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _STANDARD = frozenset({"cpu", "memory", "ephemeral-storage"})
 
-HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc", "sleep")
+HOOKS = ("exec", "httpGet", "tcpSocket", "sleep")
+HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 
 
@@ -61,10 +66,11 @@ def container_causes(
         causes += _security(context, f"{path}.securityContext")
     for probe in PROBES:
         if probe in container:
-            causes += _probe(container[probe], f"{path}.{probe}", probe)
+            causes += _probe(container[probe], f"{path}.{probe}", probe, container)
     for hook, action in (container.get("lifecycle") or {}).items():
         if hook in ("postStart", "preStop"):
-            causes += one_of(action, f"{path}.lifecycle.{hook}", HANDLERS, "handler")
+            causes += one_of(action, f"{path}.lifecycle.{hook}", HOOKS, "handler")
+            causes += _handler(action, f"{path}.lifecycle.{hook}", container)
     return causes
 
 
@@ -216,15 +222,46 @@ def _security(context: Mapping[str, Any], path: str) -> Iterator[Cause]:
             yield Cause(f"{path}.allowPrivilegeEscalation", "cannot be false with the capability SYS_ADMIN")
 
 
-def _probe(probe: Mapping[str, Any] | None, path: str, kind: str) -> Iterator[Cause]:
+def _probe(probe: Mapping[str, Any] | None, path: str, kind: str, container: Mapping[str, Any]) -> Iterator[Cause]:
     if probe is None:
         return
-    yield from one_of(probe, path, ("exec", "httpGet", "tcpSocket", "grpc"), "handler")
+    yield from one_of(probe, path, HANDLERS, "handler")
     if kind != "readinessProbe" and probe.get("successThreshold", 1) != 1:
         yield Cause(f"{path}.successThreshold", "must be 1", NOT_SUPPORTED)
+    if kind == "readinessProbe" and probe.get("terminationGracePeriodSeconds") is not None:
+        yield Cause(f"{path}.terminationGracePeriodSeconds", "may not be set: nothing ends by this probe", FORBIDDEN)
+    yield from _handler(probe, path, container)
+
+
+def _handler(value: Mapping[str, Any], path: str, container: Mapping[str, Any]) -> Iterator[Cause]:
+    """The rules of one probe's or hook's handler."""
+    if (command := value.get("exec")) is not None and not command.get("command"):
+        yield Cause(f"{path}.exec.command", "is required", REQUIRED)
     for member in ("httpGet", "tcpSocket"):
-        port = (probe.get(member) or {}).get("port")
-        if isinstance(port, int) and not 1 <= port <= 65535:
-            yield Cause(f"{path}.{member}.port", f"must be between 1 and 65535, not {port}")
-        elif isinstance(port, str) and (problem := names.port_name(port)):
-            yield Cause(f"{path}.{member}.port", f'"{port}" {problem}')
+        if (handler := value.get(member)) is not None:
+            yield from _handler_port(handler.get("port"), f"{path}.{member}.port", container)
+            if (host := handler.get("host")) and not _HOST.fullmatch(host):
+                yield Cause(f"{path}.{member}.host", f"must be an address or a host name, not {show(host)}")
+    http = value.get("httpGet") or {}
+    if not _URL_PATH.fullmatch(http.get("path") or "/"):
+        yield Cause(f"{path}.httpGet.path", f"must be a path without spaces, not {show(http['path'])}")
+    for index, header in enumerate(http.get("httpHeaders") or ()):
+        if not _HEADER_NAME.fullmatch(header["name"]):
+            yield Cause(
+                f"{path}.httpGet.httpHeaders[{index}].name", f"must be a header name, not {show(header['name'])}"
+            )
+        if _CONTROL.search(header["value"]):
+            yield Cause(f"{path}.httpGet.httpHeaders[{index}].value", "must be one line of text")
+
+
+def _handler_port(port: object, path: str, container: Mapping[str, Any]) -> Iterator[Cause]:
+    if isinstance(port, int):
+        if not 1 <= port <= 65535:
+            yield Cause(path, f"must be between 1 and 65535, not {port}")
+    elif isinstance(port, str):
+        if problem := names.port_name(port):
+            yield Cause(path, f'"{port}" {problem}')
+        known = [str(entry["name"]) for entry in container.get("ports") or () if entry.get("name")]
+        if not problem and port not in known:
+            which = f"; its ports are {', '.join(known)}" if known else ""
+            yield Cause(path, f'the container has no port named "{port}"{which}', NOT_FOUND)

@@ -74,9 +74,10 @@ def _containers(spec: Mapping[str, Any], path: str, volumes: Mapping[str, str]) 
 
 def _init_only(container: Mapping[str, Any], path: str) -> Iterator[Cause]:
     if container.get("restartPolicy") == "Always":
-        message = "sidecar containers are not supported yet: ktool would wait for it to end; list it under containers"
-        yield Cause(f"{path}.restartPolicy", message, "FieldValueNotSupported")
         return
+    if policy := container.get("restartPolicy"):
+        message = f'must be "Always", which makes it a sidecar, or absent; not "{policy}"'
+        yield Cause(f"{path}.restartPolicy", message, "FieldValueNotSupported")
     for member in (*PROBES, "lifecycle"):
         if container.get(member):
             yield Cause(f"{path}.{member}", "may not be set on an init container that runs to its end", FORBIDDEN)
