@@ -11,7 +11,7 @@ _ktool_spec() {
     "")
         _ktool_options="-n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="-n --namespace --lock-timeout"
-        _ktool_arguments="apply create delete scale rollout get describe events explain api-resources logs exec node lab serve lock completion version" ;;
+        _ktool_arguments="apply create secret delete scale rollout get describe events explain api-resources logs exec node lab drift serve lock completion version" ;;
     "apply")
         _ktool_options="-f --filename -R --recursive --dry-run --wait --timeout --strict -o --output -n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="-f --filename --dry-run --timeout -o --output -n --namespace --lock-timeout"
@@ -19,6 +19,102 @@ _ktool_spec() {
     "create")
         _ktool_options="-f --filename -R --recursive --dry-run --timeout -o --output -n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="-f --filename --dry-run --timeout -o --output -n --namespace --lock-timeout"
+        _ktool_arguments="configmap secret" ;;
+    "create configmap")
+        _ktool_options="--from-literal --from-file --from-env-file --dry-run -o --output -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="--from-literal --from-file --from-env-file --dry-run -o --output -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
+    "create secret")
+        _ktool_options="-h --help"
+        _ktool_valued=""
+        _ktool_arguments="generic docker-registry tls" ;;
+    "create secret generic")
+        _ktool_options="--from-literal --from-file --from-env-file --type --dry-run -o --output -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="--from-literal --from-file --from-env-file --type --dry-run -o --output -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
+    "create secret docker-registry")
+        _ktool_options="--docker-server --docker-username --docker-password --docker-email --from-file --dry-run -o --output -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="--docker-server --docker-username --docker-password --docker-email --from-file --dry-run -o --output -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
+    "create secret tls")
+        _ktool_options="--cert --key --dry-run -o --output -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="--cert --key --dry-run -o --output -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
+    "secret")
+        _ktool_options="-h --help"
+        _ktool_valued=""
+        _ktool_arguments="set unset edit copy rotate seal unseal list show usage create key" ;;
+    "secret set")
+        _ktool_options="--from-file --from-env-file --timeout -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="--from-file --from-env-file --timeout -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
+    "secret unset")
+        _ktool_options="--timeout -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="--timeout -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
+    "secret edit")
+        _ktool_options="--timeout -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="--timeout -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
+    "secret copy")
+        _ktool_options="--to-namespace --to-name --overwrite --timeout -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="--to-namespace --to-name --timeout -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
+    "secret rotate")
+        _ktool_options="--from-literal --from-file --from-env-file --timeout -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="--from-literal --from-file --from-env-file --timeout -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
+    "secret seal")
+        _ktool_options="-f --filename --key --fetch-key -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="-f --filename --key -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
+    "secret unseal")
+        _ktool_options="-f --filename -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="-f --filename -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
+    "secret list")
+        _ktool_options="-l --selector -A --all-namespaces -o --output -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="-l --selector -o --output -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
+    "secret show")
+        _ktool_options="--reveal -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="--reveal -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
+    "secret usage")
+        _ktool_options="-n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="-n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
+    "secret create")
+        _ktool_options="-h --help"
+        _ktool_valued=""
+        _ktool_arguments="generic docker-registry tls" ;;
+    "secret create generic")
+        _ktool_options="--from-literal --from-file --from-env-file --type --dry-run -o --output -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="--from-literal --from-file --from-env-file --type --dry-run -o --output -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
+    "secret create docker-registry")
+        _ktool_options="--docker-server --docker-username --docker-password --docker-email --from-file --dry-run -o --output -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="--docker-server --docker-username --docker-password --docker-email --from-file --dry-run -o --output -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
+    "secret create tls")
+        _ktool_options="--cert --key --dry-run -o --output -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="--cert --key --dry-run -o --output -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
+    "secret key")
+        _ktool_options="-h --help"
+        _ktool_valued=""
+        _ktool_arguments="init rotate status" ;;
+    "secret key init")
+        _ktool_options="--passphrase --environment --command -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="--command -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
+    "secret key rotate")
+        _ktool_options="--passphrase --environment --command -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="--command -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
+    "secret key status")
+        _ktool_options="-n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="-n --namespace --lock-timeout"
         _ktool_arguments="" ;;
     "delete")
         _ktool_options="-f --filename -R --recursive -l --selector --field-selector --all -A --all-namespaces --grace-period --now --force --cascade --no-wait --wait --timeout --dry-run -o --output --ignore-not-found -n --namespace --lock-timeout --debug -h --help"
@@ -104,13 +200,17 @@ _ktool_spec() {
         _ktool_options="--name -o --output -n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="--name -o --output -n --namespace --lock-timeout"
         _ktool_arguments="" ;;
+    "drift")
+        _ktool_options="-o --output --no-headers -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="-o --output -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
     "serve")
         _ktool_options="-n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="-n --namespace --lock-timeout"
         _ktool_arguments="" ;;
     "lock")
-        _ktool_options="-h --help"
-        _ktool_valued=""
+        _ktool_options="-n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="-n --namespace --lock-timeout"
         _ktool_arguments="break" ;;
     "lock break")
         _ktool_options="-n --namespace --lock-timeout --debug -h --help"
@@ -139,6 +239,43 @@ _ktool_values() {
     "create --dry-run") echo "none client server" ;;
     "create -o" | "create --output") echo "name yaml json" ;;
     "create -n" | "create --namespace") echo "@namespaces" ;;
+    "create configmap --dry-run") echo "none client server" ;;
+    "create configmap -o" | "create configmap --output") echo "name yaml json" ;;
+    "create configmap -n" | "create configmap --namespace") echo "@namespaces" ;;
+    "create secret generic --dry-run") echo "none client server" ;;
+    "create secret generic -o" | "create secret generic --output") echo "name yaml json" ;;
+    "create secret generic -n" | "create secret generic --namespace") echo "@namespaces" ;;
+    "create secret docker-registry --dry-run") echo "none client server" ;;
+    "create secret docker-registry -o" | "create secret docker-registry --output") echo "name yaml json" ;;
+    "create secret docker-registry -n" | "create secret docker-registry --namespace") echo "@namespaces" ;;
+    "create secret tls --dry-run") echo "none client server" ;;
+    "create secret tls -o" | "create secret tls --output") echo "name yaml json" ;;
+    "create secret tls -n" | "create secret tls --namespace") echo "@namespaces" ;;
+    "secret set -n" | "secret set --namespace") echo "@namespaces" ;;
+    "secret unset -n" | "secret unset --namespace") echo "@namespaces" ;;
+    "secret edit -n" | "secret edit --namespace") echo "@namespaces" ;;
+    "secret copy -n" | "secret copy --namespace") echo "@namespaces" ;;
+    "secret rotate -n" | "secret rotate --namespace") echo "@namespaces" ;;
+    "secret seal -f" | "secret seal --filename") echo "@files" ;;
+    "secret seal -n" | "secret seal --namespace") echo "@namespaces" ;;
+    "secret unseal -f" | "secret unseal --filename") echo "@files" ;;
+    "secret unseal -n" | "secret unseal --namespace") echo "@namespaces" ;;
+    "secret list -o" | "secret list --output") echo "wide name" ;;
+    "secret list -n" | "secret list --namespace") echo "@namespaces" ;;
+    "secret show -n" | "secret show --namespace") echo "@namespaces" ;;
+    "secret usage -n" | "secret usage --namespace") echo "@namespaces" ;;
+    "secret create generic --dry-run") echo "none client server" ;;
+    "secret create generic -o" | "secret create generic --output") echo "name yaml json" ;;
+    "secret create generic -n" | "secret create generic --namespace") echo "@namespaces" ;;
+    "secret create docker-registry --dry-run") echo "none client server" ;;
+    "secret create docker-registry -o" | "secret create docker-registry --output") echo "name yaml json" ;;
+    "secret create docker-registry -n" | "secret create docker-registry --namespace") echo "@namespaces" ;;
+    "secret create tls --dry-run") echo "none client server" ;;
+    "secret create tls -o" | "secret create tls --output") echo "name yaml json" ;;
+    "secret create tls -n" | "secret create tls --namespace") echo "@namespaces" ;;
+    "secret key init -n" | "secret key init --namespace") echo "@namespaces" ;;
+    "secret key rotate -n" | "secret key rotate --namespace") echo "@namespaces" ;;
+    "secret key status -n" | "secret key status --namespace") echo "@namespaces" ;;
     "delete -f" | "delete --filename") echo "@files" ;;
     "delete --cascade") echo "background foreground orphan" ;;
     "delete --dry-run") echo "none client server" ;;
@@ -171,7 +308,10 @@ _ktool_values() {
     "lab down -n" | "lab down --namespace") echo "@namespaces" ;;
     "lab images -o" | "lab images --output") echo "name" ;;
     "lab images -n" | "lab images --namespace") echo "@namespaces" ;;
+    "drift -o" | "drift --output") echo "json yaml" ;;
+    "drift -n" | "drift --namespace") echo "@namespaces" ;;
     "serve -n" | "serve --namespace") echo "@namespaces" ;;
+    "lock -n" | "lock --namespace") echo "@namespaces" ;;
     "lock break -n" | "lock break --namespace") echo "@namespaces" ;;
     "completion -n" | "completion --namespace") echo "@namespaces" ;;
     "version -o" | "version --output") echo "json yaml" ;;
@@ -181,8 +321,8 @@ _ktool_values() {
 
 _ktool_expand() {
     case "$1" in
-    @kinds) echo "all configmaps cm deployments deploy endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs secrets services svc" ;;
-    @objects) if [ -n "$_ktool_kind" ]; then _ktool_names "$_ktool_kind"; else echo "all configmaps cm deployments deploy endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs secrets services svc"; fi ;;
+    @kinds) echo "all configmaps cm deployments deploy endpoints ep endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs sealedsecrets secrets services svc" ;;
+    @objects) if [ -n "$_ktool_kind" ]; then _ktool_names "$_ktool_kind"; else echo "all configmaps cm deployments deploy endpoints ep endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs sealedsecrets secrets services svc"; fi ;;
     @pods) _ktool_names pods ;;
     @nodes) _ktool_names nodes ;;
     @namespaces) _ktool_names namespaces ;;

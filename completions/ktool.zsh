@@ -12,7 +12,7 @@ _ktool_spec() {
     "")
         opts="-n --namespace --lock-timeout --debug -h --help"
         valued="-n --namespace --lock-timeout"
-        arguments="apply create delete scale rollout get describe events explain api-resources logs exec node lab serve lock completion version" ;;
+        arguments="apply create secret delete scale rollout get describe events explain api-resources logs exec node lab drift serve lock completion version" ;;
     "apply")
         opts="-f --filename -R --recursive --dry-run --wait --timeout --strict -o --output -n --namespace --lock-timeout --debug -h --help"
         valued="-f --filename --dry-run --timeout -o --output -n --namespace --lock-timeout"
@@ -20,6 +20,102 @@ _ktool_spec() {
     "create")
         opts="-f --filename -R --recursive --dry-run --timeout -o --output -n --namespace --lock-timeout --debug -h --help"
         valued="-f --filename --dry-run --timeout -o --output -n --namespace --lock-timeout"
+        arguments="configmap secret" ;;
+    "create configmap")
+        opts="--from-literal --from-file --from-env-file --dry-run -o --output -n --namespace --lock-timeout --debug -h --help"
+        valued="--from-literal --from-file --from-env-file --dry-run -o --output -n --namespace --lock-timeout"
+        arguments="" ;;
+    "create secret")
+        opts="-h --help"
+        valued=""
+        arguments="generic docker-registry tls" ;;
+    "create secret generic")
+        opts="--from-literal --from-file --from-env-file --type --dry-run -o --output -n --namespace --lock-timeout --debug -h --help"
+        valued="--from-literal --from-file --from-env-file --type --dry-run -o --output -n --namespace --lock-timeout"
+        arguments="" ;;
+    "create secret docker-registry")
+        opts="--docker-server --docker-username --docker-password --docker-email --from-file --dry-run -o --output -n --namespace --lock-timeout --debug -h --help"
+        valued="--docker-server --docker-username --docker-password --docker-email --from-file --dry-run -o --output -n --namespace --lock-timeout"
+        arguments="" ;;
+    "create secret tls")
+        opts="--cert --key --dry-run -o --output -n --namespace --lock-timeout --debug -h --help"
+        valued="--cert --key --dry-run -o --output -n --namespace --lock-timeout"
+        arguments="" ;;
+    "secret")
+        opts="-h --help"
+        valued=""
+        arguments="set unset edit copy rotate seal unseal list show usage create key" ;;
+    "secret set")
+        opts="--from-file --from-env-file --timeout -n --namespace --lock-timeout --debug -h --help"
+        valued="--from-file --from-env-file --timeout -n --namespace --lock-timeout"
+        arguments="" ;;
+    "secret unset")
+        opts="--timeout -n --namespace --lock-timeout --debug -h --help"
+        valued="--timeout -n --namespace --lock-timeout"
+        arguments="" ;;
+    "secret edit")
+        opts="--timeout -n --namespace --lock-timeout --debug -h --help"
+        valued="--timeout -n --namespace --lock-timeout"
+        arguments="" ;;
+    "secret copy")
+        opts="--to-namespace --to-name --overwrite --timeout -n --namespace --lock-timeout --debug -h --help"
+        valued="--to-namespace --to-name --timeout -n --namespace --lock-timeout"
+        arguments="" ;;
+    "secret rotate")
+        opts="--from-literal --from-file --from-env-file --timeout -n --namespace --lock-timeout --debug -h --help"
+        valued="--from-literal --from-file --from-env-file --timeout -n --namespace --lock-timeout"
+        arguments="" ;;
+    "secret seal")
+        opts="-f --filename --key --fetch-key -n --namespace --lock-timeout --debug -h --help"
+        valued="-f --filename --key -n --namespace --lock-timeout"
+        arguments="" ;;
+    "secret unseal")
+        opts="-f --filename -n --namespace --lock-timeout --debug -h --help"
+        valued="-f --filename -n --namespace --lock-timeout"
+        arguments="" ;;
+    "secret list")
+        opts="-l --selector -A --all-namespaces -o --output -n --namespace --lock-timeout --debug -h --help"
+        valued="-l --selector -o --output -n --namespace --lock-timeout"
+        arguments="" ;;
+    "secret show")
+        opts="--reveal -n --namespace --lock-timeout --debug -h --help"
+        valued="--reveal -n --namespace --lock-timeout"
+        arguments="" ;;
+    "secret usage")
+        opts="-n --namespace --lock-timeout --debug -h --help"
+        valued="-n --namespace --lock-timeout"
+        arguments="" ;;
+    "secret create")
+        opts="-h --help"
+        valued=""
+        arguments="generic docker-registry tls" ;;
+    "secret create generic")
+        opts="--from-literal --from-file --from-env-file --type --dry-run -o --output -n --namespace --lock-timeout --debug -h --help"
+        valued="--from-literal --from-file --from-env-file --type --dry-run -o --output -n --namespace --lock-timeout"
+        arguments="" ;;
+    "secret create docker-registry")
+        opts="--docker-server --docker-username --docker-password --docker-email --from-file --dry-run -o --output -n --namespace --lock-timeout --debug -h --help"
+        valued="--docker-server --docker-username --docker-password --docker-email --from-file --dry-run -o --output -n --namespace --lock-timeout"
+        arguments="" ;;
+    "secret create tls")
+        opts="--cert --key --dry-run -o --output -n --namespace --lock-timeout --debug -h --help"
+        valued="--cert --key --dry-run -o --output -n --namespace --lock-timeout"
+        arguments="" ;;
+    "secret key")
+        opts="-h --help"
+        valued=""
+        arguments="init rotate status" ;;
+    "secret key init")
+        opts="--passphrase --environment --command -n --namespace --lock-timeout --debug -h --help"
+        valued="--command -n --namespace --lock-timeout"
+        arguments="" ;;
+    "secret key rotate")
+        opts="--passphrase --environment --command -n --namespace --lock-timeout --debug -h --help"
+        valued="--command -n --namespace --lock-timeout"
+        arguments="" ;;
+    "secret key status")
+        opts="-n --namespace --lock-timeout --debug -h --help"
+        valued="-n --namespace --lock-timeout"
         arguments="" ;;
     "delete")
         opts="-f --filename -R --recursive -l --selector --field-selector --all -A --all-namespaces --grace-period --now --force --cascade --no-wait --wait --timeout --dry-run -o --output --ignore-not-found -n --namespace --lock-timeout --debug -h --help"
@@ -105,13 +201,17 @@ _ktool_spec() {
         opts="--name -o --output -n --namespace --lock-timeout --debug -h --help"
         valued="--name -o --output -n --namespace --lock-timeout"
         arguments="" ;;
+    "drift")
+        opts="-o --output --no-headers -n --namespace --lock-timeout --debug -h --help"
+        valued="-o --output -n --namespace --lock-timeout"
+        arguments="" ;;
     "serve")
         opts="-n --namespace --lock-timeout --debug -h --help"
         valued="-n --namespace --lock-timeout"
         arguments="" ;;
     "lock")
-        opts="-h --help"
-        valued=""
+        opts="-n --namespace --lock-timeout --debug -h --help"
+        valued="-n --namespace --lock-timeout"
         arguments="break" ;;
     "lock break")
         opts="-n --namespace --lock-timeout --debug -h --help"
@@ -140,6 +240,43 @@ _ktool_values() {
     "create --dry-run") echo "none client server" ;;
     "create -o" | "create --output") echo "name yaml json" ;;
     "create -n" | "create --namespace") echo "@namespaces" ;;
+    "create configmap --dry-run") echo "none client server" ;;
+    "create configmap -o" | "create configmap --output") echo "name yaml json" ;;
+    "create configmap -n" | "create configmap --namespace") echo "@namespaces" ;;
+    "create secret generic --dry-run") echo "none client server" ;;
+    "create secret generic -o" | "create secret generic --output") echo "name yaml json" ;;
+    "create secret generic -n" | "create secret generic --namespace") echo "@namespaces" ;;
+    "create secret docker-registry --dry-run") echo "none client server" ;;
+    "create secret docker-registry -o" | "create secret docker-registry --output") echo "name yaml json" ;;
+    "create secret docker-registry -n" | "create secret docker-registry --namespace") echo "@namespaces" ;;
+    "create secret tls --dry-run") echo "none client server" ;;
+    "create secret tls -o" | "create secret tls --output") echo "name yaml json" ;;
+    "create secret tls -n" | "create secret tls --namespace") echo "@namespaces" ;;
+    "secret set -n" | "secret set --namespace") echo "@namespaces" ;;
+    "secret unset -n" | "secret unset --namespace") echo "@namespaces" ;;
+    "secret edit -n" | "secret edit --namespace") echo "@namespaces" ;;
+    "secret copy -n" | "secret copy --namespace") echo "@namespaces" ;;
+    "secret rotate -n" | "secret rotate --namespace") echo "@namespaces" ;;
+    "secret seal -f" | "secret seal --filename") echo "@files" ;;
+    "secret seal -n" | "secret seal --namespace") echo "@namespaces" ;;
+    "secret unseal -f" | "secret unseal --filename") echo "@files" ;;
+    "secret unseal -n" | "secret unseal --namespace") echo "@namespaces" ;;
+    "secret list -o" | "secret list --output") echo "wide name" ;;
+    "secret list -n" | "secret list --namespace") echo "@namespaces" ;;
+    "secret show -n" | "secret show --namespace") echo "@namespaces" ;;
+    "secret usage -n" | "secret usage --namespace") echo "@namespaces" ;;
+    "secret create generic --dry-run") echo "none client server" ;;
+    "secret create generic -o" | "secret create generic --output") echo "name yaml json" ;;
+    "secret create generic -n" | "secret create generic --namespace") echo "@namespaces" ;;
+    "secret create docker-registry --dry-run") echo "none client server" ;;
+    "secret create docker-registry -o" | "secret create docker-registry --output") echo "name yaml json" ;;
+    "secret create docker-registry -n" | "secret create docker-registry --namespace") echo "@namespaces" ;;
+    "secret create tls --dry-run") echo "none client server" ;;
+    "secret create tls -o" | "secret create tls --output") echo "name yaml json" ;;
+    "secret create tls -n" | "secret create tls --namespace") echo "@namespaces" ;;
+    "secret key init -n" | "secret key init --namespace") echo "@namespaces" ;;
+    "secret key rotate -n" | "secret key rotate --namespace") echo "@namespaces" ;;
+    "secret key status -n" | "secret key status --namespace") echo "@namespaces" ;;
     "delete -f" | "delete --filename") echo "@files" ;;
     "delete --cascade") echo "background foreground orphan" ;;
     "delete --dry-run") echo "none client server" ;;
@@ -172,7 +309,10 @@ _ktool_values() {
     "lab down -n" | "lab down --namespace") echo "@namespaces" ;;
     "lab images -o" | "lab images --output") echo "name" ;;
     "lab images -n" | "lab images --namespace") echo "@namespaces" ;;
+    "drift -o" | "drift --output") echo "json yaml" ;;
+    "drift -n" | "drift --namespace") echo "@namespaces" ;;
     "serve -n" | "serve --namespace") echo "@namespaces" ;;
+    "lock -n" | "lock --namespace") echo "@namespaces" ;;
     "lock break -n" | "lock break --namespace") echo "@namespaces" ;;
     "completion -n" | "completion --namespace") echo "@namespaces" ;;
     "version -o" | "version --output") echo "json yaml" ;;
@@ -183,8 +323,8 @@ _ktool_values() {
 _ktool_offer() {
     case "$1" in
     @files) _files ;;
-    @kinds) compadd -- all configmaps cm deployments deploy endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs secrets services svc ;;
-    @objects) if [[ -n "$kind" ]]; then compadd -- ${(f)"$(_ktool_names $kind)"}; else compadd -- all configmaps cm deployments deploy endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs secrets services svc; fi ;;
+    @kinds) compadd -- all configmaps cm deployments deploy endpoints ep endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs sealedsecrets secrets services svc ;;
+    @objects) if [[ -n "$kind" ]]; then compadd -- ${(f)"$(_ktool_names $kind)"}; else compadd -- all configmaps cm deployments deploy endpoints ep endpointslices events ev leases namespaces ns networkpolicies netpol nodes no pods po replicasets rs sealedsecrets secrets services svc; fi ;;
     @pods) compadd -- ${(f)"$(_ktool_names pods)"} ;;
     @nodes) compadd -- ${(f)"$(_ktool_names nodes)"} ;;
     @namespaces) compadd -- ${(f)"$(_ktool_names namespaces)"} ;;

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ktool.engine.lease import Leadership
     from ktool.engine.registry import Registry
     from ktool.node.base import Runtime
+    from ktool.store.seal import Seal
     from ktool.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -168,13 +169,32 @@ def connector(cluster: str, token: int = 0) -> Callable[[Obj], Runtime]:
     return connect
 
 
+def sealing() -> Seal:
+    """What encrypts the confidential members of all kinds, with the keys of this state directory."""
+    from ktool.store.keys import KeyRing
+    from ktool.store.seal import Seal
+
+    members = {kind.name: [name for name, field in kind.schema.fields.items() if field.masked] for kind in kinds()}
+    confidential = {kind: names for kind, names in members.items() if names}
+    return Seal(KeyRing(home() / "secret.key", os.environ, _ask), confidential, IMPORTING)
+
+
+def _ask(prompt: str) -> str:
+    """A passphrase from the person at the terminal; "" where there is none, and from threads that nobody waits for."""
+    if threading.current_thread() is not threading.main_thread() or not sys.stdin.isatty():
+        return ""
+    import getpass
+
+    return getpass.getpass(prompt)
+
+
 def open_registry() -> tuple[Store, Registry]:
     """The store of this state directory, with the namespaces every cluster has."""
     from ktool.engine.registry import Registry
     from ktool.store.store import Store
 
     home().mkdir(mode=0o700, parents=True, exist_ok=True)
-    store = Store(database())
+    store = Store(database(), seal=sealing())
     registry = Registry(store, kinds(), clock=time.time)
     missing = [name for name in FIRST_NAMESPACES if store.get(Ref("Namespace", "", name).key) is None]
     for name in missing:

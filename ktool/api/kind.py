@@ -57,7 +57,9 @@ class Kind:
     the controller. `graceful` gives the seconds an object needs to end (Pods), None where deletion is immediate.
 
     `absorb` brings a manifest into the form that is kept (a Secret's stringData into its data) before `apply` compares
-    it; `redact` hides the values of a confidential kind wherever a manifest is remembered or a difference is shown."""
+    it; `redact` hides the values of a confidential kind wherever a manifest is remembered or a difference is shown.
+    `taken` says what of an object (new, and its predecessor) others of the kind have already: it judges what clients
+    ask for, and `others` lists them, which costs."""
 
     group: str
     version: str
@@ -72,6 +74,7 @@ class Kind:
     absorb: Callable[[Obj], Obj] | None = None
     redact: Callable[[Obj], Obj] | None = None
     validate: Callable[[Obj, Obj | None], list[Cause]] | None = None
+    taken: Callable[[Obj, Obj | None, Callable[[], list[Obj]]], list[Cause]] | None = None
     warn: Callable[[Obj], list[str]] | None = None
     columns: tuple[Column, ...] = ()
     watches: tuple[Watch, ...] = ()

@@ -153,6 +153,19 @@ class VerbGroup(TyperGroup):
         return _coerce_plainly(super().get_help_option(ctx))
 
 
+class ActingGroup(VerbGroup):
+    """A verb with verbs of its own that also does something by itself, such as `create -f`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for param in self.params:
+            _coerce_plainly(param)
+        self.params += global_params()
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, go_style(self.params, args))
+
+
 class Verb(TyperCommand):
     """A leaf command."""
 
@@ -198,10 +211,10 @@ def go_style(params: Sequence[Any], args: Sequence[str]) -> list[str]:
     return result
 
 
-def verbs(help: str = "", **kwargs: Any) -> typer.Typer:
+def verbs(help: str = "", *, cls: type[VerbGroup] = VerbGroup, **kwargs: Any) -> typer.Typer:
     """A Typer app for one module of verbs, plain in its output."""
     return typer.Typer(
-        cls=VerbGroup,
+        cls=cls,
         help=help or None,
         add_completion=False,
         rich_markup_mode=None,

@@ -1,4 +1,4 @@
-"""`ktool create -f`."""
+"""`ktool create -f`, `create configmap` and `create secret`."""
 
 from __future__ import annotations
 
@@ -8,25 +8,34 @@ from typing import Annotated
 import typer
 
 from ktool.api.errors import ApiError
+from ktool.api.masked import Masked, encoded
 from ktool.api.obj import Obj
 from ktool.api.ref import Ref
-from ktool.cli import errors, names, options, output
+from ktool.cli import errors, names, options, output, secret_create, sources
 from ktool.cli.apply import SUFFIX
-from ktool.cli.command import Verb, examples, session, settings, verbs
+from ktool.cli.command import ActingGroup, Verb, examples, session, settings, verbs
 from ktool.cli.converge import converge
 from ktool.cli.durations import seconds
 from ktool.cli.errors import UsageError
 from ktool.cli.manifests import load
 
-app = verbs()
-
 EXAMPLES = """
 ktool create -f pod.yaml
 ktool create -f job.yaml --dry-run=server -o yaml
+ktool create configmap settings --from-literal color=blue
+ktool create secret generic db --from-literal password      # asked for, not shown
+"""
+CONFIG_MAP = """
+ktool create configmap settings --from-literal color=blue --from-file app.conf
+ktool create configmap settings --from-file conf.d --dry-run=client -o yaml
+ktool create configmap settings --from-env-file settings.env
 """
 
+app = verbs("Create objects from manifests; one that exists already is an error.", cls=ActingGroup)
+app.add_typer(secret_create.app, name="secret")
 
-@app.command(cls=Verb, epilog=examples(EXAMPLES))
+
+@app.callback(invoke_without_command=True, epilog=examples(EXAMPLES))
 def create(
     ctx: typer.Context,
     files: options.Files = None,
@@ -36,6 +45,10 @@ def create(
     output_format: Annotated[str, typer.Option("-o", "--output", metavar="FORMAT", help="name, yaml or json.")] = "",
 ) -> int:
     """Create objects from manifests; one that exists already is an error."""
+    if ctx.invoked_subcommand is not None:
+        if files:
+            raise UsageError(f"-f goes with no {ctx.invoked_subcommand}: a manifest says itself what it is")
+        return errors.DONE
     form = output.parse(output_format, only=("name", "yaml", "json"))
     options.dry_run(dry_run)
     patience = seconds(timeout, "--timeout")
@@ -70,3 +83,29 @@ def create(
         if dry_run != "none":
             return code
         return converge(opened, [Ref.of(obj) for obj in created], wait=False, timeout=patience) or code
+
+
+@app.command("configmap", cls=Verb, epilog=examples(CONFIG_MAP))
+def config_map(
+    ctx: typer.Context,
+    name: secret_create.Name,
+    from_literal: sources.FromLiteral = None,
+    from_file: sources.FromFile = None,
+    from_env_file: sources.FromEnvFile = None,
+    dry_run: options.DryRun = "none",
+    output_format: secret_create.Format = "",
+) -> int:
+    """Make a ConfigMap from literals, files and env files."""
+    obj: Obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}
+    for key, value in sources.values(from_literal, from_file, from_env_file).items():
+        member, text = _placed(value)
+        obj.setdefault(member, {})[key] = text
+    return secret_create.create(ctx, obj, dry_run, output_format)
+
+
+def _placed(value: Masked) -> tuple[str, str]:
+    """Where a value belongs: text in data, other bytes in binaryData."""
+    try:
+        return "data", value.reveal().decode()
+    except UnicodeDecodeError:
+        return "binaryData", encoded(value)

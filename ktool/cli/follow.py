@@ -28,6 +28,8 @@ def scopes(refs: Iterable[Ref]) -> list[Scope]:
 
     def add(kind_name: str, namespace: str) -> None:
         kind = REGISTRY[kind_name]
+        if kind.redact is not None:
+            return  # confidential: complete when it is written, and not read in passing
         scope = (kind_name, namespace if kind.namespaced and namespace else None)
         if scope in found:
             return

@@ -12,14 +12,14 @@ from ktool.api.errors import ApiError, is_not_found
 from ktool.api.obj import Obj, epoch, get, put
 from ktool.api.ref import Ref
 from ktool.cli import errors
-from ktool.cli.command import Verb, examples, session, verbs
+from ktool.cli.command import ActingGroup, Verb, examples, session, verbs
 
 if TYPE_CHECKING:
     from ktool.client.base import Client
 
 LEASE = Ref("Lease", "kube-system", "ktool")
 
-app = verbs("Show or break the lock of the control plane.")
+app = verbs("Show or break the lock of the control plane.", cls=ActingGroup)
 
 EXAMPLES = """
 ktool lock          # who holds it, since when

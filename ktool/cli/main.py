@@ -30,6 +30,7 @@ SECTIONS = ("Apply and change", "Look", "Pods", "Cluster", "This program")
 COMMANDS = {
     "apply": Entry("apply", "Make the cluster match manifests: files, folders or stdin.", SECTIONS[0]),
     "create": Entry("create", "Create objects from manifests; refuse those that exist.", SECTIONS[0]),
+    "secret": Entry("secret", "Create, list, show, change, copy, rotate and seal Secrets.", SECTIONS[0]),
     "delete": Entry("delete", "Delete objects by name, label or manifest.", SECTIONS[0]),
     "scale": Entry("scale", "Set the number of replicas.", SECTIONS[0]),
     "rollout": Entry("rollout", "Follow the rollout of a workload.", SECTIONS[0]),
@@ -42,6 +43,7 @@ COMMANDS = {
     "exec": Entry("exec", "Run a command in a container.", SECTIONS[2]),
     "node": Entry("node", "Add, list, show and remove nodes.", SECTIONS[3]),
     "lab": Entry("lab", "A real cluster of several nodes on this machine, to try things.", SECTIONS[3]),
+    "drift": Entry("drift", "Name what on the nodes is not as desired.", SECTIONS[3]),
     "serve": Entry("serve", "Run the control plane in the foreground.", SECTIONS[3]),
     "lock": Entry("lock", "Show or break the lock of the control plane.", SECTIONS[3]),
     "completion": Entry("completion", "Print the completion script of a shell.", SECTIONS[4]),

@@ -20,7 +20,7 @@ from ktool.api.names import meta_causes
 from ktool.api.obj import Obj, get, meta, put
 from ktool.api.ref import Ref
 from ktool.api.schema import REQUIRED, check, default
-from ktool.cli import yamltext
+from ktool.cli import sops, yamltext
 from ktool.cli.errors import CliError
 from ktool.cli.yamltext import Document, Lines, YamlProblem
 
@@ -165,10 +165,13 @@ def _decoded(file: str, data: bytes, problems: list[str]) -> Iterator[tuple[str,
         problems.append(f"{file}: a binary file, not YAML or JSON text")
         return
     try:
-        yield file, data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
+        yield file, sops.decrypted(file, text) if sops.encrypted(text) else text
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         problems.append(f"{file}:{line}: not UTF-8 text (byte 0x{data[error.start]:02x})")
+    except CliError as error:
+        problems.append(error.message)
 
 
 # --- documents ---------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Any
 from ktool.api import names, schema
 from ktool.api.errors import ApiError, Cause, bad_request, conflict, forbidden, invalid, not_found
 from ktool.api.kind import Kind, Kinds
+from ktool.api.masked import UNREADABLE
 from ktool.api.obj import Obj, deleting, get, meta, name, timestamp, uid
 from ktool.api.patch import same
 from ktool.api.ref import Ref
@@ -61,6 +62,13 @@ def _no_match(kind: str, version: str, hint: str) -> ApiError:
 def full_name(kind: Kind) -> str:
     """The kind as `is invalid` messages name it: `Pod`, `Deployment.apps`."""
     return f"{kind.name}.{kind.group}" if kind.group else kind.name
+
+
+def readable(obj: Obj) -> Obj:
+    """The object, if the store could read all of it. ApiError 500 where it could not be decrypted."""
+    if UNREADABLE in obj:
+        raise ApiError(500, "InternalError", str(obj[UNREADABLE]))
+    return obj
 
 
 # --- new objects -------------------------------------------------------------------------------------------------

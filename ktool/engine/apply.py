@@ -64,9 +64,11 @@ def _one(verbs: Verbs, manifest: Obj, strict: bool) -> Outcome:
     if live is None:
         outcome, result = "created", verbs.create(modified)
     else:
-        admission.check_preconditions(kind, live, manifest)
+        admission.check_preconditions(kind, admission.readable(live), manifest)
         merged = patch.three_way(_last_applied(live), modified, live, kind.schema)
-        result = verbs.store(kind, live, admission.updated(kind, live, merged))
+        wanted = admission.updated(kind, live, merged)
+        verbs.check_free(kind, wanted, live)
+        result = verbs.store(kind, live, wanted)
         outcome = "unchanged" if result is live else "configured"
     paths = schema.not_acted_on(kind.schema, manifest)
     advice = list(kind.warn(result)) if kind.warn is not None else []

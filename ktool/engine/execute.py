@@ -12,7 +12,7 @@ from ktool.api.obj import Obj, deleting, get, meta, name, namespace, uid, with_c
 from ktool.api.ref import Ref
 from ktool.engine import admission, events
 from ktool.engine.deletion import DeleteOptions
-from ktool.engine.verbs import Verbs
+from ktool.engine.verbs import Verbs, patched
 
 
 class SpecMemo:
@@ -93,11 +93,14 @@ class Batch:
 
     def _update(self, action: Update) -> None:
         kind = admission.kind_of(self._kinds, action.obj)
-        self._verbs.update(kind, Ref(kind.name, namespace(action.obj), name(action.obj)), action.obj)
+        ref = Ref(kind.name, namespace(action.obj), name(action.obj))
+        self._verbs.change(kind, self._verbs.find(kind, ref), action.obj)
 
     def _patch(self, action: Patch) -> None:
-        if self._same(action.ref, action.uid) is not None:
-            self._verbs.patch(admission.named(self._kinds, action.ref.kind), action.ref, action.patch)
+        old = self._same(action.ref, action.uid)
+        if old is not None:
+            kind = admission.named(self._kinds, action.ref.kind)
+            self._verbs.change(kind, old, patched(kind, old, action.patch, "merge"))
 
     def _status(self, action: Status) -> None:
         old = self._same(action.ref, action.uid)

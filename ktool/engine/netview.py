@@ -6,9 +6,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from ktool.api.obj import Obj, annotations_of, deleting, labels, name, uid
+from ktool.api.world import World
 from ktool.engine.cache import Cache
 from ktool.logic import balance, endpoints, isolation, policy, zone
 from ktool.logic.netplan import Setting
@@ -26,10 +28,18 @@ KINDS = ("Service", "EndpointSlice")
 SSH_PORT = 22
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """A World that does not change, where a Cache would do."""
+
+    world: World
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+
 class NetView:
     """The settings that nodes should have now. Safe for any number of threads."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache | Snapshot) -> None:
         self._cache = cache
         self._lock = threading.Lock()
         self._changes = 0
@@ -87,7 +97,7 @@ class NetView:
         if _needs_nothing(node):
             return ()
         rules = balance.render(self._frontends_now(), name(node), kept_ports(node))
-        return SetRules(rules.text, rules.hash), self.policies(node), self._zone_now()
+        return SetRules(rules.text, rules.hash, rules.flows), self.policies(node), self._zone_now()
 
     def policies(self, node: Obj) -> SetPolicies:
         """The network policies of a node."""
@@ -147,7 +157,7 @@ class NetView:
             made = zone.zone(services, slices)
             for line in made.refused:
                 log.warning("not in the DNS: %s", line)
-            self._zone = (changes, SetZone(made.hosts, made.config, made.hash))
+            self._zone = (changes, SetZone(made.hosts, made.config, made.hash, made.away))
             return self._zone[1]
 
 

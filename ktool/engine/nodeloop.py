@@ -247,7 +247,7 @@ class NodeLoop:
             pods = [newest.get(uid(pod), pod) for pod in pods]
             actions = self._statuses(node, pods, seen, {**plan.problems, **failed})
             actions += [Delete(gone.ref, gone.uid, grace=0) for gone in plan.gone]
-            actions += nodestatus.ready(node, facts.boot_id, self._clock())
+            actions += nodestatus.ready(node, facts.boot_id, self._clock(), failed)
             self._tell([*actions, *self._signs.events()])
 
     def _statuses(self, node: Obj, pods: list[Obj], seen: dict[str, PodFact], failures: Failures) -> list[Action]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from ktool.api import selector
 from ktool.api.action import Action, Emit
 from ktool.api.errors import ApiError, bad_request, not_found
 from ktool.api.kind import Kind, Kinds
+from ktool.api.masked import UNREADABLE
 from ktool.api.obj import HASH_ALPHABET, Obj, labels, namespace
 from ktool.api.ref import Ref, prefix
 from ktool.engine import admission, events
@@ -83,7 +84,7 @@ class Registry:
         found = self.store.get(ref.key)
         if found is None:
             raise not_found(kind.resource, ref.name)
-        return _view(kind, found, subresource)
+        return _view(kind, admission.readable(found), subresource)
 
     def list(
         self, kind: str, namespace: str | None = None, labels: str = "", fields: str = ""
@@ -95,6 +96,8 @@ class Registry:
         items, head = self.store.list(_scope(found, namespace))
         if labels or fields:
             items = [item for item in items if matches(item)]
+        if found.redact is not None:
+            _all_readable(items)
         return items, str(head)
 
     def watch(
@@ -181,6 +184,14 @@ class Registry:
                 more = events.prune(verbs.tx, verbs.now)
                 self._prune_at = verbs.now + (0.0 if more else _PRUNE_SECONDS)
         return outcomes
+
+
+def _all_readable(items: Sequence[Obj]) -> None:
+    """ApiError 500 that names what could not be decrypted."""
+    problems = [str(item[UNREADABLE]) for item in items if UNREADABLE in item]
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if problems[1:] else ""
+        raise ApiError(500, "InternalError", problems[0] + more)
 
 
 def _scope(kind: Kind, namespace: str | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ktool.api import patch as patches
-from ktool.api.errors import already_exists, bad_request, not_found
+from ktool.api.errors import already_exists, bad_request, invalid, not_found
 from ktool.api.kind import Kind, Kinds
 from ktool.api.obj import Obj, name, namespace
 from ktool.api.ref import Ref
@@ -26,7 +26,10 @@ class Verbs:
         self.new_uid, self.suffix = new_uid, suffix
 
     def find(self, kind: Kind, ref: Ref) -> Obj:
-        """The object. ApiError 404 where there is none."""
+        """The object. ApiError 404 where there is none, 500 where its content cannot be read."""
+        return admission.readable(self._found(kind, ref))
+
+    def _found(self, kind: Kind, ref: Ref) -> Obj:
         found = self.tx.get(ref.key)
         if found is None:
             raise not_found(kind.resource, ref.name)
@@ -36,7 +39,9 @@ class Verbs:
 
     def create(self, obj: Obj) -> Obj:
         kind = admission.kind_of(self.kinds, obj)
-        return self.insert(kind, admission.validated(kind, admission.prepared(kind, obj, self.suffix)))
+        wanted = admission.validated(kind, admission.prepared(kind, obj, self.suffix))
+        self.check_free(kind, wanted, None)
+        return self.insert(kind, wanted)
 
     def insert(self, kind: Kind, obj: Obj) -> Obj:
         """Write a new object that is prepared and validated."""
@@ -51,9 +56,32 @@ class Verbs:
     def update(self, kind: Kind, ref: Ref, new: Obj, subresource: str = "") -> Obj:
         """Replace what the subresource covers: the status, the scale, or (for "") everything but the status. An
         update that changes nothing writes nothing. Returns the whole object."""
-        return self._change(kind, self.find(kind, ref), new, subresource)
+        return self._ask(kind, self.find(kind, ref), new, subresource)
 
-    def _change(self, kind: Kind, old: Obj, new: Obj, subresource: str) -> Obj:
+    def _ask(self, kind: Kind, old: Obj, new: Obj, subresource: str) -> Obj:
+        """A change that a client asks for."""
+        wanted = self._changed(kind, old, new, subresource)
+        self.check_free(kind, wanted, old)
+        return self.store(kind, old, wanted)
+
+    def change(self, kind: Kind, old: Obj, new: Obj) -> Obj:
+        """A change by a controller, which sees all objects of the kind and gives only what is free."""
+        return self.store(kind, old, self._changed(kind, old, new, ""))
+
+    def check_free(self, kind: Kind, wanted: Obj, old: Obj | None) -> None:
+        """ApiError 422 where something that only one object can have is asked for and not free."""
+        if kind.taken is None or wanted is old:
+            return
+        own = Ref(kind.name, namespace(wanted), name(wanted)).key
+
+        def others() -> list[Obj]:
+            return [obj for obj in self.tx.list(f"{kind.name}/") if Ref.of(obj).key != own]
+
+        if causes := kind.taken(wanted, old, others):
+            raise invalid(admission.full_name(kind), name(wanted), causes)
+
+    def _changed(self, kind: Kind, old: Obj, new: Obj, subresource: str) -> Obj:
+        """What becomes of an object, validated; `old` itself where nothing changes."""
         _check_subresource(kind, subresource)
         if subresource == "scale":
             new = scaled(kind, old, new)
@@ -61,8 +89,8 @@ class Verbs:
             _check_same(kind, old, new)
         admission.check_preconditions(kind, old, new)
         if subresource == "status":
-            return self.store(kind, old, admission.status_updated(kind, old, new))
-        return self.store(kind, old, admission.updated(kind, old, new))
+            return admission.status_updated(kind, old, new)
+        return admission.updated(kind, old, new)
 
     def store(self, kind: Kind, old: Obj, new: Obj) -> Obj:
         """Write a change that is validated, unless there is none; end an object that only waited for this."""
@@ -82,12 +110,13 @@ class Verbs:
         new = patched(kind, target, patch, type)
         if not isinstance(new, dict):
             raise bad_request("the patch leaves no object")
-        return self._change(kind, old, new, subresource)
+        return self._ask(kind, old, new, subresource)
 
     # --- delete
 
     def delete(self, kind: Kind, ref: Ref, options: DeleteOptions) -> Obj:
-        return deletion.delete(self.tx, self.kinds, kind, self.find(kind, ref), options, self.now)
+        """Also what cannot be read: that is how one gets rid of it."""
+        return deletion.delete(self.tx, self.kinds, kind, self._found(kind, ref), options, self.now)
 
 
 def patched(kind: Kind, target: Obj, patch: Any, type: str) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ktool.api.kind import Kind
 from ktool.api.obj import Obj, meta
+from ktool.engine import admission
 from ktool.store.store import Change, Subscription
 
 Matches = Callable[[Obj], bool]
@@ -37,7 +38,7 @@ def stream(
     bookmark_every: float | None,
 ) -> Iterator[tuple[str, Obj]]:
     """ADDED for each of `existing`, then the changes as they come, until `timeout` seconds have passed or the
-    subscription is closed. ApiError 410 where the reader is too slow."""
+    subscription is closed. ApiError 410 where the reader is too slow, 500 where something cannot be decrypted."""
     started = bookmarked = time.monotonic()
     with subscription:
         for obj in existing:
@@ -53,7 +54,7 @@ def stream(
                 for change in subscription.poll():
                     seen = seen_through(change, matches)
                     if seen is not None:
-                        yield seen
+                        yield (seen if seen[0] == "DELETED" else (seen[0], admission.readable(seen[1])))
             if left == 0.0:
                 return
 

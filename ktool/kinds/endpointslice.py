@@ -3,16 +3,29 @@ with a selector; the others are written by hand."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ktool.api import names
+from ktool.api.action import Create, Plan, Update
 from ktool.api.duration import age
 from ktool.api.errors import Cause
-from ktool.api.kind import Column, Kind
-from ktool.api.obj import Obj, name
+from ktool.api.kind import Column, Kind, Watch
+from ktool.api.obj import (
+    Obj,
+    controller_of,
+    deleting,
+    labels,
+    meta,
+    name,
+    namespace,
+    uid,
+)
+from ktool.api.ref import Ref
 from ktool.api.shapes.build import array, boolean, choice, integer, obj, string, string_map, strings
 from ktool.api.shapes.meta import OBJECT_REFERENCE, resource
 from ktool.api.shapes.service import APP_PROTOCOL, PORT, PROTOCOLS, usable_address
+from ktool.api.world import World
+from ktool.logic import endpoints, legacyendpoints
 
 MOST_ENDPOINTS, MOST_PORTS, MOST_ADDRESSES = 1000, 100, 100
 MORE = 3
@@ -98,6 +111,45 @@ def _problem(address: str, address_type: str) -> str:
     return names.dns_subdomain(address) if address_type == "FQDN" else names.ip(address)
 
 
+# --- the controller ----------------------------------------------------------------------------------------------
+
+
+def plan(slice_: Obj, world: World, now: float) -> Plan:
+    """Show the slices of its service as v1 Endpoints too."""
+    service = controller_of(slice_)
+    found = world.get(Ref("Service", namespace(slice_), service["name"])) if service else None
+    slices = endpoints.kept_for(found, world.owned(uid(found), "EndpointSlice")) if found is not None else []
+    if found is None or deleting(found) or not slices:
+        return Plan(because="nobody but its author keeps it")
+    wanted = legacyendpoints.endpoints_for(found, slices)
+    present = world.get(Ref.of(wanted))
+    if present is None:
+        return Plan((Create(wanted),))
+    if _says(present) == _says(wanted):
+        return Plan(because="the Endpoints of its service say the same")
+    return Plan((Update({**wanted, "metadata": {**meta(present), **wanted["metadata"]}}),))
+
+
+def _says(found: Obj) -> tuple[object, ...]:
+    return found.get("subsets") or [], labels(found)
+
+
+def _siblings(slice_: Obj, world: World) -> Iterable[Ref]:
+    """The other slices of a service when one of them is gone."""
+    if world.get(Ref.of(slice_)) is not None or (owner := controller_of(slice_)) is None:
+        return ()
+    return [Ref.of(one) for one in world.owned(owner["uid"], "EndpointSlice")]
+
+
+def _of_endpoints(found: Obj, world: World) -> Iterable[Ref]:
+    """Who puts right what somebody changed."""
+    service = world.get(Ref("Service", namespace(found), name(found)))
+    return [Ref.of(one) for one in world.owned(uid(service), "EndpointSlice")[:1]] if service is not None else ()
+
+
+# --- columns -----------------------------------------------------------------------------------------------------
+
+
 def _ports(slice_: Obj, now: float) -> str:
     ports = [str(port.get("port") or "*") for port in slice_.get("ports") or ()]
     return _some(ports) or "<unset>"
@@ -127,5 +179,7 @@ KIND = Kind(
         Column("ENDPOINTS", _addresses),
         Column("AGE", age),
     ),
+    watches=(Watch("EndpointSlice", _siblings), Watch("Endpoints", _of_endpoints)),
+    plan=plan,
     apply_order=30,
 )

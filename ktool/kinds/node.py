@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from ipaddress import ip_network
 
 from ktool.api import names
 from ktool.api.action import Delete, Emit, Patch, Plan
@@ -14,6 +15,7 @@ from ktool.api.ref import Ref
 from ktool.api.schema import Field
 from ktool.api.shapes.build import array, boolean, choice, integer, obj, quantities, string, strings, time
 from ktool.api.shapes.meta import CONDITIONS, resource
+from ktool.api.shapes.service import SERVICE_CIDR
 from ktool.api.world import World
 from ktool.logic.ipam import IpamError, carve
 from ktool.logic.routes import is_simulated
@@ -148,6 +150,21 @@ def _subnet_causes(node: Obj, old: Obj | None) -> list[Cause]:
     return []
 
 
+def taken(node: Obj, old: Obj | None, others: Callable[[], list[Obj]]) -> list[Cause]:
+    """A subnet that is asked for and lies over another one of the cluster."""
+    subnet = get(node, "spec", "podCIDR", default="")
+    if not subnet or subnet == get(old, "spec", "podCIDR"):
+        return []
+    own = ip_network(subnet)
+    if own.overlaps(SERVICE_CIDR):
+        return [Cause("spec.podCIDR", f"{subnet} overlaps the range of services, {SERVICE_CIDR}")]
+    return [
+        Cause("spec.podCIDR", f"{subnet} overlaps {theirs} of node {name(other)}; leave it out and a free one is given")
+        for other in others()
+        if (theirs := get(other, "spec", "podCIDR")) and own.overlaps(ip_network(theirs))
+    ]
+
+
 # --- the controller ----------------------------------------------------------------------------------------------
 
 
@@ -261,6 +278,7 @@ KIND = Kind(
     subresources=("status",),
     default=default,
     validate=validate,
+    taken=taken,
     columns=(
         Column("NAME", lambda obj, now: name(obj)),
         Column("STATUS", _status),

@@ -3,10 +3,11 @@ the nodes do with them is logic/balance."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ktool.api.action import Action, Create, Delete, Emit, Patch, Plan, Status, Update
 from ktool.api.duration import age
+from ktool.api.errors import Cause
 from ktool.api.kind import Column, Kind, Watch
 from ktool.api.obj import Obj, controlled_by, deleting, epoch, get, is_true, labels, meta, name, namespace, uid
 from ktool.api.ref import Ref
@@ -17,6 +18,7 @@ from ktool.api.shapes.service import (
     default_service,
     is_exposed,
     is_external_name,
+    is_headless,
     ports_of,
     validate_service,
 )
@@ -28,6 +30,30 @@ PATIENCE = 30.0
 """Seconds after which a service whose selector matches no pod is said to be wrong: its pods may be made after it."""
 
 SCHEMA = resource(spec=SERVICE_SPEC, status=SERVICE_STATUS)
+
+
+def taken(service: Obj, old: Obj | None, others: Callable[[], list[Obj]]) -> list[Cause]:
+    """An address or node port that is asked for and that another service has."""
+    spec, before = service["spec"], get(old, "spec", default={})
+    address = spec.get("clusterIP") or ""
+    if is_external_name(service) or is_headless(service) or address == before.get("clusterIP"):
+        address = ""
+    had = {(port.get("protocol"), port.get("nodePort")) for port in ports_of(old or {})}
+    asked = {
+        (str(port["protocol"]), port["nodePort"]): f"spec.ports[{index}].nodePort"
+        for index, port in enumerate(ports_of(service) if is_exposed(service) else ())
+        if port.get("nodePort") and (port["protocol"], port["nodePort"]) not in had
+    }
+    causes = []
+    for other in others() if address or asked else ():
+        who = f"service {namespace(other)}/{name(other)}"
+        if address and get(other, "spec", "clusterIP") == address:
+            text = f"{address} is already allocated to {who}; leave it out and a free one is given"
+            causes.append(Cause("spec.clusterIP", text))
+        for key in sorted(allocation.node_ports_taken([other]) & asked.keys()):
+            text = f"{key[1]} is already allocated to {who}; leave it out and a free one is given"
+            causes.append(Cause(asked[key], text))
+    return causes
 
 
 def plan(service: Obj, world: World, now: float) -> Plan:
@@ -260,6 +286,7 @@ KIND = Kind(
     subresources=("status",),
     default=default_service,
     validate=validate_service,
+    taken=taken,
     columns=(
         Column("NAME", lambda obj, now: name(obj)),
         Column("TYPE", lambda obj, now: str(get(obj, "spec", "type", default=""))),

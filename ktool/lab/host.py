@@ -32,6 +32,8 @@ _PACKAGES = {
     "nftables": "nft",
     "iproute2": "ip",
     "dnsmasq-base": "dnsmasq",
+    "conntrack": "conntrack",
+    "unbound": "unbound",
     "busybox-static": "busybox",
     "docker-registry": "docker-registry",
 }

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Address
 from typing import TypeGuard
@@ -69,10 +69,11 @@ class Frontend:
 
 @dataclass(frozen=True)
 class Rules:
-    """The whole table as text, and the hash that says which one it is."""
+    """The whole table as text, the hash that says which one it is, and where datagrams may go by it (SetRules)."""
 
     text: str
     hash: str
+    flows: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 # --- from objects ------------------------------------------------------------------------------------------------
@@ -182,7 +183,7 @@ def render(found: Iterable[Frontend], node: str, kept_ports: Set[tuple[str, int]
         table.add(frontend)
     body = table.text()
     digest = hashlib.sha256(body.encode()).hexdigest()[:16]
-    return Rules(body.replace(_HASH_HERE, digest, 1), digest)
+    return Rules(body.replace(_HASH_HERE, digest, 1), digest, table.flows)
 
 
 _HASH_HERE = "HASH-HERE"
@@ -252,8 +253,11 @@ class _Table:
         self.hairpin: set[str] = set()
         self.clients: dict[str, int] = {}
         self.chains: dict[str, list[str]] = {}
+        self.flows: dict[str, frozenset[str]] = {}
 
     def add(self, one: Frontend) -> None:
+        if one.protocol == "udp":
+            self._datagrams(one)
         local = tuple(backend for backend in one.backends if backend.node == self.node)
         here = (backend.address for backend in one.backends if backend.node in (self.node, ""))
         self.hairpin |= {f"{address} . {address}" for address in here}
@@ -268,6 +272,12 @@ class _Table:
                 chain = self._outside(one, chain, self._local(one, local))
             self._lead([f"{address} . {one.protocol} . {port}" for address, port in outer], chain)
             self._lead([f"{one.protocol} . {port}" for port in ports], chain, own=True)
+
+    def _datagrams(self, one: Frontend) -> None:
+        """Every endpoint of it counts: which of them a client may use is asked when its flow begins."""
+        endpoints = frozenset(f"{backend.address}:{backend.port}" for backend in one.backends)
+        for address, port in (*one.inside, *one.outside, *(("", port) for port in one.node_ports)):
+            self.flows[f"{address}:{port}"] = endpoints
 
     def _lead(self, keys: list[str], chain: str, own: bool = False) -> None:
         """These keys go to the chain; where there is none they are refused."""

@@ -127,6 +127,11 @@ def is_ours(slice_: Obj) -> bool:
     return labels(slice_).get(MANAGED_BY) == CONTROLLER
 
 
+def kept_for(service: Obj, slices: Iterable[Obj]) -> list[Obj]:
+    """Those of the slices that the controller keeps for a service; none where it has no selector (any more)."""
+    return [one for one in slices if is_ours(one)] if get(service, "spec", "selector") else []
+
+
 def service_of(slice_: Obj) -> str:
     return labels(slice_).get(SERVICE_NAME, "")
 

@@ -72,6 +72,8 @@ class NodeFacts:
     volumes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     routes: tuple[tuple[str, str], ...] = ()
     network: str = ""
+    network_trouble: str = ""
+    """Why `network` is empty although a node has, or should have, one."""
     rules: str = ""
     """The hash of the service rules in force; "" where there are none, or they do not work."""
     policies: str = ""
@@ -116,10 +118,12 @@ class SetRoutes:
 
 @dataclass(frozen=True)
 class SetRules:
-    """Make our nftables table of services exactly this (logic/balance); `hash` names it."""
+    """Make our nftables table of services exactly this (logic/balance); `hash` names it. `flows` are the endpoints to
+    which datagrams may go on going: "ADDRESS:PORT" of a service, or ":PORT" of the node itself -> "ADDRESS:PORT"."""
 
     text: str
     hash: str
+    flows: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -134,11 +138,13 @@ class SetPolicies:
 
 @dataclass(frozen=True)
 class SetZone:
-    """Have the node's name server answer from exactly this (logic/zone); `hash` names it."""
+    """Have the node's name server answer from exactly this (logic/zone); `hash` names it. `away`: names that stand for
+    one outside the cluster, with that one."""
 
     hosts: str
     config: str
     hash: str
+    away: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -54,14 +54,15 @@ class Gone:
 class NodePlan:
     """`setup` comes first; lanes only when all of it is done. `addresses`: uid -> address, newly reserved; hold it
     until the pod is seen or gone. `problems`: (uid, container or "") -> what keeps it from being made, found while
-    planning (a missing ConfigMap); podstatus.status wants them among the failures. `after`: plan again in so many
-    seconds, for what only time changes."""
+    planning (a missing ConfigMap); podstatus.status wants them among the failures. `waiting`: uid -> why what is to be
+    done for a pod is not done yet, where only time is in the way. `after`: plan again in so many seconds, for that."""
 
     setup: tuple[NodeAction, ...] = ()
     lanes: tuple[Lane, ...] = ()
     addresses: Mapping[str, str] = field(default_factory=dict)
     gone: tuple[Gone, ...] = ()
     problems: Mapping[tuple[str, str], Failure] = field(default_factory=dict)
+    waiting: Mapping[str, str] = field(default_factory=dict)
     after: float | None = None
     because: str = ""
 
@@ -111,6 +112,7 @@ class _Planner:
         self.lanes: list[Lane] = []
         self.gone: list[Gone] = []
         self.problems: dict[tuple[str, str], Failure] = {}
+        self.waiting: dict[str, str] = {}
         self.wake: list[float] = []
         self.reasons: dict[str, None] = {}
 
@@ -130,6 +132,7 @@ class _Planner:
             addresses=self.pool.reserved,
             gone=tuple(self.gone),
             problems=self.problems,
+            waiting=self.waiting,
             after=max(0.0, min(self.wake) - self.now) if self.wake else None,
             because=self._because() if quiet else "",
         )
@@ -198,7 +201,9 @@ class _Planner:
             self._take(own, podplan.begin(pod, "", self.context), name(pod))
             return
         if not networked:
-            self.reasons["the node's pod network is not ready" if self.subnet else "the node has no podCIDR yet"] = None
+            why = "the node's pod network is not ready" if self.subnet else "the node has no podCIDR yet"
+            self.waiting[own] = why
+            self.reasons[why] = None
             return
         try:
             ip = self.pool.choose(pod)
@@ -218,6 +223,8 @@ class _Planner:
         if step.actions:
             self.lanes.append(Lane(own, tuple(step.actions)))
         elif step.because and step.because != podplan.AS_WANTED:
+            if step.wake:
+                self.waiting[own] = step.because
             self.reasons[f"pod {shown}: {step.because}"] = None
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ktool import __version__
 from ktool.api.action import Action, Emit, Patch, Status
 from ktool.api.obj import Obj, annotations_of, condition, get, labels, name, uid, with_condition
 from ktool.api.ref import Ref
-from ktool.logic.nodeaction import NodeInfo
+from ktool.logic import netstate
+from ktool.logic.nodeaction import Failure, NodeInfo
+from ktool.logic.routes import is_simulated
 
 ARCHITECTURE = "kubernetes.io/arch"
 _UNREACHABLE = "NodeStatusUnknown"
@@ -45,9 +49,16 @@ def _labelled(node: Obj, info: NodeInfo) -> list[Action]:
     return [Patch(Ref.of(node), {"metadata": {"labels": {ARCHITECTURE: info.architecture}}}, uid(node))]
 
 
-def ready(node: Obj, boot_id: str, now: float) -> list[Action]:
-    """The node was observed just now, in the boot that has this id."""
+def ready(
+    node: Obj, boot_id: str, now: float, failures: Mapping[tuple[str, str], Failure] | None = None
+) -> list[Action]:
+    """The node was observed just now, in the boot that has this id. `failures`: what went wrong with its own things,
+    as nodeplan has them; None where nobody tried."""
     status = get(node, "status", default={})
+    if failures is not None and not is_simulated(node):
+        value, reason, message = netstate.condition(failures)
+        conditions = with_condition(status.get("conditions", []), netstate.CONDITION, value, now, reason, message)
+        status = {**status, "conditions": conditions}
     if boot_id and status.get("nodeInfo"):
         status = {**status, "nodeInfo": {**status["nodeInfo"], "bootID": boot_id}}
     return _answering(node, status, boot_id, now)

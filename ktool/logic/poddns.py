@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from ktool.api.obj import Obj, get, namespace
+from ktool.logic.podenv import ConfigError
 from ktool.logic.zone import DOMAIN, SERVER
 
 NO_SEARCH = "."
@@ -35,6 +36,28 @@ def resolver(pod: Obj) -> dict[str, Any]:
         "dns_option": [f"{name}:{value}" if value else name for name, value in options.items()],
     }
     return {key: value for key, value in found.items() if value}
+
+
+def resolv_conf(pod: Obj) -> str:
+    """The same for a pod on its node's network, as the text of the file; "" for others and where the node's own is
+    wanted, which ClusterFirst means there. Raises ConfigError for what would need that one with something added."""
+    spec = pod.get("spec") or {}
+    if not spec.get("hostNetwork"):
+        return ""
+    if spec.get("dnsPolicy", "ClusterFirst") == "ClusterFirst":
+        pod = {**pod, "spec": {**spec, "dnsPolicy": "Default"}}
+    wanted = resolver(pod)
+    if not wanted:
+        return ""
+    if not wanted.get("dns_server"):
+        raise ConfigError(
+            "dnsConfig of a pod on its node's network must have nameservers, or dnsPolicy be ClusterFirstWithHostNet"
+        )
+    searches = [search for search in wanted.get("dns_search", ()) if search != NO_SEARCH]
+    lines = [f"search {' '.join(searches)}"] if searches else []
+    lines += [f"nameserver {server}" for server in wanted["dns_server"]]
+    lines += [f"options {' '.join(wanted['dns_option'])}"] if wanted.get("dns_option") else []
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _options(own: Obj) -> dict[str, str]:

@@ -16,6 +16,7 @@ from ktool.api import quantity
 from ktool.api.obj import Obj, content_hash, get, uid
 from ktool.logic import podfiles
 from ktool.logic.nodeaction import PreparePath, Volume, VolumeFile
+from ktool.logic.poddns import resolv_conf
 from ktool.logic.podenv import ConfigError, Scope
 
 DISK, MEMORY = "/var/lib/ktool/pods", "/run/ktool/pods"
@@ -40,6 +41,8 @@ class Volumes:
     host_paths: tuple[PreparePath, ...] = ()
     sources: Mapping[str, Source] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
+    everywhere: tuple[Mapping[str, Any], ...] = ()
+    """Bind mounts of every container that has nothing else in their place."""
 
 
 def directory(pod_uid: str, volume: str, medium: str = "") -> str:
@@ -80,7 +83,30 @@ def volumes(scope: Scope) -> Volumes:
                 raise ConfigError(f"volumes of type {kind} are not supported yet")
         except ConfigError as error:
             problems[name] = f'MountVolume.SetUp failed for volume "{name}" : {error}'
-    return Volumes(tuple(made), tuple(paths), sources, problems)
+    binds = []
+    try:
+        if text := resolv_conf(pod):
+            made.append(_resolver(text, [entry["name"] for entry in get(pod, "spec", "volumes", default=())]))
+            binds.append(_resolver_bind(f"{directory(uid(pod), made[-1].name)}/..data"))
+    except ConfigError as error:
+        problems[_RESOLVER] = str(error)
+    return Volumes(tuple(made), tuple(paths), sources, problems, tuple(binds))
+
+
+_RESOLVER = "resolv.conf"
+
+
+def _resolver(text: str, taken: list[str]) -> Volume:
+    """A volume for the resolver's file: Podman takes no servers for a pod on its node's network."""
+    own = "resolv-conf"
+    while own in taken:
+        own += "-0"
+    return _volume(own, "", 0, (VolumeFile(_RESOLVER, text.encode(), 0o644),), 0o755, -1)
+
+
+def _resolver_bind(directory: str) -> dict[str, Any]:
+    source = Source(directory, read_only=True)
+    return _bind(f"{directory}/{_RESOLVER}", {"mountPath": f"/etc/{_RESOLVER}"}, source)
 
 
 def _volume(name: str, medium: str, size: int, files: tuple[VolumeFile, ...], mode: int, gid: int) -> Volume:
@@ -115,6 +141,8 @@ def mounts(container: Obj, found: Volumes) -> tuple[list[dict[str, Any]], list[P
             path = f"{source.path.rstrip('/')}/{sub}"
             paths.append(PreparePath(path, "DirectoryOrCreate"))
         result.append(_bind(path, mount, source))
+    taken = {bind["destination"] for bind in result}
+    result += [dict(bind) for bind in found.everywhere if bind["destination"] not in taken]
     return result, paths, problems
 
 

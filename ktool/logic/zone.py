@@ -44,13 +44,19 @@ class Record:
     data: str
 
 
+Aliases = tuple[tuple[str, str], ...]
+"""(name, the name it stands for)"""
+
+
 @dataclass(frozen=True)
 class Zone:
-    """What a node's server is given. `hosts` is read anew at SIGHUP, `config` only at a start. `hash` names both."""
+    """What a node's servers are given. `hosts` is read anew at SIGHUP, `config` only at a start; `away` are the names
+    that stand for one outside the cluster, with that one. `hash` names all three."""
 
     hosts: str
     config: str
     hash: str
+    away: Aliases = ()
     refused: tuple[str, ...] = ()
 
 
@@ -66,11 +72,27 @@ def zone(services: Iterable[Obj], slices: Iterable[Obj]) -> Zone:
             records.update(records_of(service, by_service.get((namespace(service), name(service)), ())))
         except ValueError as error:
             refused.append(f"{Ref.of(service)}: {error}")
-    for alias in _circular({record.name: record.data for record in records if record.type == "CNAME"}):
+    aliases = {record.name: record.data for record in records if record.type == "CNAME"}
+    for alias in _circular(aliases):
         refused.append(f"{alias}: an ExternalName that leads back to itself")
-        records = {record for record in records if (record.name, record.type) != (alias, "CNAME")}
-    hosts, config = hosts_text(records), config_text(records)
-    return Zone(hosts, config, content_hash([hosts, config, FRONT], 16), tuple(sorted(refused)))
+        del aliases[alias]
+    away = tuple(sorted((alias, aliases[alias]) for alias in aliases if not _inside(_end(alias, aliases))))
+    outside = {alias for alias, _ in away}
+    kept = {record for record in records if record.type != "CNAME" or record.name in aliases.keys() - outside}
+    hosts, config = hosts_text(kept), config_text(kept)
+    digest = content_hash([hosts, config, FRONT, away_text(away)], 16)
+    return Zone(hosts, config, digest, away, tuple(sorted(refused)))
+
+
+def _end(alias: str, aliases: Mapping[str, str]) -> str:
+    """Where a way that does not go round ends."""
+    while alias in aliases:
+        alias = aliases[alias]
+    return alias
+
+
+def _inside(name_: str) -> bool:
+    return name_ == DOMAIN or name_.endswith(f".{DOMAIN}")
 
 
 def _circular(aliases: Mapping[str, str]) -> set[str]:
@@ -221,10 +243,50 @@ FRONT = "\n".join(
 SRV and CNAME records at a start only, and this way a new one can start before the old one ends."""
 
 
-def servers_text(port: int, before: int) -> str:
+def servers_text(port: int, before: int, away: Aliases = ()) -> str:
     """The servers-file of FRONT, read anew at SIGHUP: who knows the names of the cluster, and who was asked for them up
     to now. What that one was asked and has not answered yet dnsmasq only accepts while it is on the list."""
-    return "".join(f"server=/{domain}/{SERVER}#{each}\n" for domain in _LOCAL for each in (port, before))
+    lines = [f"server=/{domain}/{SERVER}#{each}\n" for domain in _LOCAL for each in (port, before)]
+    return "".join([*lines, *(f"server=/{domain_name(alias)}/{SERVER}#{AWAY_PORT}\n" for alias, _ in away)])
+
+
+# --- unbound -----------------------------------------------------------------------------------------------------
+
+AWAY_PORT = 5303
+"""Where the server listens that knows the names which lead out of the cluster."""
+
+_AWAY_OPTIONS = (
+    "server:",
+    f"  interface: {SERVER}@{AWAY_PORT}",
+    f"  access-control: {SERVER}/32 allow",
+    '  username: "nobody"',
+    '  chroot: ""',
+    '  pidfile: ""',
+    f'  directory: "{DIRECTORY}"',
+    "  use-syslog: no",
+    '  logfile: ""',
+    "  module-config: iterator",
+    "  do-not-query-localhost: no",
+    "  do-ip6: no",
+    "  num-threads: 1",
+    "  msg-cache-size: 1m",
+    "  rrset-cache-size: 1m",
+    "  outgoing-range: 256",
+)
+_AWAY_UPSTREAM = ("forward-zone:", '  name: "."', f"  forward-addr: {SERVER}@53", "  forward-no-cache: yes")
+
+
+def away_text(away: Aliases) -> str:
+    """unbound's configuration; "" where none is needed. dnsmasq answers an alias only together with a target it knows
+    itself, so another server has to follow those that lead out: it asks FRONT for their targets. A zone of the type
+    redirect is the one whose CNAME unbound follows (unbound.conf(5), local-zone)."""
+    if not away:
+        return ""
+    zones = []
+    for alias, target in away:
+        zones.append(f'  local-zone: "{domain_name(alias)}." redirect')
+        zones.append(f'  local-data: "{domain_name(alias)}. {TTL} IN CNAME {domain_name(target)}."')
+    return "\n".join([*_AWAY_OPTIONS, *zones, *_AWAY_UPSTREAM, ""])
 
 
 def hosts_text(records: Iterable[Record]) -> str:

@@ -19,6 +19,7 @@ _TOOLS = {
     "flock": "util-linux",
     "pkill": "procps",
     "dnsmasq": "dnsmasq-base",
+    "conntrack": "conntrack",
 }
 
 _LOOK = r"""
@@ -31,7 +32,7 @@ if command -v podman >/dev/null; then
 runtime={{.Host.OCIRuntime.Name}}
 rootless={{.Host.Security.Rootless}}' 2>&1 | sed 's/^Error:/podmanerror=/'
 fi
-for tool in nft ip tar flock pkill dnsmasq; do command -v "$tool" >/dev/null || echo "missing=$tool"; done
+for tool in nft ip tar flock pkill dnsmasq conntrack; do command -v "$tool" >/dev/null || echo "missing=$tool"; done
 { echo 1 >/proc/sys/net/ipv4/ip_forward; } 2>/dev/null
 echo "forward=$(cat /proc/sys/net/ipv4/ip_forward)"
 if [ -d /sys/fs/cgroup/unified ] && mount | grep -q '^cgroup2\? on /sys/fs/cgroup/unified '; then echo "hybrid=1"; fi
@@ -78,7 +79,7 @@ def unmet(values: dict[str, str], missing: list[str]) -> list[str]:
             "system reset (it removes all containers of that machine) or network_backend = netavark in containers.conf"
         )
     # Debian has the program without a service of its own; elsewhere there is one package, whose service stays off.
-    names = _TOOLS if "apt-get" in install else {**_TOOLS, "dnsmasq": "dnsmasq"}
+    names = _TOOLS if "apt-get" in install else {**_TOOLS, "dnsmasq": "dnsmasq", "conntrack": "conntrack-tools"}
     packages = " ".join(names[tool] for tool in missing)
     if missing:
         needs.append(f"{', '.join(missing)} cannot be found: {install} {packages}")

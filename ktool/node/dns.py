@@ -12,7 +12,7 @@ import re
 import tarfile
 
 from ktool.logic.nodeaction import SetZone
-from ktool.logic.zone import DIRECTORY, FRONT, SERVER, servers_text
+from ktool.logic.zone import DIRECTORY, FRONT, SERVER, away_text, servers_text
 from ktool.node.base import NodeError, Transport
 
 _PORTS = (5301, 5302)
@@ -20,9 +20,9 @@ _PORTS = (5301, 5302)
 
 RUNNING = r"""
 running() { # running FILE [OPTION]: the pids of our servers with this configuration, and their children that answer TCP
-    for line in $(grep -lzxF -e "--conf-file=$dns/$1" /proc/[0-9]*/cmdline 2>/dev/null); do
+    for line in $(grep -lzxF -e "--conf-file=$dns/$1" -e "$dns/$1" /proc/[0-9]*/cmdline 2>/dev/null); do
         pid=${line#/proc/} pid=${pid%/cmdline}
-        [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dnsmasq ] || continue
+        case $(cat "/proc/$pid/comm" 2>/dev/null) in dnsmasq | unbound) ;; *) continue ;; esac
         [ $# = 1 ] || grep -qzxF -e "$2" "$line" || continue
         [ "$(readlink "/proc/$pid/ns/net")" = "$(readlink /proc/self/ns/net)" ] && echo "$pid"
     done
@@ -48,7 +48,8 @@ placed() { ip -4 -o address show dev lo | grep -qF " $1/32 "; }
 SEEN = (
     RUNNING
     + r"""
-if [ "$(running front)" ] && [ "$(running config "--port=$(asked)")" ] && placed "$at"; then
+if [ "$(running front)" ] && [ "$(running config "--port=$(asked)")" ] && placed "$at" &&
+    { [ ! -s "$dns/away" ] || [ "$(running away)" ]; }; then
     echo "zone $(cat "$dns/hash" 2>/dev/null)"
 fi
 """
@@ -65,32 +66,49 @@ exec 9>"$dns/lock"
 flock -w 10 9 || { echo "another command is changing $dns" >&2; exit 1; }
 tar -C "$dns" -xf -
 placed "$at" || ip address add "$at/32" dev lo scope host
-port=$first
+lacking=
+if [ ! -s "$dns/away.new" ]; then
+    if [ -s "$dns/away" ] || [ ! -e "$dns/hash" ]; then end $(running away); fi
+    mv "$dns/away.new" "$dns/away"
+elif ! command -v unbound >/dev/null; then
+    lacking="an ExternalName that leads out of the cluster needs unbound, which cannot be found: install unbound"
+else
+    pids=$(running away)
+    if [ -z "$pids" ] || ! cmp -s "$dns/away.new" "$dns/away"; then
+        mv "$dns/away.new" "$dns/away"
+        if [ "$pids" ]; then kill -HUP $pids; else unbound -c "$dns/away" 9>&-; fi
+    fi
+fi
+port=$first old=
 if [ "$(asked)" = "$first" ]; then port=$second; fi
 was=$((first + second - port))
 pids=$(running config "--port=$was")
 if [ "$pids" ] && cmp -s "$dns/config.new" "$dns/config" && [ "$(asked)" = "$was" ]; then
     mv "$dns/hosts.new" "$dns/hosts"
     kill -HUP $pids
+    port=$was
 else
     said=$(dnsmasq --test --conf-file="$dns/config.new" 2>&1) || { echo "$said" >&2; exit 1; }
     end $(running config "--port=$port")
     mv "$dns/hosts.new" "$dns/hosts"
     mv "$dns/config.new" "$dns/config"
     dnsmasq --conf-file="$dns/config" --port="$port" 9>&-
+    old=$(running config "--port=$was")
+fi
+if ! cmp -s "$dns/servers-$port" "$dns/servers"; then
     mv "$dns/servers-$port" "$dns/servers"
     pids=$(running front)
     [ -z "$pids" ] || kill -HUP $pids
-    old=$(running config "--port=$was")
-    # What it was asked already is still answered.
-    if [ "$old" ]; then { sleep 1; end $old; } </dev/null >/dev/null 2>&1 9>&- & fi
 fi
+# What it was asked already is still answered.
+if [ "$old" ]; then { sleep 1; end $old; } </dev/null >/dev/null 2>&1 9>&- & fi
 pids=$(running front)
 if [ -z "$pids" ] || ! cmp -s "$dns/front.new" "$dns/front"; then
     mv "$dns/front.new" "$dns/front"
     end $pids
     dnsmasq --conf-file="$dns/front" 9>&-
 fi
+if [ "$lacking" ]; then echo "$lacking" >&2; exit 1; fi
 echo "$hash" >"$dns/hash.new"
 mv "$dns/hash.new" "$dns/hash"
 """
@@ -100,7 +118,7 @@ _REMOVE = (
     "dns=$1 at=$2\n"
     + RUNNING
     + r"""
-end $(running front) $(running config)
+end $(running front) $(running config) $(running away)
 if placed "$at"; then ip address delete "$at/32" dev lo; fi
 rm -rf "$dns"
 """
@@ -114,7 +132,8 @@ def set_zone(transport: Transport, action: SetZone) -> None:
         raise ValueError(f"{action.hash!r} is not a hash")
     argv = ["sh", "-c", _SET, "ktool", DIRECTORY, SERVER, action.hash, *map(str, _PORTS)]
     files = {"hosts.new": action.hosts, "config.new": action.config, "front.new": FRONT}
-    files |= {f"servers-{port}": servers_text(port, other) for port, other in (_PORTS, _PORTS[::-1])}
+    files |= {f"servers-{port}": servers_text(port, other, action.away) for port, other in (_PORTS, _PORTS[::-1])}
+    files["away.new"] = away_text(action.away)
     _run(transport, "SetZone", argv, _archive(files))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ktool.logic import nodeaction as act
-from ktool.node import balancer, calls, dns, ending, envsecrets, network, pulls, tables, volumes
+from ktool.node import balancer, calls, dns, ending, envsecrets, flows, network, pulls, tables, volumes
 from ktool.node.base import NodeError, Transport, Unreachable
 from ktool.node.facts import CLUSTER_LABEL, UID_LABEL, Settled
 from ktool.node.podmanapi import PodmanApi, Refused
@@ -100,6 +100,7 @@ def set_routes(hands: Hands, action: act.SetRoutes) -> str:
 def set_rules(hands: Hands, action: act.SetRules) -> str:
     try:
         balancer.set_rules(hands.transport, action)
+        flows.flush(hands.transport, action.flows)
     finally:
         hands.unsettle()
     return ""

@@ -150,12 +150,25 @@ class Settled:
         self.routes = tuple(sorted(routes))
 
 
-def network_subnet(network: Mapping[str, Any] | None, settled: Settled) -> str:
-    """The subnet of our network, or "" where it has to be made or repaired: it is missing, forwarding is off, or the
-    rule that keeps pod addresses is gone (a firewall reload drops it)."""
-    subnets = (network or {}).get("subnets") or [{}]
+@dataclass(frozen=True)
+class PodNetwork:
+    """Our network of a node. `subnet` is "" where it has to be made or repaired, and `trouble` says why."""
+
+    subnet: str
+    trouble: str = ""
+
+
+def pod_network(network: Mapping[str, Any] | None, settled: Settled) -> PodNetwork:
+    """From what Podman says of it and what is in force."""
+    if network is None:
+        return PodNetwork("", "missing")
+    subnets = network.get("subnets") or [{}]
     subnet = str(subnets[0].get("subnet", ""))
-    return subnet if settled.forwarding and subnet in settled.kept else ""
+    if not settled.forwarding:
+        return PodNetwork("", "IP forwarding is off")
+    if subnet not in settled.kept:  # a firewall reload drops it
+        return PodNetwork("", "the rule that keeps pod addresses is gone")
+    return PodNetwork(subnet)
 
 
 # --- pods --------------------------------------------------------------------------------------------------------

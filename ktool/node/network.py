@@ -64,12 +64,14 @@ def find(api: PodmanApi) -> dict[str, Any] | None:
 
 def rules(subnet: str) -> str:
     """netavark masquerades what leaves a pod subnet, at priority 100. A NAT mapping made at 90 stands, and this one
-    maps a pod's address to itself, so pods of other nodes see who calls. One transaction of nft -f (nft(8))."""
+    maps a pod's address to itself, so pods of other nodes see who calls. The masquerade itself stands here once more:
+    netavark does not bring its own back when a firewall reload has dropped it. One transaction of nft -f (nft(8))."""
     return (
         "add table ip ktool\n"
         "add chain ip ktool postrouting { type nat hook postrouting priority 90; policy accept; }\n"
         "flush chain ip ktool postrouting\n"
         f"add rule ip ktool postrouting ip saddr {subnet} ip daddr {CLUSTER_CIDR} snat to ip saddr\n"
+        f'add rule ip ktool postrouting ip saddr {subnet} ip daddr != 224.0.0.0/4 oifname != "{INTERFACE}" masquerade\n'
     )
 
 

@@ -32,7 +32,7 @@ class PodmanRuntime:
         self._transport = transport
         self._api = PodmanApi(transport)
         self._lock = threading.Lock()
-        self._settled: tuple[float, facts.Settled, str] | None = None
+        self._settled: tuple[float, facts.Settled, facts.PodNetwork] | None = None
         self._changes = 0
         self._seen: dict[str, tuple[tuple[Any, ...], dict[str, Any] | None]] = {}
         self._ended: set[str] = set()
@@ -84,7 +84,7 @@ class PodmanRuntime:
             containers = self._api.get("containers/json", all=True, filters=filters)
             sandboxes = self._sandboxes(containers, filters)
             details = self._details(containers, ended)
-            settled, subnet = self._read_settled_and_network()
+            settled, net = self._read_settled_and_network()
         except Refused as refused:
             self._give_back_ended(ended)
             raise NodeError(self.node, "observe", f"Podman on {self.node}: {refused.message}") from None
@@ -98,7 +98,8 @@ class PodmanRuntime:
             boot_id=settled.boot_id,
             volumes=settled.volumes,
             routes=settled.routes,
-            network=subnet,
+            network=net.subnet,
+            network_trouble=net.trouble,
             rules=settled.rules,
             policies=settled.policies,
             zone=settled.zone,
@@ -152,18 +153,18 @@ class PodmanRuntime:
     def _read_settled(self) -> facts.Settled:
         return self._read_settled_and_network()[0]
 
-    def _read_settled_and_network(self) -> tuple[facts.Settled, str]:
+    def _read_settled_and_network(self) -> tuple[facts.Settled, facts.PodNetwork]:
         with self._lock:
             cached, changes = self._settled, self._changes
         if cached is not None and time.monotonic() - cached[0] < SETTLED_FOR:
             return cached[1], cached[2]
         done = self._transport.run(facts.SETTLED, timeout=15)
         settled = facts.Settled(done.stdout.decode("utf-8", "replace"))
-        subnet = facts.network_subnet(network.find(self._api), settled)
+        net = facts.pod_network(network.find(self._api), settled)
         with self._lock:
             if changes == self._changes:  # nobody wrote while we read
-                self._settled = (time.monotonic(), settled, subnet)
-        return settled, subnet
+                self._settled = (time.monotonic(), settled, net)
+        return settled, net
 
     def _unsettle(self) -> None:
         with self._lock:

@@ -10,10 +10,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select
 from sqlalchemy.sql import Select
 
+from ktool.api.masked import UNREADABLE
 from ktool.api.obj import Obj
+from ktool.api.ref import Ref
 from ktool.store.errors import StoreError
 from ktool.store.hub import Change
 from ktool.store.schema import HISTORY, META, OBJECTS
+from ktool.store.seal import Seal
 
 CHUNK = 500
 """Keys in one IN list: below every database's limit on parameters."""
@@ -43,8 +46,8 @@ class Rows:
     """Reads on a connection that is given. A revision's body never changes, so one that was parsed (or written) by
     this process is not parsed again; the database alone says which revision is the current one."""
 
-    def __init__(self, where: str, limit: int = 32_768) -> None:
-        self._where = where
+    def __init__(self, where: str, seal: Seal | None = None, limit: int = 32_768) -> None:
+        self._where, self._seal = where, seal
         self._limit = limit
         self._lock = threading.Lock()
         self._bodies: dict[int, Obj] = {}
@@ -60,22 +63,24 @@ class Rows:
     def many(self, connection: Connection, keys: Iterable[str]) -> dict[str, Obj]:
         wanted = list(keys)
         if len(wanted) == 1:
-            return {row[0]: self._body(row[1], row[2]) for row in connection.execute(_ONE, {"one": wanted[0]})}
+            return {row[0]: self._body(*row) for row in connection.execute(_ONE, {"one": wanted[0]})}
         found: dict[str, Obj] = {}
         for at in range(0, len(wanted), CHUNK):
             for key, rv, body in connection.execute(_MANY, {"keys": wanted[at : at + CHUNK]}):
-                found[key] = self._body(rv, body)
+                found[key] = self._body(key, rv, body)
         return found
 
     def scan(self, connection: Connection, prefix: str) -> list[tuple[str, Obj]]:
         statement: Select[Any] = _CURRENT.where(*in_prefix(OBJECTS.c.key, prefix)).order_by(OBJECTS.c.key)
-        return [(key, self._body(rv, body)) for key, rv, body in connection.execute(statement)]
+        return [(key, self._body(key, rv, body)) for key, rv, body in connection.execute(statement)]
 
     def since(self, connection: Connection, prefix: str, since: int, upto: int) -> list[Change]:
         """The changes after `since` up to `upto`, each with the object it replaced."""
         statement = _SINCE.where(*in_prefix(HISTORY.c.key, prefix))
         return [
-            Change(kind, key, self._parsed(rv, body), rv, self._parsed(prev, old) if old is not None else None)
+            Change(
+                kind, key, self._parsed(key, rv, body), rv, self._parsed(key, prev, old) if old is not None else None
+            )
             for rv, key, kind, prev, body, old in connection.execute(statement, {"since": since, "upto": upto})
         ]
 
@@ -89,19 +94,23 @@ class Rows:
                     self._bodies[change.rv] = change.obj
             self._shrink()
 
-    def _body(self, rv: int, body: str) -> Obj:
-        """The body of a current revision, which is likely to be asked for again."""
-        found = self._parsed(rv, body)
-        if rv not in self._bodies:
+    def _body(self, key: str, rv: int, body: str) -> Obj:
+        """The body of a current revision, which is likely to be asked for again. One that could not be decrypted is not
+        remembered: its key may come back."""
+        found = self._parsed(key, rv, body)
+        if rv not in self._bodies and UNREADABLE not in found:
             with self._lock:
                 self._bodies[rv] = found
                 self._shrink()
         return found
 
-    def _parsed(self, rv: int, body: str) -> Obj:
+    def _parsed(self, key: str, rv: int, body: str) -> Obj:
         found = self._bodies.get(rv)
-        if found is not None:
+        confidential = self._seal is not None and self._seal.covers(key)
+        if found is not None and not (confidential and Ref.of(found).key != key):
             return found
+        if self._seal is not None and confidential:
+            return self._seal.opened(key, rv, body)
         try:
             parsed: Obj = json.loads(body)
         except ValueError:

@@ -23,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     create_engine,
+    delete,
     event,
     insert,
     inspect,
@@ -46,7 +47,8 @@ _REVISION = BigInteger().with_variant(Integer(), "sqlite")
 TABLES = MetaData()
 
 META = Table("meta", TABLES, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
-"""`format`, `cluster` (the cluster's id) and `compacted` (the highest revision whose history is gone)."""
+"""`format`, `cluster` (the cluster's id), `compacted` (the highest revision whose history is gone) and `key` (the id of
+the secret key under which all confidential records are)."""
 
 OBJECTS = Table("objects", TABLES, Column("key", _KEY, primary_key=True), Column("rv", _REVISION, nullable=False))
 
@@ -140,6 +142,16 @@ def ready(engine: Engine, where: str) -> str:
             f"{FORMAT}): upgrade ktool"
         )
     return found["cluster"]
+
+
+def key_in_use(connection: Connection) -> str:
+    """The id of the secret key; "" as long as there has been nothing confidential."""
+    return connection.execute(select(META.c.value).where(META.c.name == "key")).scalar() or ""
+
+
+def use_key(connection: Connection, key_id: str) -> None:
+    connection.execute(delete(META).where(META.c.name == "key"))
+    connection.execute(insert(META), {"name": "key", "value": key_id})
 
 
 def _read_meta(connection: Connection) -> dict[str, str]:

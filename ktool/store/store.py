@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, bindparam, delete, select, update
@@ -17,8 +17,10 @@ from ktool.api.errors import expired
 from ktool.api.obj import Obj
 from ktool.store.errors import StoreError, explained
 from ktool.store.hub import Change, Hub, Subscription
+from ktool.store.rekey import rekey
 from ktool.store.rows import Rows
-from ktool.store.schema import HISTORY, META, connect, ready
+from ktool.store.schema import HISTORY, META, connect, key_in_use, ready
+from ktool.store.seal import Seal
 from ktool.store.transaction import Transaction
 
 __all__ = ["Change", "Store", "StoreError", "Subscription", "Transaction"]
@@ -33,15 +35,24 @@ class Store:
     """Open the database at a path (made where it is missing) or at a URL.
 
     `keep`: how many of the newest revisions a watch can start from. `backlog`: how many changes a watcher may leave
-    waiting before it is closed. Every method raises StoreError where the database cannot be used."""
+    waiting before it is closed. `seal` encrypts what is confidential; without it everything is written as it is. Every
+    method raises StoreError where the database cannot be used."""
 
-    def __init__(self, where: str | os.PathLike[str], *, keep: int = 10_000, backlog: int = 20_000) -> None:
+    def __init__(
+        self,
+        where: str | os.PathLike[str],
+        *,
+        keep: int = 10_000,
+        backlog: int = 20_000,
+        seal: Seal | None = None,
+    ) -> None:
         self._keep, self._backlog = keep, backlog
         self._writer = threading.Lock()
         self._writing = 0
         self._hub = Hub()
         self._engine, self.where = connect(where)
-        self._rows = Rows(self.where)
+        self._seal = seal
+        self._rows = Rows(self.where, seal)
         with self._plainly():
             self.cluster_id = ready(self._engine, self.where)
             with self._reading() as connection:
@@ -94,7 +105,7 @@ class Store:
             head = self._rows.head(connection)
             if self._hub:
                 self._deliver(connection, head)
-            transaction = Transaction(connection, head, self._rows.many, self._rows.scan)
+            transaction = Transaction(connection, head, self._rows.many, self._rows.scan, self._seal)
             yield transaction
             changes = transaction.flush()
             if changes and changes[-1].rv - self._floor > self._keep + self._keep // 10:
@@ -111,6 +122,26 @@ class Store:
             connection.execute(_REMOVED, {"old": old, "new": upto})
             connection.execute(_COMPACTED, {"upto": str(upto)})
         self._floor = max(old, upto)
+
+    # --- the secret key
+
+    def key_in_use(self) -> str:
+        """The id of the secret key; "" as long as there has been nothing confidential."""
+        with self._plainly(), self._reading() as connection:
+            return key_in_use(connection)
+
+    def rekey(self, source: str, argv: Sequence[str] = ()) -> tuple[str, int]:
+        """Write everything confidential anew under a new secret key, and forget the old one. The id of the new key and
+        the number of records. It is one transaction: whoever is killed in it has changed nothing.
+
+        Raises ApiError where a key cannot be had or a record cannot be read: nothing has been changed then."""
+        assert self._seal is not None
+        ring, in_use = self._seal.ring, self.key_in_use()
+        if in_use:
+            ring.key(in_use)  # a person may be asked for a passphrase, and nobody should have to wait for that
+        entry = ring.made(source, argv, anew=bool(in_use))
+        with self._writer, self._plainly(), self._connected(writes=True) as connection:
+            return entry.id, rekey(connection, self._seal, entry)
 
     # --- watching
 

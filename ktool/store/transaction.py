@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from ktool.api.errors import already_exists, bad_request, conflict
+from ktool.api.masked import UNREADABLE
 from ktool.api.obj import Obj, meta
 from ktool.api.ref import Ref
 from ktool.store.hub import Change
 from ktool.store.rows import in_prefix
-from ktool.store.schema import HISTORY, OBJECTS
+from ktool.store.schema import HISTORY, OBJECTS, key_in_use, use_key
+from ktool.store.seal import Seal
 
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, allow_nan=False).encode
 
@@ -38,11 +40,14 @@ class Transaction:
         head: int,
         read: Callable[[Connection, Iterable[str]], dict[str, Obj]],
         scan: Callable[[Connection, str], list[tuple[str, Obj]]],
+        seal: Seal | None = None,
     ) -> None:
         self._connection = connection
         self._next = head
         self._read = read
         self._scan = scan
+        self._seal = seal
+        self._key_id, self._key_is_new = "", False
         self._stored: dict[str, Obj | None] = {}
         self._log: dict[int, _Write] = {}
         self._last: dict[str, _Write] = {}
@@ -100,7 +105,7 @@ class Transaction:
         rv = self._next + 1
         obj = {**obj, "metadata": {**(obj.get("metadata") or {}), "resourceVersion": str(rv)}}
         try:
-            body = _encode(obj)
+            body = self._text(key, obj)
         except (ValueError, TypeError, RecursionError) as error:
             raise bad_request(f"{Ref.parse(key)} cannot be written as JSON: {error}") from None
         last = self._last.get(key)
@@ -128,8 +133,19 @@ class Transaction:
         rv = self._next + 1
         obj = {**current, "metadata": {**meta(current), "resourceVersion": str(rv)}}
         before = self._before(key) if last is None else last.change.before
-        self._record(Change("DELETED", key, obj, rv, before), _encode(obj))
+        body = _encode(obj) if UNREADABLE in obj else self._text(key, obj)
+        self._record(Change("DELETED", key, obj, rv, before), body)
         return obj
+
+    def _text(self, key: str, obj: Obj) -> str:
+        """The body as it is written: sealed where it is confidential. ApiError where the secret key is missing."""
+        if self._seal is None or self.discarded or not self._seal.covers(key):
+            return _encode(obj)
+        if not self._key_id:
+            self._key_id = key_in_use(self._connection)
+            if not self._key_id:
+                self._key_id, self._key_is_new = self._seal.ring.first(), True
+        return self._seal.sealed(key, obj, self._key_id)
 
     def discard(self) -> None:
         """Write nothing when the transaction ends: for dry runs."""
@@ -155,6 +171,8 @@ class Transaction:
         if self.discarded or not self._log:
             return []
         run = self._connection.execute
+        if self._key_is_new:
+            use_key(self._connection, self._key_id)
         run(
             insert(HISTORY),
             [

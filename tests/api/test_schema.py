@@ -163,7 +163,7 @@ NOT_ACTED_ON = [
     (
         "other-value",
         pod(dnsPolicy="ClusterFirstWithHostNet", serviceAccountName="robot"),
-        ["spec.dnsPolicy", "spec.serviceAccountName"],
+        ["spec.serviceAccountName"],
     ),
     ("status-is-not-the-users", {**pod(), "status": {"phase": "Running"}}, []),
 ]

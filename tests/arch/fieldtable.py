@@ -38,6 +38,7 @@ ROWS = (
     ("`topologySpreadConstraints[]`", "Pod", "spec.topologySpreadConstraints"),
     ("ConfigMap", "ConfigMap", ""),
     ("Secret", "Secret", ""),
+    ("SealedSecret `spec`", "SealedSecret", "spec"),
     ("Service `spec`", "Service", "spec"),
     ("`ports[]` of a Service", "Service", "spec.ports"),
     ("EndpointSlice", "EndpointSlice", ""),

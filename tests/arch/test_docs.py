@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,12 +27,16 @@ MENTIONED = [
     for argv in ktool_lines(text)
     if argv[0] != "VERB"
 ]
+
+
+def with_children(command: Any) -> Iterator[Any]:
+    yield command
+    for child in getattr(command, "commands", {}).values():
+        yield from with_children(child)
+
+
 HELP = [
-    argv
-    for name in main.COMMANDS
-    for command in [main.load(name)]
-    for one in (command, *getattr(command, "commands", {}).values())
-    for argv in ktool_lines(one.epilog or "")
+    argv for name in main.COMMANDS for one in with_children(main.load(name)) for argv in ktool_lines(one.epilog or "")
 ]
 
 

@@ -15,12 +15,14 @@ from ktool.cli.errors import UsageError
 
 
 def leaves() -> list[str]:
-    found = []
-    for name in main.COMMANDS:
-        command = main.load(name)
-        children = getattr(command, "commands", {})
-        found += [f"{name} {child}" for child in children] or [name]
-    return found
+    return [path for name in main.COMMANDS for path in below(main.load(name), name)]
+
+
+def below(command, path: str) -> list[str]:
+    """The verbs that act: those without verbs of their own, and those that act by themselves as well."""
+    children = getattr(command, "commands", {})
+    own = [path] if not children or getattr(command, "invoke_without_command", False) else []
+    return own + [found for name, child in children.items() for found in below(child, f"{path} {name}")]
 
 
 @pytest.mark.parametrize("path", leaves())

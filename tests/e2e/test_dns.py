@@ -168,6 +168,12 @@ def test_names_are_found_by_the_search_list_and_not_with_default(town: Town) -> 
             },
             id="config-added",
         ),
+        pytest.param(
+            {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"},
+            {"search {} svc.cluster.local cluster.local", f"nameserver {DNS}", "options ndots:5"},
+            id="host-network",
+        ),
+        pytest.param({"hostNetwork": True}, None, id="host-network-default"),
     ],
 )
 def test_dns_policies_and_config(town: Town, policy: dict[str, Any], lines: set[str] | None) -> None:
@@ -195,12 +201,15 @@ def test_what_there_is_not_is_said_at_once(town: Town) -> None:
 def test_other_names_go_to_the_servers_of_the_node(town: Town) -> None:
     node = town.nodes[1]
     options = "--listen-address=127.0.0.8 --bind-interfaces --no-resolv --no-hosts --conf-file=/dev/null"
-    on(node, f"dnsmasq {options} --pid-file=/run/up.pid --host-record=www.example.com,192.0.2.7")
+    hosts = "--local=/example.com/ --host-record=www.example.com,192.0.2.7 --host-record=db.example.com,192.0.2.8"
+    on(node, f"dnsmasq {options} --pid-file=/run/up.pid {hosts}")
     before = on(node, "cat /etc/resolv.conf")
     on(node, "echo nameserver 127.0.0.8 >/etc/resolv.conf")
     try:
         assert until(lambda: town.dig(node, "www.example.com"), 10) == ["192.0.2.7"]
         assert town.inside("client2", f"{RESOLVE} www.example.com") == "192.0.2.7"
+        assert town.dig(node, town.name("away")) == ["192.0.2.8", "db.example.com."], "an ExternalName and its target"
+        assert town.inside("client2", f"{RESOLVE} away") == "192.0.2.8"
     finally:
         on(node, f"echo '{before}' >/etc/resolv.conf; kill $(cat /run/up.pid)")
 

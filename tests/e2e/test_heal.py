@@ -188,6 +188,8 @@ def test_a_node_that_is_off_is_not_ready_until_it_is_back(world: World) -> None:
             until(lambda: state() == "NotReady", 40)
             told = world.ktool("describe", "node", node.name).stdout
             assert "NodeNotReady" in told
+            looked = world.ktool("drift", status=4).stdout
+            assert any(line.startswith(node.name) and "cannot be asked" in line for line in looked.splitlines())
         finally:
             labs.start_node(world.lab.name, node.name, root)
         began = time.monotonic()

@@ -208,6 +208,9 @@ def test_policies_add_up_and_follow_labels(yard: Yard) -> None:
     yard.ktool("apply", "-f", "-", stdin=documents(relabelled))
     yard.sees("stranger", "server", "service", "visitor", "dns")
     yard.ktool("apply", "-f", "-", stdin=documents(resident("stranger", yard.nodes[1], yard.home)))
+    deny, allow = {"policyTypes": ["Ingress", "Egress"]}, {"ingress": [{}], "egress": [{}]}
+    yard.set(deny, allow)
+    yard.all_see(stranger="server service friend visitor dns", visitor="server service friend stranger dns")
 
 
 def test_a_pod_is_isolated_from_its_first_moment_and_a_table_goes_with_its_pods(yard: Yard) -> None:

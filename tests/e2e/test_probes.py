@@ -68,7 +68,7 @@ def pods(trace: str, node: str) -> list[Any]:
             "sick",
             script(
                 "main",
-                f"touch /alive; sleep 2; rm /alive; {WAIT}",
+                f"trap 'exit 0' TERM; touch /alive; sleep 2; rm /alive; {WAIT}",
                 livenessProbe=command(
                     "cat /alive", periodSeconds=1, failureThreshold=2, initialDelaySeconds=1,
                     terminationGracePeriodSeconds=1, timeoutSeconds=5,

@@ -226,6 +226,87 @@ def test_datagrams(town: Town) -> None:
     assert "refused" in town.inside("client1", f"perl -e '{ASK}' {other}")
 
 
+SERVE = (
+    "use Socket; socket(L, PF_INET, SOCK_STREAM, 0); bind(L, sockaddr_in(5354, INADDR_ANY)); listen(L, 5);"
+    " while (accept(C, L)) { while (defined(my $line = <C>)) { syswrite(C, qq(heard $line)) } close(C) }"
+)
+NAMED = ECHO.replace("echo $text", "$ENV{HOSTNAME}\\n")
+ASK_ON = (  # from one and the same port, as a client with a socket of its own does
+    "use Socket; $| = 1; socket(S, PF_INET, SOCK_DGRAM, 0); my $to = sockaddr_in(53, inet_aton(shift));"
+    " connect(S, $to); $SIG{ALRM} = sub {}; while (! -e q(/tmp/stop)) { my $text = q(silence\n); send(S, q(x), 0);"
+    " vec(my $in = q(), fileno(S), 1) = 1; recv(S, $text, 512, 0) if select($in, undef, undef, 0.3);"
+    " print $text; select(undef, undef, undef, 0.1) }"
+)
+TALK = (
+    "use Socket; $| = 1; socket(S, PF_INET, SOCK_STREAM, 0); connect(S, sockaddr_in(54, inet_aton(shift))) or die $!;"
+    " syswrite(S, qq(one\n)); print scalar <S>; select(undef, undef, undef, 0.1) until -e q(/tmp/go);"
+    " syswrite(S, qq(two\n)); print scalar <S>"
+)
+
+
+def test_when_an_endpoint_goes_its_connections_stay_and_its_datagrams_find_another(town: Town) -> None:
+    def member(name: str, app: str) -> Any:
+        made = pod(
+            name,
+            container("udp", "perl", "-e", NAMED),
+            container("tcp", "perl", "-e", SERVE),
+            **on_node(town.nodes[1].name),
+        )
+        return labelled(made, app=app)
+
+    ports = [
+        {"name": "udp", "port": 53, "targetPort": 5353, "protocol": "UDP"},
+        {"name": "tcp", "port": 54, "targetPort": 5354},
+    ]
+    town.apply(member("early", "flow"))
+    address = town.made(service("flow", selector={"app": "flow"}, ports=ports))["spec"]["clusterIP"]
+    node, early = town.nodes[0], town.address("early")
+    until(lambda: f"{early} . 5353" in rules(node), 5)
+    for script, out in ((ASK_ON, "udp"), (TALK, "tcp")):
+        town.inside("client1", f"perl -e '{script}' {address} >/tmp/{out} 2>&1 </dev/null &")
+    until(lambda: "early" in town.inside("client1", "cat /tmp/udp") and "one" in town.inside("client1", "cat /tmp/tcp"))
+    town.apply(member("late", "flow"))
+    until(lambda: f"{town.address('late')} . 5353" in rules(node), 5)
+    assert town.inside("client1", "tail -n 1 /tmp/udp").strip() == "early", "a flow stays while its endpoint is there"
+    town.apply(member("early", "former"))
+    until(lambda: f"{early} . 5353" not in rules(node), 5)
+    until(lambda: town.inside("client1", "tail -n 1 /tmp/udp").strip() == "late", 5)
+    town.inside("client1", "touch /tmp/go")
+    until(lambda: town.inside("client1", "cat /tmp/tcp").split("\n")[:2] == ["heard one", "heard two"], 5)
+    town.inside("client1", "touch /tmp/stop")
+
+
+def test_pods_that_are_not_ready_are_published_where_that_is_asked_for(town: Town) -> None:
+    half = server_pod("half", town.nodes[0].name, app="half")
+    half["spec"]["containers"].append(container("bad", "sh", "-c", "exit 1"))
+    early = service("early", selector={"app": "half"}, publishNotReadyAddresses=True)
+    town.ktool("apply", "-n", town.namespace, "-f", "-", stdin=documents(half, early))
+    late = town.made(service("late", selector={"app": "half"}))["spec"]["clusterIP"]
+    address = until(lambda: town.get("service", "early")["spec"].get("clusterIP"))
+    until(lambda: "v1 half" in town.inside("client2", asks(1, f"http://{address}/")), 15)
+    assert "refused" in town.inside("client2", asks(1, f"http://{late}/"))
+    conditions = [one["conditions"] for name in ("early", "late") for one in town.endpoints(name)]
+    assert [(one["ready"], one["serving"]) for one in conditions] == [(True, False), (False, False)]
+    town.ktool("delete", "pod", "half", "-n", town.namespace, "--now")
+
+
+def test_endpoints_are_shown_in_the_old_form_and_taken_in_it(town: Town) -> None:
+    town.made(service("shown"))
+    expected = {f"{town.address(name)}:8080" for name in SERVERS}
+
+    def shown() -> bool:
+        words = town.ktool("get", "endpoints", "shown", "-n", town.namespace, "--no-headers").stdout.split()
+        return words[0] == "shown" and set(words[1].split(",")) == expected
+
+    until(shown, 5)
+    plain = service("old")
+    del plain["spec"]["selector"]
+    subsets = [{"addresses": [{"ip": town.address("server3")}], "ports": [{"port": 8080}]}]
+    old = {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "old"}, "subsets": subsets}
+    address = town.made(plain, old)["spec"]["clusterIP"]
+    until(lambda: set(by_pod(town.inside("client3", asks(4, f"http://{address}/")))) == {"server3"}, 5)
+
+
 def test_slices_written_by_hand_are_honoured(town: Town) -> None:
     address = town.address("server2")
     by_hand = {
@@ -257,15 +338,14 @@ def test_a_deleted_service_is_refused_and_its_address_may_be_had_again(town: Tow
     assert town.made(service("brief"))["spec"]["clusterIP"] == address
 
 
-def test_a_second_claim_on_an_address_is_told_and_does_no_harm(town: Town) -> None:
-    address = town.made(service("first"))["spec"]["clusterIP"]
-    town.apply(service("second", selector={"app": "nobody"}, clusterIP=address))
-
-    def told() -> bool:
-        events = town.get("events")["items"]
-        return any(one["reason"] == "ClusterIPAlreadyAllocated" and "first" in one["message"] for one in events)
-
-    until(told, 10)
+def test_what_another_service_has_is_refused(town: Town) -> None:
+    made = town.made(service("first", type="NodePort"))
+    address, port = made["spec"]["clusterIP"], made["spec"]["ports"][0]["nodePort"]
+    ports = [{"port": 81, "targetPort": 8080, "nodePort": port}]
+    second = documents(service("second", clusterIP=address, type="NodePort", ports=ports))
+    said = town.ktool("apply", "-n", town.namespace, "-f", "-", stdin=second, status=1).stderr
+    for path, value in (("spec.clusterIP", address), ("spec.ports[0].nodePort", port)):
+        assert f"{path}: {value} is already allocated to service {town.namespace}/first" in said, said
     assert "v1 server" in town.inside("client1", asks(1, f"http://{address}/"))
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from ktool.api.shapes.podrules import validate_pod_spec
-from ktool.logic.poddns import resolver
+from ktool.logic.poddns import resolv_conf, resolver
+from ktool.logic.podenv import ConfigError
 
 CLUSTER = ["shop.svc.cluster.local", "svc.cluster.local", "cluster.local"]
 CONFIG = {
@@ -83,3 +84,33 @@ def test_what_is_no_word_of_resolv_conf_is_refused(config: Any, path: str) -> No
 
 def test_an_ordinary_config_is_fine() -> None:
     assert not validate_pod_spec({"containers": [{"name": "a", "image": "a"}], "dnsConfig": CONFIG})
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        pytest.param({}, "", id="the-nodes-own"),
+        pytest.param({"dnsPolicy": "ClusterFirst"}, "", id="cluster-first-is-the-nodes-own"),
+        pytest.param(
+            {"dnsPolicy": "ClusterFirstWithHostNet"},
+            "search shop.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n",
+            id="with-host-net",
+        ),
+        pytest.param(
+            {"dnsPolicy": "None", "dnsConfig": {"nameservers": ["192.0.2.1"]}}, "nameserver 192.0.2.1\n", id="none"
+        ),
+        pytest.param(
+            {"dnsPolicy": "Default", "dnsConfig": CONFIG},
+            "search example.com cluster.local\nnameserver 192.0.2.1\nnameserver 10.96.0.10\noptions ndots:2 edns0\n",
+            id="config",
+        ),
+    ],
+)
+def test_a_pod_on_its_nodes_network_gets_a_file(spec: dict[str, Any], expected: str) -> None:
+    assert resolv_conf(pod(hostNetwork=True, **spec)) == expected
+    assert resolv_conf(pod(**spec)) == ""
+
+
+def test_the_nodes_servers_with_something_added_are_refused_on_its_network() -> None:
+    with pytest.raises(ConfigError, match="must have nameservers"):
+        resolv_conf(pod(hostNetwork=True, dnsConfig={"searches": ["example.com"]}))

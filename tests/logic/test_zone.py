@@ -27,7 +27,8 @@ def with_kind(kind: str, objects: list[Any]) -> list[Any]:
 def shown(made: zone.Zone) -> dict[str, Any]:
     assert made.config.startswith(OPTIONS)
     records = made.config.removeprefix(OPTIONS).splitlines()
-    return {"hosts": made.hosts.splitlines(), "records": records, "refused": list(made.refused)}
+    found = {"hosts": made.hosts.splitlines(), "records": records, "refused": list(made.refused)}
+    return {**found, "away": [" ".join(pair) for pair in made.away]} if made.away else found
 
 
 @pytest.mark.parametrize("path", CASES)
@@ -103,6 +104,18 @@ LINES = re.compile(
 )
 
 
+AWAY_LINES = re.compile(
+    rf'  local-zone: "{NAME}\.svc\.cluster\.local\." redirect|'
+    rf'  local-data: "{NAME}\.svc\.cluster\.local\. 0 IN CNAME {NAME}\."'
+)
+AWAY_HEAD, _, AWAY_TAIL = (
+    part.splitlines()
+    for part in zone.away_text((("a.b.svc.cluster.local", "c.d"),)).partition(
+        '  local-zone: "a.b.svc.cluster.local." redirect\n  local-data: "a.b.svc.cluster.local. 0 IN CNAME c.d."\n'
+    )
+)
+
+
 @given(st.data())
 def test_whatever_objects_say_lines_stay_what_they_are(data: st.DataObject) -> None:
     services = data.draw(SERVICES)
@@ -116,6 +129,10 @@ def test_whatever_objects_say_lines_stay_what_they_are(data: st.DataObject) -> N
     assert made.config == OPTIONS + records
     for line in records.split("\n")[:-1]:
         assert LINES.fullmatch(line), line
+    lines = zone.away_text(made.away).split("\n")[len(AWAY_HEAD) : -1 - len(AWAY_TAIL)]
+    assert len(lines) == 2 * len(made.away) and all(AWAY_LINES.fullmatch(line) for line in lines), lines
+    for line in zone.servers_text(5301, 5302, made.away).splitlines():
+        assert re.fullmatch(rf"server=/{NAME}/10\.96\.0\.10#530[123]", line), line
     mixed = [random.Random(1).sample(entries, len(entries)) for entries in (services, pieces)]
     assert zone.zone(*mixed).hosts == made.hosts and zone.zone(*mixed).config == made.config
 
@@ -133,6 +150,20 @@ def test_no_alias_leads_in_a_circle(pairs: list[tuple[str, str]]) -> None:
         while here in aliases:
             here, steps = aliases[here], steps + 1
             assert steps <= len(aliases), f"{alias} goes round"
+
+
+def test_an_alias_of_an_alias_that_leads_out_leads_out() -> None:
+    def external(name: str, target: str) -> Any:
+        meta = {"name": name, "namespace": "shop"}
+        return {"kind": "Service", "metadata": meta, "spec": {"type": "ExternalName", "externalName": target}}
+
+    services = [external("one", "two.shop.svc.cluster.local"), external("two", "db.example.com")]
+    services.append(external("home", "web.shop.svc.cluster.local"))
+    made = zone.zone(services, [])
+    at = "shop.svc.cluster.local"
+    assert made.away == ((f"one.{at}", f"two.{at}"), (f"two.{at}", "db.example.com"))
+    assert re.findall(r"cname=([^,]*),", made.config) == [f"home.{at}"]
+    assert zone.away_text(()) == "" and made.hash != zone.zone(services[1:], []).hash
 
 
 def test_what_is_left_out_does_not_hide_the_rest() -> None:

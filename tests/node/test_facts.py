@@ -71,17 +71,19 @@ NETWORK = {"subnets": [{"subnet": "10.244.1.0/24", "gateway": "10.244.1.1"}]}
 
 
 @pytest.mark.parametrize(
-    ("found", "text", "expected"),
+    ("found", "text", "trouble"),
     [
-        pytest.param(NETWORK, SETTLED, "10.244.1.0/24", id="in-place"),
-        pytest.param(None, SETTLED, "", id="no-network"),
-        pytest.param(NETWORK, SETTLED.replace("forward 1", "forward 0"), "", id="forwarding-off"),
-        pytest.param(NETWORK, SETTLED.replace("snat 10.244.1.0/24\n", ""), "", id="rules-flushed"),
-        pytest.param(NETWORK, SETTLED.replace("snat 10.244.1", "snat 10.244.9"), "", id="rule-of-another-subnet"),
+        pytest.param(NETWORK, SETTLED, "", id="in-place"),
+        pytest.param(None, SETTLED, "missing", id="no-network"),
+        pytest.param(NETWORK, SETTLED.replace("forward 1", "forward 0"), "forwarding", id="forwarding-off"),
+        pytest.param(NETWORK, SETTLED.replace("snat 10.244.1.0/24\n", ""), "rule", id="rules-flushed"),
+        pytest.param(NETWORK, SETTLED.replace("snat 10.244.1", "snat 10.244.9"), "rule", id="rule-of-another-subnet"),
     ],
 )
-def test_a_network_counts_only_with_its_rules(found: dict[str, Any] | None, text: str, expected: str) -> None:
-    assert facts.network_subnet(found, facts.Settled(text)) == expected
+def test_a_network_counts_only_with_its_rules(found: dict[str, Any] | None, text: str, trouble: str) -> None:
+    network = facts.pod_network(found, facts.Settled(text))
+    assert network.subnet == ("" if trouble else "10.244.1.0/24")
+    assert trouble in network.trouble and bool(trouble) == bool(network.trouble)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ ALL = zone([WEB, BARE, ALIAS, AWAY], [ENDPOINTS])
 
 
 def give(node: Node, wanted: Zone) -> None:
-    done(node.runtime.perform(SetZone(wanted.hosts, wanted.config, wanted.hash)))
+    done(node.runtime.perform(SetZone(wanted.hosts, wanted.config, wanted.hash, wanted.away)))
 
 
 def dig(node: Node, *words: str) -> list[str]:
@@ -141,10 +141,11 @@ def test_no_question_is_lost_while_records_change(served: Node) -> None:
         f"kill -KILL $(cat {DIRECTORY}/pid)",
         f"pkill -KILL -f {DIRECTORY}/config",
         "pkill -KILL -x dnsmasq",
+        "pkill -KILL -x unbound",
         f"ip address delete {SERVER}/32 dev lo",
         f"rm -r {DIRECTORY}",
     ],
-    ids=["front-killed", "back-killed", "both-killed", "no-address", "no-files"],
+    ids=["front-killed", "back-killed", "both-killed", "away-killed", "no-address", "no-files"],
 )
 def test_harm_is_seen_and_repaired(served: Node, harm: str) -> None:
     assert served.runtime.observe().zone == ALL.hash
@@ -159,11 +160,23 @@ def test_harm_is_seen_and_repaired(served: Node, harm: str) -> None:
 def test_other_names_go_to_the_nodes_own_servers(served: Node) -> None:
     upstream = "--port=53 --listen-address=127.0.0.8 --bind-interfaces --no-resolv --no-hosts --conf-file=/dev/null"
     upstream += " --pid-file=/run/upstream.pid --host-record=www.example.com,192.0.2.7"
+    upstream += (
+        " --local=/example.com/ --host-record=db.example.com,192.0.2.8 --host-record=other.example.com,192.0.2.9"
+    )
     served.shell(
         f"dnsmasq {upstream} && cp /etc/resolv.conf /run/resolv.before && echo nameserver 127.0.0.8 >/etc/resolv.conf"
     )
     try:
         assert until(lambda: dig(served, "www.example.com")) == ["192.0.2.7"]
+        away = "away.shop.svc.cluster.local"
+        assert dig(served, away) == dig(served, "+tcp", away) == ["192.0.2.8", "db.example.com."]
+        assert dig(served, "-t AAAA", away) == ["db.example.com."]
+        moved = service("away", type="ExternalName", externalName="other.example.com")
+        give(served, zone([WEB, moved], []))
+        assert until(lambda: dig(served, away) == ["192.0.2.9", "other.example.com."], 2)
+        give(served, zone([WEB], []))
+        assert until(lambda: status(served, away) == "NXDOMAIN", 2)
+        assert served.shell("pgrep -x unbound || true").strip() == "", "it runs only where it is needed"
     finally:
         served.shell("cat /run/resolv.before >/etc/resolv.conf; kill $(cat /run/upstream.pid)")
 
@@ -184,7 +197,7 @@ def test_nothing_is_left_when_the_node_is_released(nodes: list[Node]) -> None:
     finally:
         other.close()
     assert SERVER not in node.shell("ip address show dev lo")
-    assert node.shell(f"ls {DIRECTORY} 2>/dev/null; pgrep -x dnsmasq || true").strip() == ""
+    assert node.shell(f"ls {DIRECTORY} 2>/dev/null; pgrep -x 'dnsmasq|unbound' || true").strip() == ""
 
 
 def test_five_thousand_names(node: Node) -> None:

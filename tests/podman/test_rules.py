@@ -20,7 +20,7 @@ pytestmark = pytest.mark.podman
 
 def action(services: list[Any], slices: list[Any]) -> SetRules:
     made = render(frontends(services, slices), "node1")
-    return SetRules(made.text, made.hash)
+    return SetRules(made.text, made.hash, made.flows)
 
 
 def test_rules_are_set_read_back_and_replaced(node: Node) -> None:

@@ -126,8 +126,6 @@ POD_SPEC = obj(
             "Default",
             "None",
             default="ClusterFirst",
-            acted=False,
-            moot=("ClusterFirst", "Default", "None"),  # Podman gives pods on the node's network the node's own
         ),
         "dnsConfig": DNS_CONFIG,
         "securityContext": replace(POD_SECURITY_CONTEXT, default={}),
