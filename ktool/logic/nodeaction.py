@@ -372,7 +372,8 @@ NodeAction = (
 class Failure:
     """Why an action failed, as data: `reason` is the word users of Kubernetes know (ErrImagePull,
     CreateContainerError, RunContainerError, FailedMount, NodeNotReady ...), `message` what the node said, `step`
-    the action's name. `at` is when (epoch seconds) and `count` how often in a row."""
+    the action's name. `at` is when (epoch seconds) and `count` how often in a row. `logins`: those that a pull was
+    tried with."""
 
     reason: str
     message: str
@@ -380,6 +381,7 @@ class Failure:
     image: str = ""
     at: float = 0.0
     count: int = 1
+    logins: tuple[Credential, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)

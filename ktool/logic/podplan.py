@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ktool.api.obj import Obj, get, meta, uid
-from ktool.logic import podlife, probes, secretenv
+from ktool.logic import podlife, probes, pullauth, secretenv
 from ktool.logic.backoff import retry_at
 from ktool.logic.nodeaction import (
     CreateContainer,
@@ -281,11 +281,16 @@ def _pull_held(pod: Obj, own: str | None, context: Context, step: Step) -> bool:
         if failure is None or failure.step != "EnsureImage" or context.now >= retry_at(failure):
             continue
         needed = {image_of(pod, c) for c in probes.containers(pod) if own in (None, c["name"])}
-        if not failure.image or image_name(failure.image) in needed:
+        if not failure.image or (image_name(failure.image) in needed and not _other_logins(pod, failure, context)):
             step.wake.append(retry_at(failure))
             step.because = f"image {failure.image} could not be pulled and is tried again later"
             return True
     return False
+
+
+def _other_logins(pod: Obj, failure: Failure, context: Context) -> bool:
+    """Whether a pull can be tried with other logins than before: a pull secret has come or was changed."""
+    return pullauth.keyring(pod, context.lookup).ensure(failure.image, "").logins != failure.logins
 
 
 def _other_image(own: str, pod: Obj, fact: PodFact) -> bool:

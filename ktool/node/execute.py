@@ -60,8 +60,9 @@ def perform(hands: Hands, action: act.NodeAction) -> act.Outcome:
         message = error.message
     except ValueError as error:
         message = str(error)
-    image = action.image if isinstance(action, act.EnsureImage) else ""
-    return act.Outcome(action, act.Failure(reason, message, type(action).__name__, image, at=time.time()))
+    pull = action if isinstance(action, act.EnsureImage) else act.EnsureImage("", "")
+    failure = act.Failure(reason, message, type(action).__name__, pull.image, at=time.time(), logins=pull.logins)
+    return act.Outcome(action, failure)
 
 
 def _without_database_locks(do: Callable[[], str | Notes]) -> str | Notes:

@@ -149,8 +149,9 @@ class SimulatedRuntime:
                 machine.advance()
                 return Outcome(action, id=self._do(action))
         except Refused as refused:
-            image = action.image if isinstance(action, EnsureImage) else ""
-            failure = Failure(refused.reason, refused.message, type(action).__name__, image, at=machine.clock())
+            pull = action if isinstance(action, EnsureImage) else EnsureImage("", "")
+            step, at = type(action).__name__, machine.clock()
+            failure = Failure(refused.reason, refused.message, step, pull.image, at=at, logins=pull.logins)
             return Outcome(action, failure)
 
     def call(self, call: Call) -> Answer:
