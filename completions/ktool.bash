@@ -11,9 +11,9 @@ _ktool_spec() {
     "")
         _ktool_options="-n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="-n --namespace --lock-timeout"
-        _ktool_arguments="apply create secret delete scale rollout get describe events explain api-resources logs exec node lab drift serve lock completion version" ;;
+        _ktool_arguments="apply create secret delete diff scale rollout set get describe events explain api-resources logs exec node network lab drift serve lock completion version" ;;
     "apply")
-        _ktool_options="-f --filename -R --recursive --dry-run --wait --timeout --strict -o --output -n --namespace --lock-timeout --debug -h --help"
+        _ktool_options="-f --filename -R --recursive --dry-run --wait --rollback-on-failure --timeout --strict -o --output -n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="-f --filename --dry-run --timeout -o --output -n --namespace --lock-timeout"
         _ktool_arguments="" ;;
     "create")
@@ -120,6 +120,10 @@ _ktool_spec() {
         _ktool_options="-f --filename -R --recursive -l --selector --field-selector --all -A --all-namespaces --grace-period --now --force --cascade --no-wait --wait --timeout --dry-run -o --output --ignore-not-found -n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="-f --filename -l --selector --field-selector --grace-period --cascade --timeout --dry-run -o --output -n --namespace --lock-timeout"
         _ktool_arguments="@objects" ;;
+    "diff")
+        _ktool_options="-f --filename -R --recursive -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="-f --filename -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
     "scale")
         _ktool_options="--replicas --current-replicas --resource-version -l --selector --all --wait --timeout -n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="--replicas --current-replicas --resource-version -l --selector --timeout -n --namespace --lock-timeout"
@@ -127,10 +131,46 @@ _ktool_spec() {
     "rollout")
         _ktool_options="-h --help"
         _ktool_valued=""
-        _ktool_arguments="status" ;;
+        _ktool_arguments="history undo pause resume restart status" ;;
+    "rollout history")
+        _ktool_options="--revision -l --selector -o --output -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="--revision -l --selector -o --output -n --namespace --lock-timeout"
+        _ktool_arguments="@objects" ;;
+    "rollout undo")
+        _ktool_options="--to-revision -l --selector --dry-run --wait --timeout -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="--to-revision -l --selector --dry-run --timeout -n --namespace --lock-timeout"
+        _ktool_arguments="@objects" ;;
+    "rollout pause")
+        _ktool_options="-l --selector -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="-l --selector -n --namespace --lock-timeout"
+        _ktool_arguments="@objects" ;;
+    "rollout resume")
+        _ktool_options="-l --selector --wait --timeout -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="-l --selector --timeout -n --namespace --lock-timeout"
+        _ktool_arguments="@objects" ;;
+    "rollout restart")
+        _ktool_options="-l --selector --wait --timeout -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="-l --selector --timeout -n --namespace --lock-timeout"
+        _ktool_arguments="@objects" ;;
     "rollout status")
         _ktool_options="-W -w --no-watch --watch --timeout -n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="--timeout -n --namespace --lock-timeout"
+        _ktool_arguments="@objects" ;;
+    "set")
+        _ktool_options="-h --help"
+        _ktool_valued=""
+        _ktool_arguments="env image resources" ;;
+    "set env")
+        _ktool_options="-e --env --from --prefix --keys --list --no-overwrite --overwrite -c --containers -l --selector --all --dry-run --wait --timeout -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="-e --env --from --prefix --keys -c --containers -l --selector --dry-run --timeout -n --namespace --lock-timeout"
+        _ktool_arguments="@objects" ;;
+    "set image")
+        _ktool_options="-l --selector --all --dry-run --wait --timeout -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="-l --selector --dry-run --timeout -n --namespace --lock-timeout"
+        _ktool_arguments="@objects" ;;
+    "set resources")
+        _ktool_options="--limits --requests -c --containers -l --selector --all --dry-run --wait --timeout -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="--limits --requests -c --containers -l --selector --dry-run --timeout -n --namespace --lock-timeout"
         _ktool_arguments="@objects" ;;
     "get")
         _ktool_options="-f --filename -R --recursive -o --output -l --selector --field-selector -A --all-namespaces -w --watch --watch-only --sort-by --show-labels -L --label-columns --no-headers --ignore-not-found -n --namespace --lock-timeout --debug -h --help"
@@ -165,8 +205,8 @@ _ktool_spec() {
         _ktool_valued=""
         _ktool_arguments="add list show remove" ;;
     "node add")
-        _ktool_options="--identity --label --taint --accept-new-host-keys --take-over --local --simulated --count --cpu --memory --start-delay --fail --timeout -n --namespace --lock-timeout --debug -h --help"
-        _ktool_valued="--identity --label --taint --count --cpu --memory --start-delay --fail --timeout -n --namespace --lock-timeout"
+        _ktool_options="--identity --label --taint --pod-cidr --accept-new-host-keys --take-over --local --simulated --count --cpu --memory --start-delay --fail --timeout -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="--identity --label --taint --pod-cidr --count --cpu --memory --start-delay --fail --timeout -n --namespace --lock-timeout"
         _ktool_arguments="" ;;
     "node list")
         _ktool_options="-o --output --no-headers -n --namespace --lock-timeout --debug -h --help"
@@ -180,13 +220,29 @@ _ktool_spec() {
         _ktool_options="--force --ignore-not-found --timeout -n --namespace --lock-timeout --debug -h --help"
         _ktool_valued="--timeout -n --namespace --lock-timeout"
         _ktool_arguments="@nodes" ;;
+    "network")
+        _ktool_options="-h --help"
+        _ktool_valued=""
+        _ktool_arguments="show set check" ;;
+    "network show")
+        _ktool_options="-o --output --no-headers -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="-o --output -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
+    "network set")
+        _ktool_options="--timeout -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="--timeout -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
+    "network check")
+        _ktool_options="-o --output --no-headers --timeout -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="-o --output --timeout -n --namespace --lock-timeout"
+        _ktool_arguments="" ;;
     "lab")
         _ktool_options="-h --help"
         _ktool_valued=""
         _ktool_arguments="up status down images" ;;
     "lab up")
-        _ktool_options="--name --nodes --install --timeout -n --namespace --lock-timeout --debug -h --help"
-        _ktool_valued="--name --nodes --timeout -n --namespace --lock-timeout"
+        _ktool_options="--name --nodes --links --install --timeout -n --namespace --lock-timeout --debug -h --help"
+        _ktool_valued="--name --nodes --links --timeout -n --namespace --lock-timeout"
         _ktool_arguments="" ;;
     "lab status")
         _ktool_options="--name -n --namespace --lock-timeout --debug -h --help"
@@ -281,8 +337,23 @@ _ktool_values() {
     "delete --dry-run") echo "none client server" ;;
     "delete -o" | "delete --output") echo "name" ;;
     "delete -n" | "delete --namespace") echo "@namespaces" ;;
+    "diff -f" | "diff --filename") echo "@files" ;;
+    "diff -n" | "diff --namespace") echo "@namespaces" ;;
     "scale -n" | "scale --namespace") echo "@namespaces" ;;
+    "rollout history -o" | "rollout history --output") echo "yaml json" ;;
+    "rollout history -n" | "rollout history --namespace") echo "@namespaces" ;;
+    "rollout undo --dry-run") echo "none client server" ;;
+    "rollout undo -n" | "rollout undo --namespace") echo "@namespaces" ;;
+    "rollout pause -n" | "rollout pause --namespace") echo "@namespaces" ;;
+    "rollout resume -n" | "rollout resume --namespace") echo "@namespaces" ;;
+    "rollout restart -n" | "rollout restart --namespace") echo "@namespaces" ;;
     "rollout status -n" | "rollout status --namespace") echo "@namespaces" ;;
+    "set env --dry-run") echo "none client server" ;;
+    "set env -n" | "set env --namespace") echo "@namespaces" ;;
+    "set image --dry-run") echo "none client server" ;;
+    "set image -n" | "set image --namespace") echo "@namespaces" ;;
+    "set resources --dry-run") echo "none client server" ;;
+    "set resources -n" | "set resources --namespace") echo "@namespaces" ;;
     "get -f" | "get --filename") echo "@files" ;;
     "get -o" | "get --output") echo "wide yaml json name jsonpath= custom-columns=" ;;
     "get -n" | "get --namespace") echo "@namespaces" ;;
@@ -303,6 +374,11 @@ _ktool_values() {
     "node list -n" | "node list --namespace") echo "@namespaces" ;;
     "node show -n" | "node show --namespace") echo "@namespaces" ;;
     "node remove -n" | "node remove --namespace") echo "@namespaces" ;;
+    "network show -o" | "network show --output") echo "wide json" ;;
+    "network show -n" | "network show --namespace") echo "@namespaces" ;;
+    "network set -n" | "network set --namespace") echo "@namespaces" ;;
+    "network check -o" | "network check --output") echo "json" ;;
+    "network check -n" | "network check --namespace") echo "@namespaces" ;;
     "lab up -n" | "lab up --namespace") echo "@namespaces" ;;
     "lab status -n" | "lab status --namespace") echo "@namespaces" ;;
     "lab down -n" | "lab down --namespace") echo "@namespaces" ;;

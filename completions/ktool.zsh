@@ -12,9 +12,9 @@ _ktool_spec() {
     "")
         opts="-n --namespace --lock-timeout --debug -h --help"
         valued="-n --namespace --lock-timeout"
-        arguments="apply create secret delete scale rollout get describe events explain api-resources logs exec node lab drift serve lock completion version" ;;
+        arguments="apply create secret delete diff scale rollout set get describe events explain api-resources logs exec node network lab drift serve lock completion version" ;;
     "apply")
-        opts="-f --filename -R --recursive --dry-run --wait --timeout --strict -o --output -n --namespace --lock-timeout --debug -h --help"
+        opts="-f --filename -R --recursive --dry-run --wait --rollback-on-failure --timeout --strict -o --output -n --namespace --lock-timeout --debug -h --help"
         valued="-f --filename --dry-run --timeout -o --output -n --namespace --lock-timeout"
         arguments="" ;;
     "create")
@@ -121,6 +121,10 @@ _ktool_spec() {
         opts="-f --filename -R --recursive -l --selector --field-selector --all -A --all-namespaces --grace-period --now --force --cascade --no-wait --wait --timeout --dry-run -o --output --ignore-not-found -n --namespace --lock-timeout --debug -h --help"
         valued="-f --filename -l --selector --field-selector --grace-period --cascade --timeout --dry-run -o --output -n --namespace --lock-timeout"
         arguments="@objects" ;;
+    "diff")
+        opts="-f --filename -R --recursive -n --namespace --lock-timeout --debug -h --help"
+        valued="-f --filename -n --namespace --lock-timeout"
+        arguments="" ;;
     "scale")
         opts="--replicas --current-replicas --resource-version -l --selector --all --wait --timeout -n --namespace --lock-timeout --debug -h --help"
         valued="--replicas --current-replicas --resource-version -l --selector --timeout -n --namespace --lock-timeout"
@@ -128,10 +132,46 @@ _ktool_spec() {
     "rollout")
         opts="-h --help"
         valued=""
-        arguments="status" ;;
+        arguments="history undo pause resume restart status" ;;
+    "rollout history")
+        opts="--revision -l --selector -o --output -n --namespace --lock-timeout --debug -h --help"
+        valued="--revision -l --selector -o --output -n --namespace --lock-timeout"
+        arguments="@objects" ;;
+    "rollout undo")
+        opts="--to-revision -l --selector --dry-run --wait --timeout -n --namespace --lock-timeout --debug -h --help"
+        valued="--to-revision -l --selector --dry-run --timeout -n --namespace --lock-timeout"
+        arguments="@objects" ;;
+    "rollout pause")
+        opts="-l --selector -n --namespace --lock-timeout --debug -h --help"
+        valued="-l --selector -n --namespace --lock-timeout"
+        arguments="@objects" ;;
+    "rollout resume")
+        opts="-l --selector --wait --timeout -n --namespace --lock-timeout --debug -h --help"
+        valued="-l --selector --timeout -n --namespace --lock-timeout"
+        arguments="@objects" ;;
+    "rollout restart")
+        opts="-l --selector --wait --timeout -n --namespace --lock-timeout --debug -h --help"
+        valued="-l --selector --timeout -n --namespace --lock-timeout"
+        arguments="@objects" ;;
     "rollout status")
         opts="-W -w --no-watch --watch --timeout -n --namespace --lock-timeout --debug -h --help"
         valued="--timeout -n --namespace --lock-timeout"
+        arguments="@objects" ;;
+    "set")
+        opts="-h --help"
+        valued=""
+        arguments="env image resources" ;;
+    "set env")
+        opts="-e --env --from --prefix --keys --list --no-overwrite --overwrite -c --containers -l --selector --all --dry-run --wait --timeout -n --namespace --lock-timeout --debug -h --help"
+        valued="-e --env --from --prefix --keys -c --containers -l --selector --dry-run --timeout -n --namespace --lock-timeout"
+        arguments="@objects" ;;
+    "set image")
+        opts="-l --selector --all --dry-run --wait --timeout -n --namespace --lock-timeout --debug -h --help"
+        valued="-l --selector --dry-run --timeout -n --namespace --lock-timeout"
+        arguments="@objects" ;;
+    "set resources")
+        opts="--limits --requests -c --containers -l --selector --all --dry-run --wait --timeout -n --namespace --lock-timeout --debug -h --help"
+        valued="--limits --requests -c --containers -l --selector --dry-run --timeout -n --namespace --lock-timeout"
         arguments="@objects" ;;
     "get")
         opts="-f --filename -R --recursive -o --output -l --selector --field-selector -A --all-namespaces -w --watch --watch-only --sort-by --show-labels -L --label-columns --no-headers --ignore-not-found -n --namespace --lock-timeout --debug -h --help"
@@ -166,8 +206,8 @@ _ktool_spec() {
         valued=""
         arguments="add list show remove" ;;
     "node add")
-        opts="--identity --label --taint --accept-new-host-keys --take-over --local --simulated --count --cpu --memory --start-delay --fail --timeout -n --namespace --lock-timeout --debug -h --help"
-        valued="--identity --label --taint --count --cpu --memory --start-delay --fail --timeout -n --namespace --lock-timeout"
+        opts="--identity --label --taint --pod-cidr --accept-new-host-keys --take-over --local --simulated --count --cpu --memory --start-delay --fail --timeout -n --namespace --lock-timeout --debug -h --help"
+        valued="--identity --label --taint --pod-cidr --count --cpu --memory --start-delay --fail --timeout -n --namespace --lock-timeout"
         arguments="" ;;
     "node list")
         opts="-o --output --no-headers -n --namespace --lock-timeout --debug -h --help"
@@ -181,13 +221,29 @@ _ktool_spec() {
         opts="--force --ignore-not-found --timeout -n --namespace --lock-timeout --debug -h --help"
         valued="--timeout -n --namespace --lock-timeout"
         arguments="@nodes" ;;
+    "network")
+        opts="-h --help"
+        valued=""
+        arguments="show set check" ;;
+    "network show")
+        opts="-o --output --no-headers -n --namespace --lock-timeout --debug -h --help"
+        valued="-o --output -n --namespace --lock-timeout"
+        arguments="" ;;
+    "network set")
+        opts="--timeout -n --namespace --lock-timeout --debug -h --help"
+        valued="--timeout -n --namespace --lock-timeout"
+        arguments="" ;;
+    "network check")
+        opts="-o --output --no-headers --timeout -n --namespace --lock-timeout --debug -h --help"
+        valued="-o --output --timeout -n --namespace --lock-timeout"
+        arguments="" ;;
     "lab")
         opts="-h --help"
         valued=""
         arguments="up status down images" ;;
     "lab up")
-        opts="--name --nodes --install --timeout -n --namespace --lock-timeout --debug -h --help"
-        valued="--name --nodes --timeout -n --namespace --lock-timeout"
+        opts="--name --nodes --links --install --timeout -n --namespace --lock-timeout --debug -h --help"
+        valued="--name --nodes --links --timeout -n --namespace --lock-timeout"
         arguments="" ;;
     "lab status")
         opts="--name -n --namespace --lock-timeout --debug -h --help"
@@ -282,8 +338,23 @@ _ktool_values() {
     "delete --dry-run") echo "none client server" ;;
     "delete -o" | "delete --output") echo "name" ;;
     "delete -n" | "delete --namespace") echo "@namespaces" ;;
+    "diff -f" | "diff --filename") echo "@files" ;;
+    "diff -n" | "diff --namespace") echo "@namespaces" ;;
     "scale -n" | "scale --namespace") echo "@namespaces" ;;
+    "rollout history -o" | "rollout history --output") echo "yaml json" ;;
+    "rollout history -n" | "rollout history --namespace") echo "@namespaces" ;;
+    "rollout undo --dry-run") echo "none client server" ;;
+    "rollout undo -n" | "rollout undo --namespace") echo "@namespaces" ;;
+    "rollout pause -n" | "rollout pause --namespace") echo "@namespaces" ;;
+    "rollout resume -n" | "rollout resume --namespace") echo "@namespaces" ;;
+    "rollout restart -n" | "rollout restart --namespace") echo "@namespaces" ;;
     "rollout status -n" | "rollout status --namespace") echo "@namespaces" ;;
+    "set env --dry-run") echo "none client server" ;;
+    "set env -n" | "set env --namespace") echo "@namespaces" ;;
+    "set image --dry-run") echo "none client server" ;;
+    "set image -n" | "set image --namespace") echo "@namespaces" ;;
+    "set resources --dry-run") echo "none client server" ;;
+    "set resources -n" | "set resources --namespace") echo "@namespaces" ;;
     "get -f" | "get --filename") echo "@files" ;;
     "get -o" | "get --output") echo "wide yaml json name jsonpath= custom-columns=" ;;
     "get -n" | "get --namespace") echo "@namespaces" ;;
@@ -304,6 +375,11 @@ _ktool_values() {
     "node list -n" | "node list --namespace") echo "@namespaces" ;;
     "node show -n" | "node show --namespace") echo "@namespaces" ;;
     "node remove -n" | "node remove --namespace") echo "@namespaces" ;;
+    "network show -o" | "network show --output") echo "wide json" ;;
+    "network show -n" | "network show --namespace") echo "@namespaces" ;;
+    "network set -n" | "network set --namespace") echo "@namespaces" ;;
+    "network check -o" | "network check --output") echo "json" ;;
+    "network check -n" | "network check --namespace") echo "@namespaces" ;;
     "lab up -n" | "lab up --namespace") echo "@namespaces" ;;
     "lab status -n" | "lab status --namespace") echo "@namespaces" ;;
     "lab down -n" | "lab down --namespace") echo "@namespaces" ;;

@@ -44,11 +44,13 @@ class Watch:
 class Progress:
     """How far an object is from what was asked: for `rollout status`, `apply --wait` and every waiting command.
 
-    `done`: it is as desired. `failed`: a reason that waiting will not mend. `message`: one line for the user."""
+    `done`: it is as desired. `failed`: a reason that waiting will not mend. `message`: one line for the user.
+    `rolled_back`: why an earlier state is what is done now."""
 
     done: bool
     message: str
     failed: str = ""
+    rolled_back: str = ""
 
 
 @dataclass(frozen=True)

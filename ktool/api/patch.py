@@ -35,6 +35,19 @@ def merge(target: Any, patch: Any) -> Any:
     return result
 
 
+def difference(before: Any, after: Any) -> Any:
+    """The merge patch (RFC 7386) that makes `after` of `before`; both are objects without nulls in them."""
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return after
+    patch: Obj = {name: None for name in before if name not in after}
+    for name, value in after.items():
+        if name not in before:
+            patch[name] = value
+        elif not same(before[name], value):
+            patch[name] = difference(before[name], value)
+    return patch
+
+
 def same(left: Any, right: Any) -> bool:
     """Whether two JSON values are equal; unlike `==`, true is not 1."""
     if left is right:

@@ -15,6 +15,7 @@ from ktool.cli.command import Verb, examples, session, settings, verbs
 from ktool.cli.converge import converge
 from ktool.cli.durations import seconds
 from ktool.cli.errors import UsageError
+from ktool.cli.followers import followers
 from ktool.cli.manifests import Manifest, load, refused
 from ktool.client.base import Applied
 
@@ -26,7 +27,8 @@ app = verbs()
 EXAMPLES = """
 ktool apply -f manifests/guestbook        # a folder
 ktool apply -f web.yaml -f settings.yaml
-ktool apply -f . -R --dry-run=server      # what would happen
+ktool apply -f . -R --dry-run=server      # what would happen, pod by pod
+ktool apply -f web.yaml --wait --rollback-on-failure
 cat web.yaml | ktool apply -f -
 """
 
@@ -41,6 +43,13 @@ def apply(
     dry_run: options.DryRun = "none",
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until all is as desired (without a server that is always so).")
+    ] = False,
+    rollback_on_failure: Annotated[
+        bool,
+        typer.Option(
+            "--rollback-on-failure",
+            help="Wait; a Deployment that fails returns to its last good revision (exit code 3).",
+        ),
     ] = False,
     timeout: options.Timeout = "10m",
     strict: Annotated[bool, typer.Option("--strict", help="Fields that ktool does not act on are errors.")] = False,
@@ -63,11 +72,21 @@ def apply(
     )
     _refuse_generated(manifests)
     with session(ctx, act=dry_run == "none") as opened:
-        applied = _apply(opened.client, manifests, dry_run, strict)
+        applied = ask(opened.client, manifests, dry_run, strict)
         _show(applied, form, SUFFIX[dry_run])
+        if dry_run == "server" and not form.format:
+            _show_plan(opened.client, applied)
         if dry_run != "none":
             return errors.DONE
-        return converge(opened, [one.ref for one in applied], wait=wait, timeout=patience)
+        changed = [one.obj for one in applied if one.outcome != "unchanged"]
+        refs = [one.ref for one in applied]
+        if wait or rollback_on_failure or opened.acting:
+            refs += followers(opened.client, changed)
+        if rollback_on_failure:
+            from ktool.cli.rollback import converge_or_return
+
+            return converge_or_return(opened, refs, patience)
+        return converge(opened, refs, wait=wait, timeout=patience)
 
 
 def _refuse_generated(manifests: Sequence[Manifest]) -> None:
@@ -78,7 +97,8 @@ def _refuse_generated(manifests: Sequence[Manifest]) -> None:
             )
 
 
-def _apply(client: Client, manifests: Sequence[Manifest], dry_run: str, strict: bool) -> list[Applied]:
+def ask(client: Client, manifests: Sequence[Manifest], dry_run: str, strict: bool) -> list[Applied]:
+    """Apply them, or (in a dry run) say what that would do. ApiErrors name the manifests' files and lines."""
     if dry_run == "client":
         return [_would_be(client, manifest) for manifest in manifests]
     try:
@@ -100,6 +120,13 @@ def _would_be(client: Client, manifest: Manifest) -> Applied:
             raise
         return Applied(ref, "created", manifest.obj)
     return Applied(ref, "configured", manifest.obj)
+
+
+def _show_plan(client: Client, applied: Sequence[Applied]) -> None:
+    from ktool.cli import plan
+
+    if found := plan.lines(client, applied):
+        print("\n".join(["", *found]), flush=True)
 
 
 def _show(applied: Sequence[Applied], form: output.Output, suffix: str) -> None:

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, TextIO
 
 from ktool.api.errors import ApiError
-from ktool.api.obj import Obj, get, name
+from ktool.api.obj import Obj, get, name, uid
 from ktool.api.ref import Ref
 from ktool.cli import errors, render
-from ktool.cli.wait import PATIENCE, Departure, Waited, pods_of, settled, shown, wait_for
+from ktool.cli.podsteps import pods_of, settled
+from ktool.cli.wait import PATIENCE, Departure, Waited, shown, wait_for
 
 if TYPE_CHECKING:
     from ktool.app import Session
@@ -37,11 +38,41 @@ def watch(session: Session, refs: Iterable[Ref], timeout: float, stream: TextIO)
     """Wait until the objects are as desired: progress on `stream`, and what went wrong on stderr."""
     refs = list(refs)
     patience = PATIENCE if session.acting else math.inf
+    witness = _Witness(session.client)
     with _looking(session, refs, timeout), render.progress(stream) as progress:
-        waited = wait_for(session.client, refs, timeout, progress, patience=patience, leavers=session.acting)
+        waited = wait_for(
+            session.client,
+            refs,
+            timeout,
+            progress,
+            patience=patience,
+            leavers=session.acting,
+            witness=witness.look,
+        )
     if waited.exit_code != errors.DONE:
         _explain(session.client, waited, timeout)
+    for ref, reason in waited.rolled_back.items():
+        _say(f"error: {shown(ref)} was rolled back: {reason}")
+    if waited.rolled_back:
+        witness.tell()
     return waited
+
+
+class _Witness:
+    """Keeps the last lines of containers that fail while their pods are there: a rollback takes the pods away."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._kept: dict[str, list[str]] = {}
+
+    def look(self, pod: Obj) -> None:
+        if uid(pod) not in self._kept and len(self._kept) < MOST_PODS and (lines := _sickness(self._client, pod)):
+            self._kept[uid(pod)] = lines
+
+    def tell(self) -> None:
+        for lines in self._kept.values():
+            for line in lines:
+                _say(line)
 
 
 @contextlib.contextmanager
@@ -86,16 +117,21 @@ def _show_logs(client: Client, waited: Waited, ref: Ref) -> None:
     """The last lines of the containers that do not work, of a few pods: most often they hold the reason."""
     shown_pods = 0
     for pod in pods_of(waited.world, ref):
-        sick = [] if settled(pod) else list(_ended_containers(pod))
-        if not sick or shown_pods >= MOST_PODS:
-            continue
-        shown_pods += 1
-        for container, previous, exit_status in sick:
-            lines = _tail(client, pod, container, previous)
-            end = ", its last lines:" if lines else ""
-            _say(f"  pod {name(pod)}, container {container}: exit code {exit_status}{end}")
-            for line in lines:
-                _say(f"    {line}")
+        lines = [] if settled(pod) or shown_pods >= MOST_PODS else _sickness(client, pod)
+        shown_pods += bool(lines)
+        for line in lines:
+            _say(line)
+
+
+def _sickness(client: Client, pod: Obj) -> list[str]:
+    """How the containers of a pod ended that did not end well, and what they said last."""
+    told: list[str] = []
+    for container, previous, exit_status in _ended_containers(pod):
+        lines = _tail(client, pod, container, previous)
+        end = ", its last lines:" if lines else ""
+        told.append(f"  pod {name(pod)}, container {container}: exit code {exit_status}{end}")
+        told += [f"    {line}" for line in lines]
+    return told
 
 
 def _ended_containers(pod: Obj) -> Iterable[tuple[str, bool, int]]:

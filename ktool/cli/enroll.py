@@ -7,13 +7,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Network, ip_network
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from ktool.api import names
 from ktool.api.errors import ApiError, is_not_found
 from ktool.api.obj import DOMAIN, Obj, annotations_of, get, labels, meta, name, put
 from ktool.api.ref import Ref
 from ktool.cli.errors import CliError, UsageError
+from ktool.cli.network import mode as network_mode
+from ktool.logic.balance import CLUSTER_CIDR
+from ktool.logic.links import HOSTGW
+from ktool.logic.routes import address_of
 
 if TYPE_CHECKING:
     from ktool.client.base import Client
@@ -38,6 +44,7 @@ class Newcomer:
     taints: tuple[Obj, ...] = ()
     accept_new_host_key: bool = False
     take_over: bool = False
+    pod_cidr: str = ""
 
     @property
     def is_simulated(self) -> bool:
@@ -53,7 +60,10 @@ class Newcomer:
         if self.labels:
             metadata["labels"] = dict(self.labels)
         node: Obj = {"apiVersion": "v1", "kind": "Node", "metadata": metadata}
-        return {**node, "spec": {"taints": list(self.taints)}} if self.taints else node
+        spec: dict[str, Any] = {"taints": list(self.taints)} if self.taints else {}
+        if self.pod_cidr:
+            spec |= {"podCIDR": self.pod_cidr, "podCIDRs": [self.pod_cidr]}
+        return {**node, "spec": spec} if spec else node
 
 
 # --- what users type ---------------------------------------------------------------------------------------------
@@ -106,8 +116,9 @@ def enroll(client: Client, newcomers: Sequence[Newcomer], say: Say, *, again: bo
     known = {name(node): node for node in client.list("Node").items}
     if not again:
         _refuse_known(known, newcomers)
+    refuse_strange_subnets(newcomers)
     real = [one for one in newcomers if not one.is_simulated]
-    ready = _checked(real, known, client.version()["cluster"], say) if real else {}
+    ready = _checked(real, known, client.version()["cluster"], network_mode(client), say) if real else {}
     nodes = [ready.get(one.name, one).obj() for one in newcomers]
     for node in nodes:
         say(f"node/{name(node)} {_written(client, node, known.get(name(node)))}")
@@ -131,10 +142,26 @@ def _refuse_known(known: Mapping[str, Obj], newcomers: Sequence[Newcomer]) -> No
         raise CliError(f"{what} already; `ktool node remove` takes a node out of the cluster")
 
 
-def _checked(newcomers: Sequence[Newcomer], known: Mapping[str, Obj], cluster: str, say: Say) -> dict[str, Newcomer]:
+def refuse_strange_subnets(newcomers: Sequence[Newcomer]) -> None:
+    """CliError for a pod subnet that is none or not of the cluster's."""
+    for one in newcomers:
+        if not one.pod_cidr:
+            continue
+        if problem := names.subnet(one.pod_cidr):
+            raise CliError(f"--pod-cidr: {one.pod_cidr!r} {problem}")
+        subnet = ip_network(one.pod_cidr)
+        if not (subnet.version == 4 and subnet.subnet_of(IPv4Network(CLUSTER_CIDR))):
+            raise CliError(
+                f"--pod-cidr: {one.pod_cidr} is not within {CLUSTER_CIDR}, the addresses of the cluster's pods"
+            )
+
+
+def _checked(
+    newcomers: Sequence[Newcomer], known: Mapping[str, Obj], cluster: str, mode: str, say: Say
+) -> dict[str, Newcomer]:
     """The machines with their host keys pinned, by name. CliError with everything that is in the way."""
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        looks = list(pool.map(lambda machine: _look(machine, cluster), newcomers))
+        looks = list(pool.map(lambda machine: _look(machine, cluster, mode, known), newcomers))
     boots = {get(node, "status", "nodeInfo", "bootID"): name(node) for node in known.values()}
     problems = []
     for look in looks:
@@ -159,7 +186,7 @@ class _Look:
     boot: str = ""
 
 
-def _look(machine: Newcomer, cluster: str) -> _Look:
+def _look(machine: Newcomer, cluster: str, mode: str, known: Mapping[str, Obj]) -> _Look:
     from ktool.node import bootstrap, connect, facts, fence
     from ktool.node.base import NodeError
 
@@ -176,12 +203,17 @@ def _look(machine: Newcomer, cluster: str) -> _Look:
             if not machine.take_over:
                 return _Look(machine, (f"it {fence.foreign(owner)}",))
             fence.evict(transport)
+        reached = [address for node in known.values() if name(node) != machine.name and (address := address_of(node))]
+        needs = bootstrap.overlaps(transport) + ([] if mode == HOSTGW else bootstrap.mode_needs(transport, mode, []))
+        if needs:
+            return _Look(machine, tuple(needs))
+        warnings = bootstrap.mode_needs(transport, mode, reached) if mode == HOSTGW else []
         before = time.time()
         said = transport.run(list(facts.INFO))
         info = facts.info(said.stdout.decode(errors="replace"))
-        warning = bootstrap.clock_warning(info, before, time.time())
+        warnings += filter(None, [bootstrap.clock_warning(info, before, time.time())])
         key = machine.host_key or getattr(transport, "server_key", str)()
-        return _Look(replace(machine, host_key=key), (), (warning,) if warning else (), info.boot_id)
+        return _Look(replace(machine, host_key=key), (), tuple(warnings), info.boot_id)
     except NodeError as error:
         return _Look(machine, (error.message,))
     except ValueError as error:  # facts.info: the machine answered with something else

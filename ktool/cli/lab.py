@@ -28,6 +28,7 @@ UP = """
 ktool lab up                          # three nodes, registered with this cluster
 ktool lab up --nodes 5 --install      # installs missing Debian packages first
 ktool lab up --name blue              # a second one, side by side
+ktool lab up --links 2                # nodes on two links with a router between: see `ktool network set vxlan`
 """
 STATUS = """
 ktool lab status
@@ -56,6 +57,9 @@ def up(
     ctx: typer.Context,
     lab_name: LabName = "lab",
     nodes: Annotated[int, typer.Option("--nodes", metavar="N", help="How many nodes; 3 at first.")] = 0,
+    links: Annotated[
+        int, typer.Option("--links", metavar="N", help="2: every other node is behind a router; 1 at first.")
+    ] = 0,
     install: Annotated[bool, typer.Option("--install", help="Install missing Debian packages.")] = False,
     timeout: Annotated[
         str, typer.Option("--timeout", metavar="DURATION", help="How long to wait for the nodes.")
@@ -67,7 +71,9 @@ def up(
 
     patience = seconds(timeout, "--timeout")
     composition.home().mkdir(mode=0o700, parents=True, exist_ok=True)
-    made = labs.up(lab_name, nodes or None, root=composition.lab_root(), install=install, say=errors.say)
+    made = labs.up(
+        lab_name, nodes or None, links=links or None, root=composition.lab_root(), install=install, say=errors.say
+    )
     with session(ctx, act=True) as opened:
         refs = enroll(opened.client, newcomers(made), print, again=True)
         code = converge(opened, refs, wait=True, timeout=patience)

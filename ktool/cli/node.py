@@ -64,6 +64,9 @@ def add(
     taints: Annotated[
         list[str] | None, typer.Option("--taint", metavar="KEY=VALUE:EFFECT", help="Keeps pods away; may repeat.")
     ] = None,
+    pod_cidr: Annotated[
+        str, typer.Option("--pod-cidr", metavar="CIDR", help="Subnet of its pods; the next free one without it.")
+    ] = "",
     accept_new_host_keys: Annotated[
         bool, typer.Option("--accept-new-host-keys", help="Take a host key that known_hosts does not know.")
     ] = False,
@@ -99,6 +102,7 @@ def add(
         taints=tuple(taint(text) for text in taints or ()),
         accept_new_host_key=accept_new_host_keys,
         take_over=take_over,
+        pod_cidr=pod_cidr,
     )
     simulation: dict[str, object] = {
         "cpu": cpu,
@@ -127,6 +131,8 @@ def _newcomers(
         stray = [f"--{key.replace('D', '-d')}" for key, value in simulation.items() if value]
         if stray:
             raise UsageError(f"{', '.join(stray)} {'is' if len(stray) == 1 else 'are'} for --simulated nodes only")
+    if base.pod_cidr and simulated:
+        raise UsageError("--pod-cidr is for real nodes: simulated ones have no network")
     if not target and (identity or base.accept_new_host_key):
         raise UsageError("--identity and --accept-new-host-keys are for nodes that are reached over SSH")
     if target:

@@ -32,6 +32,11 @@ DryRun = Annotated[
         "--dry-run", metavar="none|client|server", help="Change nothing: check here (client) or ask the server too."
     ),
 ]
+Containers = Annotated[
+    str, typer.Option("-c", "--containers", metavar="PATTERN", help="Only containers of such a name, e.g. 'web*'.")
+]
+Every = Annotated[bool, typer.Option("--all", help="All objects of the kind in the namespace.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until it is rolled out.")]
 Container = Annotated[str, typer.Option("-c", "--container", metavar="NAME", help="The container of the pod.")]
 
 

@@ -82,7 +82,8 @@ class PlainProgress(Progress):
 class LiveProgress(Progress):
     """A region at the bottom of a terminal that is redrawn."""
 
-    MOST = 12
+    LEAST, LEFT = 12, 8
+    """Lines that are shown in any terminal, and those that a large one keeps for what was said before."""
     detailed = True
 
     def __init__(self, stream: TextIO) -> None:
@@ -105,9 +106,10 @@ class LiveProgress(Progress):
         ):  # more often than that nobody can read, and drawing would slow the work down
             return
         self._drawn = now
-        shown = [safe(line) for line in lines[: self.MOST]]
-        if len(lines) > self.MOST:
-            shown.append(f"... and {len(lines) - self.MOST} more")
+        most = max(self.LEAST, self.live.console.height - self.LEFT)
+        shown = [safe(line) for line in lines[:most]]
+        if len(lines) > most:
+            shown.append(f"... and {len(lines) - most} more")
         text = self._text("\n".join(shown), no_wrap=True, overflow="ellipsis")
         self.live.update(text, refresh=True)
 

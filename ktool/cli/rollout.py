@@ -1,26 +1,29 @@
-"""`ktool rollout status`."""
+"""`ktool rollout`: status here; history and undo, and the switches, in modules of their own."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ktool.api.kind import REGISTRY, Progress
+from ktool.api.obj import Obj
 from ktool.api.ref import Ref
 from ktool.api.world import World
-from ktool.cli import converge, errors, names, options, render
+from ktool.cli import converge, errors, history, names, options, render, switches
 from ktool.cli.command import Verb, examples, session, settings, verbs
 from ktool.cli.durations import seconds
 from ktool.cli.errors import CliError
 from ktool.cli.follow import scopes
-from ktool.cli.wait import Waited
+from ktool.cli.wait import Waited, shown
+from ktool.logic import deploymentstatus
 
 if TYPE_CHECKING:
     from ktool.client.base import Client
 
-app = verbs("Follow the rollout of a workload.", no_args_is_help=True)
+app = verbs("Follow, hold, restart and undo the rollout of a workload.", no_args_is_help=True)
 
 EXAMPLES = """
 ktool rollout status deploy/web
@@ -31,7 +34,14 @@ ktool rollout status deploy/web --watch=false
 
 @app.callback()
 def rollout() -> None:
-    """Follow the rollout of a workload."""
+    """Follow, hold, restart and undo the rollout of a workload."""
+
+
+app.command("history", cls=Verb, epilog=examples(history.HISTORY))(history.history)
+app.command("undo", cls=Verb, epilog=examples(history.UNDO))(history.undo)
+app.command("pause", cls=Verb, epilog=examples(switches.PAUSE))(switches.pause)
+app.command("resume", cls=Verb, epilog=examples(switches.RESUME))(switches.resume)
+app.command("restart", cls=Verb, epilog=examples(switches.RESTART))(switches.restart)
 
 
 @app.command("status", cls=Verb, epilog=examples(EXAMPLES))
@@ -50,12 +60,16 @@ def status(
         if REGISTRY[ref.kind].progress is None:
             raise CliError(f"{REGISTRY[ref.kind].resource} have no rollout")
     with session(ctx, act=False) as opened:
-        standing = [_standing(opened.client, ref) for ref in refs]
-    if not watch or all(one.done for one in standing):
-        for one in standing:
-            print(one.message)
+        standing = {ref: _standing(opened.client, ref) for ref in refs}
+    if watch and not all(one.done for one, _ in standing.values()):
+        return _follow(ctx, refs, patience)
+    for one, _ in standing.values():
+        print(one.message)
+    if not watch:
         return errors.DONE
-    return _follow(ctx, refs, patience)
+    if any(one.rolled_back for one, _ in standing.values()):
+        return errors.ROLLED_BACK
+    return _held({ref: obj for ref, (_, obj) in standing.items()})
 
 
 def _follow(ctx: typer.Context, refs: list[Ref], patience: float) -> int:
@@ -63,25 +77,33 @@ def _follow(ctx: typer.Context, refs: list[Ref], patience: float) -> int:
     is that already, look on."""
     try:
         with session(ctx, act=True) as opened:
-            return _told(converge.watch(opened, refs, patience, sys.stdout))
+            return _told(converge.watch(opened, refs, patience, sys.stdout), refs)
     except Exception as error:
         if errors.exit_code(error) != errors.LOCKED:
             raise
     with session(ctx, act=False) as opened:
-        return _told(converge.watch(opened, refs, patience, sys.stdout))
+        return _told(converge.watch(opened, refs, patience, sys.stdout), refs)
 
 
-def _told(waited: Waited) -> int:
+def _told(waited: Waited, refs: list[Ref]) -> int:
     for message in waited.at_once.values():
         print(message)
-    return waited.exit_code
+    return waited.exit_code or _held({ref: obj for ref in refs if (obj := waited.world.get(ref)) is not None})
 
 
-def _standing(client: Client, ref: Ref) -> Progress:
-    """How far an object is now. ApiError where it does not exist."""
+def _held(objects: dict[Ref, Obj]) -> int:
+    """A rollout that is paused half way is not done, and waiting does not help it."""
+    paused = [ref for ref, obj in objects.items() if ref.kind == "Deployment" and deploymentstatus.held(obj)]
+    for ref in paused:
+        errors.say(f"error: {shown(ref)} is paused; `ktool rollout resume` lets it go on")
+    return errors.ERROR if paused else errors.DONE
+
+
+def _standing(client: Client, ref: Ref) -> tuple[Progress, Obj]:
+    """How far an object is now, and the object. ApiError where it does not exist."""
     obj = client.get(ref)
     world = World(item for kind, namespace in scopes([ref]) for item in client.list(kind, namespace).items)
     judge = REGISTRY[ref.kind].progress
     assert judge is not None
     found = judge(obj, world)
-    return Progress(found.done, render.safe(found.failed or found.message), found.failed)
+    return replace(found, message=render.safe(found.failed or found.message)), obj

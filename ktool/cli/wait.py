@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ktool.api.kind import REGISTRY
 from ktool.api.kind import Progress as Standing
-from ktool.api.obj import Obj, condition, deleting, get, is_true, name, uid
+from ktool.api.obj import Obj, deleting, name, uid
 from ktool.api.ref import Ref
 from ktool.api.world import World
 from ktool.cli.doubt import MOMENT, Doubt
-from ktool.cli.errors import DONE, ERROR, PARTIAL, TIMEOUT
+from ktool.cli.errors import DONE, ERROR, PARTIAL, ROLLED_BACK, TIMEOUT
 from ktool.cli.follow import Follower, below, scopes
+from ktool.cli.podsteps import node_of, not_ready, pod_line, pods_of, rollout_lines, settled, unschedulable
 from ktool.cli.render import Progress
+from ktool.logic.trouble import trouble
 
 if TYPE_CHECKING:
     from ktool.client.base import Client
@@ -33,11 +35,12 @@ A large rollout brings thousands of events, and this process may be the one that
 @dataclass
 class Waited:
     """What came of waiting. `at_once`: what was as desired before any waiting, with its message; `failed`: reasons
-    that waiting will not mend; `pending`: what was missing at the end of the time; `unreachable`: the nodes that kept
-    pods from running (or from ending), with what is known about each."""
+    that waiting will not mend; `rolled_back`: why an earlier revision runs; `pending`: what was missing at the end of
+    the time; `unreachable`: the nodes that kept pods from running (or from ending), with what is known about each."""
 
     at_once: dict[Ref, str] = field(default_factory=dict)
     failed: dict[Ref, str] = field(default_factory=dict)
+    rolled_back: dict[Ref, str] = field(default_factory=dict)
     pending: dict[Ref, str] = field(default_factory=dict)
     unreachable: dict[str, str] = field(default_factory=dict)
     world: World = field(default_factory=World)
@@ -46,6 +49,8 @@ class Waited:
     def exit_code(self) -> int:
         if self.failed:
             return ERROR
+        if self.rolled_back:
+            return ROLLED_BACK
         if self.unreachable:
             return PARTIAL
         return TIMEOUT if self.pending else DONE
@@ -76,16 +81,18 @@ def wait_for(
     *,
     patience: float = math.inf,
     leavers: bool = False,
+    witness: Callable[[Obj], None] = lambda pod: None,
 ) -> Waited:
     """Wait until every object is as desired or has certainly failed, `timeout` seconds at most (0: for ever).
 
     Kinds without a progress of their own are as desired as soon as they are stored. `leavers`: also wait for what
-    goes on below the objects (pods that are to end), as a command must that is the control plane itself."""
+    goes on below the objects (pods that are to end), as a command must that is the control plane itself. `witness` is
+    shown each pod that certainly fails, while it is there."""
     refs = [ref for ref in dict.fromkeys(refs) if REGISTRY[ref.kind].progress]
     if not refs:
         return Waited()
     with Follower(client, scopes(refs)) as follower:
-        return _Wait(follower, refs, timeout, progress, patience, leavers).run()
+        return _Wait(follower, refs, timeout, progress, patience, leavers, witness).run()
 
 
 class _Wait:
@@ -97,13 +104,15 @@ class _Wait:
         progress: Progress,
         patience: float,
         leavers: bool,
+        witness: Callable[[Obj], None],
     ) -> None:
         self.follower, self.progress = follower, progress
         self.world = follower.world
         self.end = time.monotonic() + timeout if timeout else math.inf
-        self.open = dict.fromkeys(refs, "")
+        self.refs, self.open = refs, dict.fromkeys(refs, "")
         self.result = Waited(world=follower.world)
         self.patience, self.leavers = _Patience(patience), leavers
+        self.witness = witness
         self.doubt = Doubt()
         self.doubted: set[Ref] = set()
         self.was_done: frozenset[Ref] = frozenset()
@@ -120,6 +129,8 @@ class _Wait:
             end = min(self.end, time.monotonic() + MOMENT) if self.doubted else self.end
             listen(self.follower, end, (time.monotonic() - began) * LEAST_IDLE)
         self.result.pending = {ref: text for ref, text in self.open.items() if ref not in self.result.failed}
+        if not self.open:
+            self.result.unreachable = self._left_behind()
         return self.result
 
     def _judge(self, first: bool) -> None:
@@ -137,10 +148,15 @@ class _Wait:
             failed.pop(ref, None)
             if standing.done:
                 del self.open[ref]
+                if standing.rolled_back:
+                    self.result.rolled_back[ref] = standing.rolled_back
                 if first or ref in self.was_done:
                     self.result.at_once[ref] = standing.message
                 elif standing.message:
                     self.progress.say(standing.message)
+        for pod in self._waiting():
+            if trouble(pod):
+                self.witness(pod)
         if all(ref in failed for ref in self.open):
             self.open = {}
         self.progress.update(self._lines())
@@ -175,11 +191,23 @@ class _Wait:
     def _lines(self) -> list[str]:
         lines = [text for text in self.open.values() if text]
         if self.progress.detailed:
-            lines += [pod_line(pod) for pod in self._waiting()][:10]
+            lines += [line for ref in self.open for line in self._details(ref)]
         return lines
 
+    def _details(self, ref: Ref) -> list[str]:
+        obj = self.world.get(ref)
+        if obj is not None and ref.kind == "Deployment":
+            return [f"  {line}" for line in rollout_lines(obj, self.world)]
+        return [pod_line(pod) for pod in pods_of(self.world, ref) if not settled(pod)]
+
     def _waiting(self) -> list[Obj]:
-        return [pod for ref in self.open for pod in pods_of(self.world, ref) if not settled(pod)]
+        pods = [pod for ref in self.open for pod in pods_of(self.world, ref)]
+        return [pod for pod in pods if not settled(pod) or (self.leavers and deleting(pod))]
+
+    def _left_behind(self) -> dict[str, str]:
+        """The nodes that do not answer and keep pods from ending, which is all that is missing."""
+        pods = [pod for ref in self.refs for pod in pods_of(self.world, ref) if deleting(pod)]
+        return {node_of(pod): why for pod in pods if (why := not_ready(self.world, node_of(pod)))}
 
     def _is_hopeless(self) -> bool:
         """Whether every pod that is left is on a node that takes no orders or fits nowhere, for too long."""
@@ -208,63 +236,6 @@ def listen(follower: Follower, end: float, at_least: float) -> None:
 def shown(ref: Ref) -> str:
     """As output names it: `deployment.apps/web`."""
     return REGISTRY[ref.kind].display(ref.name)
-
-
-# --- about pods and nodes ------------------------------------------------------------------------------------------
-
-
-def pods_of(world: World, ref: Ref) -> list[Obj]:
-    """The pods of an object: itself, or what it owns."""
-    obj = world.get(ref)
-    if obj is None:
-        return []
-    return [found for found in (obj, *below(world, uid(obj))) if found.get("kind") == "Pod"]
-
-
-def node_of(pod: Obj) -> str:
-    return str(get(pod, "spec", "nodeName", default=""))
-
-
-def settled(pod: Obj) -> bool:
-    """Whether nobody waits for this pod."""
-    return is_true(pod, "Ready") or get(pod, "status", "phase") == "Succeeded"
-
-
-def unschedulable(pod: Obj) -> str:
-    """Why no node takes the pod, as the scheduler says; "" where it does not say so."""
-    scheduled = condition(pod, "PodScheduled") or {}
-    if scheduled.get("status") != "False":
-        return ""
-    message = str(scheduled.get("message") or "fits on no node")
-    return (
-        message + "; `ktool node add` makes a machine a node" if message.startswith("no nodes available") else message
-    )
-
-
-def not_ready(world: World, node: str) -> str:
-    """Why a node takes no orders; "" where it does, or is not known."""
-    found = world.get(Ref("Node", "", node)) if node else None
-    ready = condition(found, "Ready") if found else None
-    if ready is None or ready.get("status") == "True":
-        return ""
-    return str(ready.get("message") or ready.get("reason") or "not Ready")
-
-
-def pod_line(pod: Obj) -> str:
-    """Which pod, where, and which step it is at."""
-    on = node_of(pod)
-    return f"  pod {name(pod)}{f' on {on}' if on else ''}: {pod_step(pod)}"
-
-
-def pod_step(pod: Obj) -> str:
-    """The step a pod is at, in one short phrase: its first container that waits, or its phase."""
-    if deleting(pod):
-        return "ending"
-    for group in ("initContainerStatuses", "containerStatuses"):
-        for status in get(pod, "status", group, default=()):
-            if waiting := get(status, "state", "waiting", default={}):
-                return f"{status['name']}: {waiting.get('message') or waiting.get('reason') or 'waiting'}"
-    return unschedulable(pod) or str(get(pod, "status", "phase", default="Pending"))
 
 
 # --- gone --------------------------------------------------------------------------------------------------------

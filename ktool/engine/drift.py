@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ktool.api.obj import Obj, deleting, name
 from ktool.api.world import World
 from ktool.engine.netview import NetView, Snapshot
-from ktool.logic import netplan, nodeplan, routes
+from ktool.logic import netplan, nodeplan
 from ktool.logic.drift import Drift, told
 from ktool.logic.nodeaction import NodeFacts
 from ktool.node.base import NodeError, Runtime
@@ -70,7 +70,6 @@ def judge(node: Obj, facts: NodeFacts, world: World, net: NetView, cluster: str,
         facts,
         node=node,
         cluster=cluster,
-        routes=() if deleting(node) else routes.routes_for(node, world.list("Node")),
         failures={},
         busy=frozenset(),
         addresses={},

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 from ktool.api.obj import Obj, annotations_of, deleting, labels, name, uid
 from ktool.api.world import World
 from ktool.engine.cache import Cache
-from ktool.logic import balance, endpoints, isolation, policy, zone
+from ktool.logic import balance, endpoints, isolation, links, policy, zone
 from ktool.logic.netplan import Setting
-from ktool.logic.nodeaction import SetPolicies, SetRules, SetZone
+from ktool.logic.nodeaction import SetLinks, SetPolicies, SetRules, SetZone
 from ktool.logic.routes import is_simulated
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,14 @@ class NetView:
         if _needs_nothing(node):
             return ()
         rules = balance.render(self._frontends_now(), name(node), kept_ports(node))
-        return SetRules(rules.text, rules.hash, rules.flows), self.policies(node), self._zone_now()
+        told = SetRules(rules.text, rules.hash, rules.flows)
+        return self._links(node), told, self.policies(node), self._zone_now()
+
+    def _links(self, node: Obj) -> SetLinks:
+        """How a node reaches the others."""
+        with self._cache.lock:
+            world = self._cache.world
+            return SetLinks(links.links(node, world.list("Node"), links.mode_of(world.get(links.SETTINGS))))
 
     def policies(self, node: Obj) -> SetPolicies:
         """The network policies of a node."""

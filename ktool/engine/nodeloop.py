@@ -23,7 +23,7 @@ from ktool.engine.prober import Prober
 from ktool.engine.registry import Registry
 from ktool.engine.telling import Teller
 from ktool.engine.vitals import VitalSigns
-from ktool.logic import netplan, nodeevents, nodeplan, nodestatus, podstatus, routes
+from ktool.logic import netplan, nodeevents, nodeplan, nodestatus, podstatus
 from ktool.logic.backoff import delay
 from ktool.logic.nodeaction import Failure, NodeFacts, Outcome, PodFact, SetPolicies
 from ktool.logic.nodeplan import Lane
@@ -116,14 +116,12 @@ class NodeLoop:
         with self._cache.lock:
             node = self._cache.world.get(self._ref) or node
             pods = [] if deleting(node) else self._cache.world.on_node(self.node)
-            nodes = self._cache.world.list("Node")
         self._signs.look(runtime, node, pods, facts, self._clock())
         plan = nodeplan.plan(
             pods,
             facts,
             node=node,
             cluster=self._cluster,
-            routes=() if deleting(node) else routes.routes_for(node, nodes),
             failures=failed,
             busy=busy,
             addresses=dict(self._addresses),
@@ -197,7 +195,7 @@ class NodeLoop:
 
     @property
     def told(self) -> bool:
-        """Whether nothing about services and policies is left to be told to this node, as far as it can be."""
+        """Whether nothing about nodes, services and policies is left to be told to this node, as far as it can be."""
         node = self._cache.world.get(self._ref)
         if node is None or is_simulated(node) or self._unreachable:
             return True
@@ -247,7 +245,8 @@ class NodeLoop:
             pods = [newest.get(uid(pod), pod) for pod in pods]
             actions = self._statuses(node, pods, seen, {**plan.problems, **failed})
             actions += [Delete(gone.ref, gone.uid, grace=0) for gone in plan.gone]
-            actions += nodestatus.ready(node, facts.boot_id, self._clock(), failed)
+            actions += nodestatus.ready(node, facts.boot_id, self._clock(), self._teller.standing(node, failed))
+            actions += nodestatus.announced(node, facts)
             self._tell([*actions, *self._signs.events()])
 
     def _statuses(self, node: Obj, pods: list[Obj], seen: dict[str, PodFact], failures: Failures) -> list[Action]:

@@ -17,7 +17,7 @@ from ktool.engine.prober import Prober
 from ktool.engine.queue import WorkQueue
 from ktool.engine.readers import Readers
 from ktool.engine.registry import Registry
-from ktool.logic import pullauth
+from ktool.logic import links, pullauth
 from ktool.logic.routes import is_simulated
 from ktool.node.base import Runtime
 
@@ -77,15 +77,19 @@ class Nodes:
             case "Service" | "EndpointSlice":
                 self._net.changed()
                 if self._listening:
-                    self._tell_all()
+                    self.tell_all()
                     if self._gate.shut:
                         self._queue.add(_GATE)
             case "Pod":
                 self._pod_changed(type_, obj, before)
             case "Node":
                 if type_ == "DELETED" or before is None or _moved(obj, before):
+                    self._news |= self._listening and not is_simulated(obj)
                     for known in [*self._loops, meta(obj)["name"]]:
                         self._wake(known)
+            case "ConfigMap" if Ref.of(obj) == links.SETTINGS:
+                if self._listening:
+                    self.tell_all()
             case "Namespace" if before is not None and annotations_of(obj) != annotations_of(before):
                 for node in sorted(self._nodes_of(name(obj))):  # it may have other pull secrets now
                     self._wake(node)
@@ -112,9 +116,9 @@ class Nodes:
     def _nodes_of(self, space: str) -> set[str]:
         return {node for pod in self._cache.world.list("Pod", space) if (node := get(pod, "spec", "nodeName"))}
 
-    def _tell_all(self) -> None:
-        """Every real node is told of every change of a service, whether it has pods or not. What was there before we
-        began, a node learns when it is reached for another reason."""
+    def tell_all(self) -> None:
+        """Every real node is told of every change of a service or of the mode, whether it has pods or not. What was
+        there before we began, a node learns when it is reached for another reason."""
         self._news = True
         for node in self._cache.world.list("Node"):
             if is_simulated(node):

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 from ktool.api.obj import Obj
 from ktool.engine.netview import NetView
 from ktool.logic import netplan
-from ktool.logic.nodeaction import Failure, NodeFacts, Outcome, SetPolicies, SetRules
+from ktool.logic.links import met_peers
+from ktool.logic.nodeaction import Failure, NodeFacts, Outcome, SetLinks, SetPolicies, SetRules
 from ktool.node.base import Runtime
 
 Failures = Mapping[tuple[str, str], Failure]
 
+GREETING = 20.0
+"""Seconds after a change of links for which is looked closely whether nodes have met by WireGuard: others hear of it
+before they send that way."""
+
 
 class Teller:
-    """Rules, policies and names of one node. `failures` gives what failed last, and `failed` takes an Outcome down and
-    says whether it is a failure; `news` is called when the node has confirmed the rules of another change. Safe for
-    several threads."""
+    """Links, rules, policies and names of one node. `failures` gives what failed last, and `failed` takes an Outcome
+    down and says whether it is a failure; `news` is called when the node has confirmed the rules of another change.
+    Safe for several threads."""
 
     def __init__(
         self,
@@ -31,6 +37,8 @@ class Teller:
         self._have: dict[str, str] | None = None
         self._in_force = SetPolicies("", "")
         self._telling = threading.Lock()
+        self._unheard = self._unmet = False
+        self._linked_at = -GREETING
         self.confirmed = -1
         """The number of the last change of services (NetView.change) by which the node has the rules for certain."""
 
@@ -40,7 +48,9 @@ class Teller:
         return self._have is not None
 
     def saw(self, facts: NodeFacts) -> None:
-        self._have = netplan.seen(facts)
+        self._have, self._unheard = netplan.seen(facts), False
+        peers = facts.links.wireguard.peers if facts.links.wireguard else ()
+        self._unmet = len(met_peers(facts.links, facts.met)) < len(peers)
 
     def forget(self) -> None:
         """Another connection, perhaps another boot."""
@@ -49,7 +59,7 @@ class Teller:
     def told(self, node: Obj) -> bool:
         """Whether nothing is left to be told now."""
         have = self._have
-        if have is None:
+        if have is None or self._unheard:
             return False
         return not netplan.refresh(self._net.settings(node), have, self._failures(), self._clock()).settings
 
@@ -61,7 +71,7 @@ class Teller:
                 return None
             change, wanted = self._net.change, self._net.settings(node)
             plan = netplan.refresh(wanted, have, self._failures(), self._clock())
-            again = plan.after
+            again = 0.5 if self._unmet and time.monotonic() - self._linked_at < GREETING else plan.after
             for setting in plan.settings:
                 if self._failed(runtime.perform(setting)):
                     have.pop(type(setting).__name__, None)
@@ -70,11 +80,17 @@ class Teller:
                 have[type(setting).__name__] = setting.hash
                 if isinstance(setting, SetPolicies):
                     self._in_force = setting
+                elif isinstance(setting, SetLinks):  # others hear of it once it was seen
+                    self._unheard, self._linked_at, again = True, time.monotonic(), 0.0
             rules = [setting.hash for setting in wanted if isinstance(setting, SetRules)]
             if change > self.confirmed and all(have.get(SetRules.__name__) == own for own in rules):
                 self.confirmed = change
                 self._news()
             return again
+
+    def standing(self, node: Obj, failures: Failures) -> Failures:
+        """The failures without those of settings that the node has by now."""
+        return netplan.standing(self._net.settings(node), self._have or {}, failures)
 
     def unguarded(self, node: Obj) -> frozenset[str]:
         """The uids of pods that policies isolate and the node does not isolate yet."""

@@ -9,9 +9,11 @@ from ktool.api.duration import age
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Kind
 from ktool.api.obj import Obj, name
+from ktool.api.ref import Ref
 from ktool.api.schema import Field
 from ktool.api.shapes.build import boolean, string_map
 from ktool.api.shapes.meta import resource
+from ktool.logic import links
 
 SIZE_LIMIT = 1024 * 1024
 
@@ -37,6 +39,9 @@ def validate(config: Obj, old: Obj | None) -> list[Cause]:
     size += sum(len(base64.b64decode(text)) for text in binary.values())
     if size > SIZE_LIMIT:
         causes.append(Cause("", f"must be no more than {SIZE_LIMIT} bytes, not {size}", "FieldValueTooLong"))
+    if Ref.of(config) == links.SETTINGS and data.get("mode", links.HOSTGW) not in links.MODES:
+        known = ", ".join(links.MODES)
+        causes.append(Cause("data[mode]", f'"{data["mode"]}" is no mode of the pod network; use one of {known}'))
     if old is not None and old.get("immutable"):
         causes += _changes(config, old)
     return causes

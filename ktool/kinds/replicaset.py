@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ktool.api.action import Action, Create, Delete, Emit, Plan, Status
 from ktool.api.duration import age
-from ktool.api.kind import Column, Kind, Progress, owned
+from ktool.api.kind import Column, Kind, Progress, Watch, owned
 from ktool.api.obj import (
     Obj,
+    annotations_of,
+    condition,
     content_hash,
+    controller_of,
     deleting,
     generation,
     get,
@@ -26,6 +31,7 @@ from ktool.api.shapes.meta import CONDITIONS, LABEL_SELECTOR, resource
 from ktool.api.shapes.podspec import POD_TEMPLATE
 from ktool.api.shapes.workload import default_template, images, template_causes
 from ktool.api.world import World
+from ktool.logic import digests, stranded
 from ktool.logic.claims import claim, ownerless
 from ktool.logic.podcounts import active, count
 from ktool.logic.scaledown import first_to_go
@@ -66,14 +72,19 @@ def plan(replica_set: Obj, world: World, now: float) -> Plan:
         return Plan(because="being deleted; the garbage collector takes the pods")
     pods, actions = claim(replica_set, "Pod", world)
     there = [pod for pod in pods if active(pod)]
+    lost, later = stranded.find(there, world, now)
+    for pod in lost:
+        actions += stranded.given_up(replica_set, pod)
+        there.remove(pod)
     wanted = get(replica_set, "spec", "replicas", default=0)
     if len(there) < wanted:
         actions += _create(replica_set, world, wanted - len(there))
     elif len(there) > wanted:
         actions += _delete(replica_set, there, len(there) - wanted)
-    status, after = _status(replica_set, there, now)
+    status, ripening = _status(replica_set, there, now)
     if status != replica_set.get("status"):
         actions.append(Status(Ref.of(replica_set), status, uid(replica_set)))
+    after = min((seconds for seconds in (later, ripening) if seconds is not None), default=None)
     because = "" if actions else f"{len(there)} of {wanted} pods exist and the status says so"
     return Plan(tuple(actions), because, after)
 
@@ -102,7 +113,10 @@ def _pod(replica_set: Obj, pod_name: str) -> Obj:
         "labels": labels(template),
         "ownerReferences": [owner_reference(replica_set)],
     }
-    if notes := meta(template).get("annotations"):
+    notes = annotations_of(template)
+    if images := annotations_of(replica_set).get(digests.IMAGES):
+        notes = {**notes, digests.IMAGES: images}
+    if notes:
         metadata["annotations"] = notes
     if finalizers := meta(template).get("finalizers"):
         metadata["finalizers"] = finalizers
@@ -132,6 +146,16 @@ def _status(replica_set: Obj, there: list[Obj], now: float) -> tuple[Obj, float 
     if conditions := get(replica_set, "status", "conditions"):
         status["conditions"] = conditions
     return status, counts.after
+
+
+def _with_pods_on(node: Obj, world: World) -> Iterable[Ref]:
+    """A node that stops answering concerns those whose pods have not begun to run there."""
+    if (condition(node, "Ready") or {}).get("status") != "Unknown":
+        return ()
+    owners = [(namespace(pod), controller_of(pod)) for pod in world.on_node(name(node))]
+    return {
+        Ref("ReplicaSet", space, owner["name"]) for space, owner in owners if owner and owner["kind"] == "ReplicaSet"
+    }
 
 
 def progress(replica_set: Obj, world: World) -> Progress:
@@ -170,7 +194,7 @@ KIND = Kind(
         Column("IMAGES", lambda obj, now: ",".join(images(obj)[1]), wide=True),
         Column("SELECTOR", lambda obj, now: from_label_selector(obj["spec"]["selector"]).text, wide=True),
     ),
-    watches=(owned("Pod", by="ReplicaSet"), ownerless("Pod", by="ReplicaSet")),
+    watches=(owned("Pod", by="ReplicaSet"), ownerless("Pod", by="ReplicaSet"), Watch("Node", _with_pods_on)),
     plan=plan,
     progress=progress,
 )

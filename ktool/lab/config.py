@@ -81,7 +81,8 @@ def _write_scripts(machine: Machine, *names: str) -> None:
 
 
 def _node(machine: Machine) -> str:
-    return f"NAME={machine.name}\nADDRESS={machine.address}\nPREFIX=24\nGATEWAY={machine.lab.gateway}\n"
+    lab, gateway = machine.lab, machine.lab.link_gateway(machine.link_number)
+    return f"NAME={machine.name}\nADDRESS={machine.address}\nPREFIX={lab.prefix}\nGATEWAY={gateway}\n"
 
 
 def _hosts(machine: Machine) -> str:

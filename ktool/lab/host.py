@@ -35,6 +35,8 @@ _PACKAGES = {
     "conntrack": "conntrack",
     "unbound": "unbound",
     "busybox-static": "busybox",
+    "wireguard-tools": "wg",
+    "wireguard-go": "wireguard-go",
     "docker-registry": "docker-registry",
 }
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -7,12 +7,14 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from . import image, machine
 from .config import host_key, make_key, script
 from .host import cgroups, free_octet, is_free, locked, plain_errors, remove_cgroup, require_packages, require_root
 from .model import (
+    MAX_LINKS,
     MAX_NODES,
     SSH_PORT,
     Lab,
@@ -32,17 +34,29 @@ def _silent(_: str) -> None:
     """For callers with nobody to talk to."""
 
 
-def up(name: str = "lab", nodes: int | None = None, *, root: Path, install: bool = False, say: Say = _silent) -> Lab:
-    """Bring up a lab of `nodes` nodes (3 unless it exists already), or repair it, or add the nodes it lacks.
+def up(
+    name: str = "lab",
+    nodes: int | None = None,
+    *,
+    root: Path,
+    links: int | None = None,
+    install: bool = False,
+    say: Say = _silent,
+) -> Lab:
+    """Bring up a lab of `nodes` nodes (3 unless it exists already), or repair it, or add the nodes it lacks. With two
+    `links` every other node is on a second one, behind a router.
 
-    Harmless on a lab that is up. A lab never shrinks: it keeps the nodes it has. LabError says what is in the way.
+    Harmless on a lab that is up. A lab never shrinks: it keeps the nodes and links it has. LabError says what is in the
+    way.
     """
     if nodes is not None and not 1 <= nodes <= MAX_NODES:
         raise LabError(f"A lab has 1 to {MAX_NODES} nodes, not {nodes}.")
+    if links is not None and not 1 <= links <= MAX_LINKS:
+        raise LabError(f"A lab has 1 to {MAX_LINKS} links, not {links}.")
     require_root()
     require_packages(install, say)
     with plain_errors(f"Bringing up the lab {name}"), _only_one(root):
-        plan = _switch_up(name, nodes, root, say)
+        plan = _switch_up(name, nodes, links, root, say)
         wanted = plan.machines[1:]
         with ThreadPoolExecutor(8) as pool:
             # The images are read while the namespaces are made; both are needed before the first pull.
@@ -137,7 +151,7 @@ def _only_one(root: Path) -> Iterator[None]:
 # --- the steps -------------------------------------------------------------------------------------------------------
 
 
-def _switch_up(name: str, nodes: int | None, root: Path, say: Say) -> Plan:
+def _switch_up(name: str, nodes: int | None, links: int | None, root: Path, say: Say) -> Plan:
     """Write the lab down, choose its subnet and have its switch running."""
     directory = plan_path(name, root)
     # The subnet is free until our link has it, so labs choose one at a time on this machine, whatever their root.
@@ -147,10 +161,15 @@ def _switch_up(name: str, nodes: int | None, root: Path, say: Say) -> Plan:
             if directory.exists():
                 _clear_unwritten(directory)
             directory.mkdir(mode=0o700)
-            plan = Plan(name, directory, free_octet(_taken(root)), nodes or 3)
+            plan = Plan(name, directory, free_octet(_taken(root)), nodes or 3, links or 1)
             say(f"{name}: {plan.nodes} nodes in {plan.subnet}")
+        elif links not in (None, plan.links):
+            raise LabError(
+                f"The lab {name} has {plan.links} link{'s' if plan.links > 1 else ''} and keeps what it has: run "
+                f"`ktool lab down --name {name}` first."
+            )
         elif nodes is not None and nodes > plan.nodes:
-            plan = Plan(name, directory, plan.octet, nodes)
+            plan = replace(plan, nodes=nodes)
         plan.save()
         make_key(plan.identity, f"ktool-lab-{name}")
         switch = plan.machines[0]

@@ -18,7 +18,8 @@ from .host import Cgroups, clean_environment, make_cgroup, run
 from .image import PAUSE
 from .model import PRIVATE_PORT, REGISTRY_PORT, SSH_PORT, LabError, Machine, MachineStatus, Plan
 
-_BRIDGE = "lab"
+_BRIDGES = ("lab", "lab2")
+"""One for each link."""
 
 
 def pid_of(machine: Machine) -> int:
@@ -77,28 +78,27 @@ def stop(machine: Machine) -> None:
 
 
 def connect_switch(plan: Plan) -> None:
-    """The bridge, and the link between it and the host."""
+    """The bridges, and the link between the first and the host."""
     switch = pid_of(plan.machines[0])
     # Its own address, because a bridge otherwise takes one of its ports' and changes it whenever a node reboots.
     # The bridge lives in a network namespace of its own, so no firewall of the host can drop what nodes say to each
     # other. What leaves the lab is refused at once instead of waiting for a timeout: nodes have no internet.
-    _ip_inside(
-        switch,
-        f"""link set lo up
-link add {_BRIDGE} address {plan.machines[0].hardware_address} type bridge
-address add {plan.gateway}/24 dev {_BRIDGE}
-link set {_BRIDGE} up
-route add unreachable default
-link add host type veth peer name {plan.host_link} netns {os.getpid()}
-link set host master {_BRIDGE} up
-""",
-    )
-    run(
-        "ip",
-        "-batch",
-        "-",
-        text=f"address add {plan.host_address}/24 dev {plan.host_link}\nlink set {plan.host_link} up\n",
-    )
+    lines = ["link set lo up"]
+    for link in range(plan.links):
+        lines += [
+            f"link add {_BRIDGES[link]} address {plan.machines[0].hardware_address} type bridge",
+            f"address add {plan.link_gateway(link)}/{plan.prefix} dev {_BRIDGES[link]}",
+            f"link set {_BRIDGES[link]} up",
+        ]
+    lines += [
+        "route add unreachable default",
+        f"link add host type veth peer name {plan.host_link} netns {os.getpid()}",
+        f"link set host master {_BRIDGES[0]} up",
+    ]
+    _ip_inside(switch, "\n".join([*lines, ""]))
+    lines = [f"address add {plan.host_address}/{plan.prefix} dev {plan.host_link}", f"link set {plan.host_link} up"]
+    lines += [f"route add {plan.subnet} via {plan.gateway} dev {plan.host_link}"] if plan.links > 1 else []
+    run("ip", "-batch", "-", text="\n".join([*lines, ""]))
 
 
 def disconnect_host(plan: Plan) -> None:
@@ -111,7 +111,7 @@ def disconnect_host(plan: Plan) -> None:
 
 
 def connect_nodes(plan: Plan, nodes: list[Machine]) -> None:
-    """A cable from the bridge to each of these nodes."""
+    """A cable from its bridge to each of these nodes."""
     switch = pid_of(plan.machines[0])
     present = _ip_inside(switch, "link show\n")
     lines = []
@@ -120,7 +120,7 @@ def connect_nodes(plan: Plan, nodes: list[Machine]) -> None:
             lines.append(f"link delete {node.link}")
         lines += [
             f"link add {node.link} type veth peer name eth0 address {node.hardware_address} netns {pid_of(node)}",
-            f"link set {node.link} master {_BRIDGE} up",
+            f"link set {node.link} master {_BRIDGES[node.link_number]} up",
         ]
     try:
         _ip_inside(switch, "\n".join(lines) + "\n")

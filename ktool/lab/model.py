@@ -17,7 +17,9 @@ PRIVATE_NAME = "private.lab"
 """The same images behind a login, for trying imagePullSecrets."""
 PRIVATE_USER = "lab"
 MAX_NODES = 200
+MAX_LINKS = 2
 _FIRST_NODE = 11  # 10.89.n.1 is the bridge, .2 the host, .11 node 1
+_HALF = 128  # where the second link's addresses begin, counted in the same way
 
 
 class LabError(Exception):
@@ -76,6 +78,7 @@ class Plan:
     directory: Path
     octet: int
     nodes: int
+    links: int = 1
 
     @property
     def subnet(self) -> str:
@@ -83,7 +86,16 @@ class Plan:
 
     @property
     def gateway(self) -> str:
-        return f"10.89.{self.octet}.1"
+        return self.link_gateway(0)
+
+    @property
+    def prefix(self) -> int:
+        """Length of the prefix of each link: one has the whole subnet, two have a half each."""
+        return 23 + self.links
+
+    def link_gateway(self, link: int) -> str:
+        """The address of the switch on a link; it routes between them."""
+        return f"10.89.{self.octet}.{link * _HALF + 1}"
 
     @property
     def host_address(self) -> str:
@@ -116,8 +128,8 @@ class Plan:
         return tuple(Machine(self, n) for n in range(self.nodes + 1))
 
     def save(self) -> None:
-        text = json.dumps({"name": self.name, "octet": self.octet, "nodes": self.nodes}, indent=2) + "\n"
-        write_file(self.directory / "lab.json", text)
+        record = {"name": self.name, "octet": self.octet, "nodes": self.nodes, "links": self.links}
+        write_file(self.directory / "lab.json", json.dumps(record, indent=2) + "\n")
 
 
 @dataclass(frozen=True)
@@ -148,7 +160,13 @@ class Machine:
     def address(self) -> str:
         if self.is_switch:
             return self.lab.gateway
-        return f"10.89.{self.lab.octet}.{_FIRST_NODE + self.number - 1}"
+        place = (self.number - 1) // self.lab.links
+        return f"10.89.{self.lab.octet}.{self.link_number * _HALF + _FIRST_NODE + place}"
+
+    @property
+    def link_number(self) -> int:
+        """Nodes take turns on the links of the lab."""
+        return (self.number - 1) % self.lab.links
 
     @property
     def hardware_address(self) -> str:
@@ -177,7 +195,7 @@ def load_plan(name: str, root: Path) -> Plan | None:
     path = directory / "lab.json"
     try:
         state = json.loads(path.read_text())
-        return Plan(name, directory, int(state["octet"]), int(state["nodes"]))
+        return Plan(name, directory, int(state["octet"]), int(state["nodes"]), int(state.get("links", 1)))
     except FileNotFoundError:
         return None
     except PermissionError as error:

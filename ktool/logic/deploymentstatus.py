@@ -28,6 +28,14 @@ def limits(deployment: Obj) -> rollout.Limits:
     return rollout.limits(replicas(deployment), chosen.get("maxSurge", "25%"), chosen.get("maxUnavailable", "25%"))
 
 
+def held(deployment: Obj) -> bool:
+    """Whether a rollout is not finished and does not go on, because it is paused."""
+    said: Obj = get(deployment, "status", default={})
+    updated = said.get("updatedReplicas", 0)
+    unfinished = updated < replicas(deployment) or said.get("replicas", 0) > updated
+    return unfinished and bool(get(deployment, "spec", "paused", default=False))
+
+
 def status(deployment: Obj, new: Sizes | None, old: Sequence[Sizes], now: float) -> tuple[Obj, float | None]:
     """The status, and the seconds until the progress deadline would pass. `new` is the ReplicaSet of the present
     template, None where there is none yet."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ktool.api.obj import Obj, deleting, name, namespace, uid
+from ktool.logic.links import differences
 from ktool.logic.netplan import Setting
 from ktool.logic.nodeaction import (
     ContainerFact,
@@ -22,8 +23,8 @@ from ktool.logic.nodeaction import (
     RemoveContainer,
     RemovePod,
     RemoveVolumes,
+    SetLinks,
     SetPolicies,
-    SetRoutes,
     SetRules,
     SetZone,
     StartContainer,
@@ -52,7 +53,11 @@ def told(
     found: list[Drift] = []
     for action in plan.setup:
         found += _setup(action, facts)
-    found += [_setting(setting, have) for setting in settings]
+    for setting in settings:
+        if isinstance(setting, SetLinks):
+            found += [Drift(one.what, one.found, one.repair) for one in differences(setting.links, facts.links)]
+        else:
+            found.append(_setting(setting, have))
     on_node = {fact.uid: fact for fact in facts.pods}
     wanted = {uid(pod): pod for pod in pods}
     for lane in plan.lanes:
@@ -73,21 +78,8 @@ def _setup(action: NodeAction, facts: NodeFacts) -> Iterator[Drift]:
         case EnsureNetwork(subnet):
             found = facts.network_trouble or (f"has the subnet {facts.network}" if facts.network else "missing")
             yield Drift(f"pod network {subnet}", found, "will be made as it should be")
-        case SetRoutes(routes):
-            yield from _routes(dict(routes), dict(facts.routes))
         case _:
             yield Drift(_words(action), "not as desired", "will be set")
-
-
-def _routes(wanted: Mapping[str, str], have: Mapping[str, str]) -> Iterator[Drift]:
-    for subnet in sorted({**wanted, **have}):
-        via, now = wanted.get(subnet, ""), have.get(subnet, "")
-        if via and not now:
-            yield Drift(f"route {subnet}", "missing", f"will be set via {via}")
-        elif via and via != now:
-            yield Drift(f"route {subnet}", f"leads to {now}", f"will be set via {via}")
-        elif not via:
-            yield Drift(f"route {subnet}", f"not wanted (via {now})", "will be removed")
 
 
 _SETTINGS = {

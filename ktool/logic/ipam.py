@@ -26,10 +26,11 @@ def allocate(subnet: str, used: Container[str], after: str = "") -> str:
 
     `used` answers whether an address (as text) is taken. Give the address handed out last as `after`, and an address
     just freed is the last to be used again: peers that still hold it in a cache do not meet another pod there.
-    Network address, gateway and broadcast address are never given. Raises IpamError where all are taken."""
+    Network address, gateway, broadcast address and the one of `spare` are never given. Raises IpamError where all are
+    taken."""
     network = _network(subnet)
     first = int(network.network_address) + 2
-    count = network.num_addresses - 3
+    count = network.num_addresses - 3 - _has_spare(network)
     if count <= 0:
         raise IpamError(f"subnet {subnet} is too small to hold a pod; give the node a /24")
     make = type(network.network_address)
@@ -39,6 +40,17 @@ def allocate(subnet: str, used: Container[str], after: str = "") -> str:
         if address not in used:
             return address
     raise IpamError(f"all {count} pod addresses of {subnet} are in use; remove pods from the node or add a node")
+
+
+def spare(subnet: str) -> str:
+    """The last host address of a pod subnet, which no pod is given: `network check` asks from there. "" where the
+    subnet is so small that it is needed. Raises IpamError for no subnet."""
+    network = _network(subnet)
+    return str(network[-2]) if _has_spare(network) else ""
+
+
+def _has_spare(network: IPv4Network | IPv6Network) -> bool:
+    return network.num_addresses >= 256
 
 
 def carve(cluster_cidr: str, taken: Iterable[str], bits: int = 24) -> str:

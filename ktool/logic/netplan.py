@@ -1,4 +1,4 @@
-"""What a node is to be told anew of the cluster: rules, policies and names that are not those it has.
+"""What a node is to be told anew of the cluster: links, rules, policies and names that are not those it has.
 
 Apart from the plan of its pods, because it depends on nothing seen of them: it is not held up by lanes that run, and
 pods are not held up where it fails.
@@ -15,6 +15,7 @@ from ktool.logic.nodeaction import (
     Failure,
     NodeAction,
     NodeFacts,
+    SetLinks,
     SetPolicies,
     SetRules,
     SetZone,
@@ -23,7 +24,7 @@ from ktool.logic.nodeaction import (
 )
 from ktool.logic.nodeplan import Lane
 
-Setting = SetRules | SetPolicies | SetZone
+Setting = SetLinks | SetRules | SetPolicies | SetZone
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,20 @@ class Refresh:
 
 def seen(facts: NodeFacts) -> dict[str, str]:
     """The hash of each setting a node has, by the name of its action."""
-    return {SetRules.__name__: facts.rules, SetPolicies.__name__: facts.policies, SetZone.__name__: facts.zone}
+    return {
+        SetLinks.__name__: facts.links.hash,
+        SetRules.__name__: facts.rules,
+        SetPolicies.__name__: facts.policies,
+        SetZone.__name__: facts.zone,
+    }
+
+
+def standing(
+    wanted: Iterable[Setting], have: Mapping[str, str], failures: Mapping[tuple[str, str], Failure]
+) -> dict[tuple[str, str], Failure]:
+    """The failures without those of settings that came right since: the world may have changed, not the node."""
+    right = {type(one).__name__ for one in wanted if have.get(type(one).__name__) == one.hash}
+    return {key: failure for key, failure in failures.items() if key[0] or key[1] not in right}
 
 
 def unguarded(wanted: SetPolicies, have: str, in_force: SetPolicies) -> frozenset[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ktool.api.masked import Masked
 from ktool.logic.handlers import Call, Handler
+from ktool.logic.links import Links
 
 # --- what is seen ------------------------------------------------------------------------------------------------
 
@@ -70,10 +71,15 @@ class NodeFacts:
     pods: tuple[PodFact, ...] = ()
     boot_id: str = ""
     volumes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    routes: tuple[tuple[str, str], ...] = ()
     network: str = ""
     network_trouble: str = ""
     """Why `network` is empty although a node has, or should have, one."""
+    links: Links = field(default_factory=Links)
+    """How pods of other nodes are reached: tunnels and routes as they are."""
+    key: str = ""
+    """The public half of the node's WireGuard key; "" where it has none."""
+    met: frozenset[str] = frozenset()
+    """The keys of nodes that this one has talked to by WireGuard."""
     rules: str = ""
     """The hash of the service rules in force; "" where there are none, or they do not work."""
     policies: str = ""
@@ -97,6 +103,8 @@ class NodeInfo:
     runtime_version: str
     addresses: tuple[str, ...] = ()
     clock: float = 0.0
+    mtu: int = 0
+    """Of the link that other machines are reached by; 0 where there is none."""
 
 
 # --- what is done ------------------------------------------------------------------------------------------------
@@ -110,10 +118,14 @@ class EnsureNetwork:
 
 
 @dataclass(frozen=True)
-class SetRoutes:
-    """Make the routes of ours exactly these (pod subnet -> address of the node that owns it)."""
+class SetLinks:
+    """Make tunnels and routes of ours exactly these (logic/links). A WireGuard key is made where there is none."""
 
-    routes: tuple[tuple[str, str], ...]
+    links: Links
+
+    @property
+    def hash(self) -> str:
+        return self.links.hash
 
 
 @dataclass(frozen=True)
@@ -331,7 +343,7 @@ class RemoveVolumes:
 
 NodeAction = (
     EnsureNetwork
-    | SetRoutes
+    | SetLinks
     | SetRules
     | SetPolicies
     | SetZone
@@ -360,7 +372,8 @@ NodeAction = (
 class Failure:
     """Why an action failed, as data: `reason` is the word users of Kubernetes know (ErrImagePull,
     CreateContainerError, RunContainerError, FailedMount, NodeNotReady ...), `message` what the node said, `step`
-    the action's name. `at` is when (epoch seconds) and `count` how often in a row."""
+    the action's name. `at` is when (epoch seconds) and `count` how often in a row. `logins`: those that a pull was
+    tried with."""
 
     reason: str
     message: str
@@ -368,6 +381,7 @@ class Failure:
     image: str = ""
     at: float = 0.0
     count: int = 1
+    logins: tuple[Credential, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)

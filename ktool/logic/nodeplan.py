@@ -23,13 +23,10 @@ from ktool.logic.nodeaction import (
     NodeFacts,
     PodFact,
     RemoveVolumes,
-    SetRoutes,
 )
 from ktool.logic.podenv import Lookup
 from ktool.logic.podspec import host_network
 from ktool.logic.probes import UNKNOWN, Vitals
-
-Routes = tuple[tuple[str, str], ...]
 
 NOT_HELD: Mapping[str, float] = MappingProxyType({})
 
@@ -78,7 +75,6 @@ def plan(
     addresses: Mapping[str, str],
     lookup: Lookup,
     now: float,
-    routes: Routes = (),
     vitals: Vitals = UNKNOWN,
     held: Mapping[str, float] = NOT_HELD,
 ) -> NodePlan:
@@ -88,7 +84,7 @@ def plan(
     ConfigMaps. `now` in epoch seconds. `vitals`: what probes and hooks say. `held`: for deleted pods that
     serve, by uid, the seconds for which they may be sent to still and are not to be ended; 0 where that is over."""
     context = podplan.Context(node, cluster, failures, lookup, now, facts.volumes, vitals)
-    return _Planner(pods, facts, context, busy, addresses, held).plan(routes)
+    return _Planner(pods, facts, context, busy, addresses, held).plan()
 
 
 class _Planner:
@@ -116,8 +112,8 @@ class _Planner:
         self.wake: list[float] = []
         self.reasons: dict[str, None] = {}
 
-    def plan(self, routes: Routes) -> NodePlan:
-        setup, networked = self._setup(routes)
+    def plan(self) -> NodePlan:
+        setup, networked = self._setup()
         for pod in self.pods:
             if deleting(pod):
                 self._end(pod)
@@ -142,13 +138,11 @@ class _Planner:
             return "no pod is bound to this node and nothing of ours is on it"
         return "; ".join(list(self.reasons)[:3]) or "every pod is as wanted"
 
-    def _setup(self, routes: Routes) -> tuple[tuple[NodeAction, ...], bool]:
+    def _setup(self) -> tuple[tuple[NodeAction, ...], bool]:
         """What the node needs before any pod, and whether pods with an address of their own can be made then."""
         actions: list[NodeAction] = []
         if self.subnet and self.facts.network != self.subnet:
             actions.append(EnsureNetwork(self.subnet))
-        if sorted(self.facts.routes) != sorted(routes):
-            actions.append(SetRoutes(tuple(sorted(routes))))
         failure = self.failures.get(("", ""))
         if actions and failure is not None and self.now < retry_at(failure):
             self.wake.append(retry_at(failure))

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from ktool import __version__
 from ktool.api.action import Action, Emit, Patch, Status
-from ktool.api.obj import Obj, annotations_of, condition, get, labels, name, uid, with_condition
+from ktool.api.obj import Obj, annotations_of, condition, deleting, get, labels, name, uid, with_condition
 from ktool.api.ref import Ref
-from ktool.logic import netstate
-from ktool.logic.nodeaction import Failure, NodeInfo
+from ktool.logic import links, netstate
+from ktool.logic.nodeaction import Failure, NodeFacts, NodeInfo
 from ktool.logic.routes import is_simulated
 
 ARCHITECTURE = "kubernetes.io/arch"
@@ -43,10 +43,25 @@ def described(node: Obj, info: NodeInfo, now: float) -> list[Action]:
 
 
 def _labelled(node: Obj, info: NodeInfo) -> list[Action]:
-    """The well-known label that only the machine itself can tell."""
-    if labels(node).get(ARCHITECTURE) == info.architecture:
+    """The well-known label, and the annotation, that only the machine itself can tell."""
+    notes: dict[str, str | None] = {links.MTU: str(info.mtu)} if info.mtu else {}
+    if labels(node).get(ARCHITECTURE) == info.architecture and not _differs(node, notes):
         return []
-    return [Patch(Ref.of(node), {"metadata": {"labels": {ARCHITECTURE: info.architecture}}}, uid(node))]
+    patch = {"metadata": {"labels": {ARCHITECTURE: info.architecture}, "annotations": notes}}
+    return [Patch(Ref.of(node), patch, uid(node))]
+
+
+def _differs(node: Obj, notes: Mapping[str, str | None]) -> bool:
+    """Whether one of the annotations is not what the node has."""
+    return any(annotations_of(node).get(key) != value for key, value in notes.items())
+
+
+def announced(node: Obj, facts: NodeFacts) -> list[Action]:
+    """Have others hear how this node reaches them and is reached."""
+    notes = links.announced(facts.links, facts.key, facts.met)
+    if is_simulated(node) or deleting(node) or not _differs(node, notes):
+        return []
+    return [Patch(Ref.of(node), {"metadata": {"annotations": notes}}, uid(node))]
 
 
 def ready(

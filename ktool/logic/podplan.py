@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ktool.api.obj import Obj, get, meta, uid
-from ktool.logic import podlife, probes, secretenv
+from ktool.logic import podlife, probes, pullauth, secretenv
 from ktool.logic.backoff import retry_at
 from ktool.logic.nodeaction import (
     CreateContainer,
@@ -31,7 +31,7 @@ from ktool.logic.nodeaction import (
 )
 from ktool.logic.podenv import Lookup, Scope
 from ktool.logic.podrun import Run
-from ktool.logic.podspec import GRACE, Rendered, container_name, grace_period, image_name, is_sidecar, render
+from ktool.logic.podspec import GRACE, Rendered, container_name, grace_period, image_name, image_of, is_sidecar, render
 from ktool.logic.podstatus import container_runs, initialized, standing
 from ktool.logic.podvolumes import volumes
 from ktool.logic.probes import UNKNOWN, Vitals
@@ -280,12 +280,17 @@ def _pull_held(pod: Obj, own: str | None, context: Context, step: Step) -> bool:
         failure = context.failures.get((uid(pod), key))
         if failure is None or failure.step != "EnsureImage" or context.now >= retry_at(failure):
             continue
-        needed = {image_name(str(c.get("image", ""))) for c in probes.containers(pod) if own in (None, c["name"])}
-        if not failure.image or image_name(failure.image) in needed:
+        needed = {image_of(pod, c) for c in probes.containers(pod) if own in (None, c["name"])}
+        if not failure.image or (image_name(failure.image) in needed and not _other_logins(pod, failure, context)):
             step.wake.append(retry_at(failure))
             step.because = f"image {failure.image} could not be pulled and is tried again later"
             return True
     return False
+
+
+def _other_logins(pod: Obj, failure: Failure, context: Context) -> bool:
+    """Whether a pull can be tried with other logins than before: a pull secret has come or was changed."""
+    return pullauth.keyring(pod, context.lookup).ensure(failure.image, "").logins != failure.logins
 
 
 def _other_image(own: str, pod: Obj, fact: PodFact) -> bool:
@@ -293,8 +298,8 @@ def _other_image(own: str, pod: Obj, fact: PodFact) -> bool:
     seen = next((found.image for found in fact.containers if found.name == own), "")
     if not seen or _IMAGE_ID.fullmatch(seen):
         return False
-    wanted = next((str(c.get("image", "")) for c in probes.containers(pod) if c["name"] == own), "")
-    return image_name(seen) != image_name(wanted)
+    wanted = next((image_of(pod, c) for c in probes.containers(pod) if c["name"] == own), "")
+    return image_name(seen) != wanted
 
 
 # --- parts -------------------------------------------------------------------------------------------------------

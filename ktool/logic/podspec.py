@@ -11,7 +11,7 @@ from typing import Any
 
 from ktool.api import quantity
 from ktool.api.obj import DOMAIN, Obj, content_hash, get, name, namespace, uid
-from ktool.logic import pullauth, secretenv
+from ktool.logic import digests, pullauth, secretenv
 from ktool.logic.nodeaction import EnsureImage, Failure, PreparePath, Volume
 from ktool.logic.poddns import resolver
 from ktool.logic.podenv import ConfigError, Environment, Lookup, Scope, arguments, environment
@@ -69,11 +69,19 @@ def image_name(text: str) -> str:
     return text if ":" in last or "@" in text else f"{text}:latest"
 
 
-def pull_policy(container: Obj) -> str:
-    """imagePullPolicy, or its default: Always for `latest`, else IfNotPresent."""
+def image_of(pod: Obj, container: Obj) -> str:
+    """The image a container is made from: by the digest that was noted for it, else by its full name."""
+    text = str(container.get("image", ""))
+    return digests.pinned(pod, text) or image_name(text)
+
+
+def pull_policy(pod: Obj, container: Obj) -> str:
+    """imagePullPolicy, or its default: Always for `latest`, else IfNotPresent. What is named by a digest that was
+    noted cannot have changed."""
     image = image_name(str(container.get("image", "")))
     fallback = "Always" if image.endswith(":latest") and "@" not in image else "IfNotPresent"
-    return str(container.get("imagePullPolicy") or fallback)
+    policy = str(container.get("imagePullPolicy") or fallback)
+    return "IfNotPresent" if policy == "Always" and image_of(pod, container) != image else policy
 
 
 def host_network(pod: Obj) -> bool:
@@ -114,7 +122,7 @@ def render(pod: Obj, *, node: Obj, cluster: str, ip: str, lookup: Lookup) -> Ren
         problems[""] = Failure("FailedMount", "; ".join(found.problems.values()), "WriteVolumes")
     for container in [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]:
         own = container["name"]
-        images[own] = keys.ensure(image_name(str(container.get("image", ""))), pull_policy(container))
+        images[own] = keys.ensure(image_of(pod, container), pull_policy(pod, container))
         if found.problems:
             continue
         try:
@@ -230,7 +238,7 @@ def _container(
     payload: dict[str, Any] = {
         "name": container_name(container["name"], pod),
         "pod": pod_name(pod),
-        "image": image_name(str(container.get("image", ""))),
+        "image": image_of(pod, container),
         "env": values.plain,
         "restart_policy": "always" if is_init and is_sidecar(container) else "no" if is_init else _RESTART[policy],
         "stop_timeout": grace_period(pod),

@@ -15,7 +15,7 @@ from ktool.logic.nodeaction import ContainerFact, Failure, PodFact
 from ktool.logic.podenv import Scope
 from ktool.logic.podqos import qos_class
 from ktool.logic.podrun import CRASH_LOOP, Run, assess, is_alive
-from ktool.logic.podspec import host_network, image_name, is_sidecar
+from ktool.logic.podspec import host_network, image_name, image_of, is_sidecar
 from ktool.logic.probes import UNKNOWN, Vitals
 
 _SHOWN = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "InvalidImageName"})
@@ -182,7 +182,7 @@ class _View:
 
     def _trouble(self, container: Obj, run: Run) -> Obj | None:
         """What keeps a container from running, where a step for it or for the whole pod failed."""
-        own, image = container["name"], image_name(str(container.get("image", "")))
+        own, image = container["name"], image_of(self.pod, container)
         failure = self.failures.get((uid(self.pod), own))
         if failure is None:
             failure = self.failures.get((uid(self.pod), ""))

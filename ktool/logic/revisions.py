@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from ktool.api.obj import Obj, annotations_of, canonical, content_hash, drop, get, joined_name, meta, name, put
 
 REVISION = "deployment.kubernetes.io/revision"
+REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
+"""The numbers a ReplicaSet had before a rollback gave it the present one."""
 DESIRED, MOST = "deployment.kubernetes.io/desired-replicas", "deployment.kubernetes.io/max-replicas"
 """What the Deployment wanted when it sized a ReplicaSet last: where it wants another number now, it was scaled."""
 CHANGE_CAUSE = "kubernetes.io/change-cause"
@@ -41,6 +43,12 @@ def revision(obj: Obj) -> int:
     return int(text) if text.isdigit() else 0
 
 
+def with_one_more(replica_set: Obj) -> str:
+    """The earlier numbers of a ReplicaSet, its present one among them."""
+    earlier = annotations_of(replica_set).get(REVISION_HISTORY, "")
+    return ",".join([*filter(None, earlier.split(",")), str(revision(replica_set))])
+
+
 def next_revision(replica_sets: Iterable[Obj]) -> int:
     return max((revision(rs) for rs in replica_sets), default=0) + 1
 
@@ -60,3 +68,35 @@ def expired(old: Sequence[Obj], limit: int) -> list[Obj]:
     empty = [rs for rs in old if not get(rs, "spec", "replicas", default=0) and not get(rs, "status", "replicas")]
     surplus = len(empty) - limit
     return sorted(empty, key=revision)[:surplus] if surplus > 0 else []
+
+
+# --- history and the way back --------------------------------------------------------------------------------------
+
+
+def history(replica_sets: Iterable[Obj]) -> list[Obj]:
+    """The ReplicaSets that stand for a revision, the lowest first."""
+    return sorted((rs for rs in replica_sets if revision(rs) > 0), key=revision)
+
+
+def to_go_back_to(replica_sets: Iterable[Obj], number: int) -> Obj | None:
+    """The ReplicaSet of a revision; for 0 the one before the last. None where there is none."""
+    known = history(replica_sets)
+    if number:
+        return next((rs for rs in known if revision(rs) == number), None)
+    return known[-2] if len(known) > 1 else None
+
+
+def template_of(replica_set: Obj) -> Obj:
+    """The pod template as the Deployment had it: the label that tells revisions apart is ours."""
+    template: Obj = get(replica_set, "spec", "template", default={})
+    return drop(template, "metadata", "labels", HASH_LABEL)
+
+
+def rolled_back(deployment: Obj, replica_set: Obj) -> Obj:
+    """The Deployment with the template of an older revision, and with the reason that one was made for."""
+    notes = dict(annotations_of(deployment))
+    notes.pop(CHANGE_CAUSE, None)
+    if cause := annotations_of(replica_set).get(CHANGE_CAUSE):
+        notes[CHANGE_CAUSE] = cause
+    deployment = put(deployment, "spec", "template", template_of(replica_set))
+    return put(deployment, "metadata", "annotations", notes) if notes else drop(deployment, "metadata", "annotations")

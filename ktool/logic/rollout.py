@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 @dataclass(frozen=True)
 class Sizes:
     """One ReplicaSet as the arithmetic sees it: the pods it wants (spec.replicas), those that exist, those that have
-    been Ready for minReadySeconds, those that are Ready, and those that are ending but still there."""
+    been Ready for minReadySeconds, those that are Ready, and those that are ending but still there. `sized_for` and
+    `most`: how many pods its Deployment wanted, and how many it could have had, when it was sized last."""
 
     name: str
     wanted: int
@@ -23,6 +24,8 @@ class Sizes:
     available: int = 0
     ready: int = 0
     ending: int = 0
+    most: int = 0
+    sized_for: int | None = None
 
     @property
     def unhealthy(self) -> int:
@@ -108,19 +111,26 @@ def _take(old: Sequence[Sizes], may_go: int) -> list[Sizes]:
 
 
 def recreate(replicas: int, new: Sizes, old: Sequence[Sizes]) -> dict[str, int]:
-    """All old pods end before the first new one begins."""
-    gone = not any(sizes.existing or sizes.ending for sizes in old)
+    """All old pods end before the first new one begins; those that are still to be made are wanted no more first."""
+    gone = not any(sizes.wanted or sizes.existing or sizes.ending for sizes in old)
     return {**{sizes.name: 0 for sizes in old}, new.name: replicas if gone else new.wanted}
 
 
 # --- scaling in the middle of a rollout --------------------------------------------------------------------------
 
 
+def saturated(replicas: int, new: Sizes) -> bool:
+    """Whether the new ReplicaSet has all the pods its Deployment wants now, available: old ones serve no end any more,
+    not even while a rollout is paused."""
+    return new.wanted == new.available == new.sized_for == replicas
+
+
 def proportional(replicas: int, sets: Sequence[Sizes], limit: Limits) -> dict[str, int]:
     """A change of `replicas` while several ReplicaSets have pods is spread over them by their sizes, so that a bad
     rollout does not get all the new pods ("Proportional scaling" in the documentation). `sets` with the newest
-    last; what rounding leaves over goes to the largest. Where only one has pods (or none has, the newest), it is
-    simply scaled: a surge belongs to a rollout."""
+    last; what rounding leaves over goes to the largest, of equal ones to the newer when there will be more pods and
+    to the older when there will be fewer. Where only one has pods (or none has, the newest), it is simply scaled:
+    a surge belongs to a rollout."""
     active = [sizes for sizes in sets if sizes.wanted] or list(sets[-1:])
     result = {sizes.name: sizes.wanted for sizes in sets}
     if len(active) == 1:
@@ -128,9 +138,9 @@ def proportional(replicas: int, sets: Sequence[Sizes], limit: Limits) -> dict[st
     total = sum(sizes.wanted for sizes in active)
     goal = replicas + limit.surge if replicas > 0 else 0
     left = goal - total
-    by_size = sorted(active, key=lambda sizes: -sizes.wanted)
+    by_size = sorted(reversed(active) if left > 0 else active, key=lambda sizes: -sizes.wanted)
     for sizes in by_size:
-        share = _towards(round_half_away(sizes.wanted * goal / total) - sizes.wanted, left)
+        share = _towards(round_half_away(sizes.wanted * goal / (sizes.most or total)) - sizes.wanted, left)
         result[sizes.name] += share
         left -= share
     result[by_size[0].name] = max(0, result[by_size[0].name] + left)

@@ -1,37 +1,52 @@
-"""Routes between nodes that share a link (host gateway): each pod subnet is reached over its node's own address."""
+"""Whose pods a node has to reach: every other real node that has a pod subnet and an address."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from ktool.api.obj import Obj, get, labels, name
 
 SIMULATED = "ktool.dev/simulated"
 
 
-def routes_for(node: Obj, nodes: Iterable[Obj]) -> tuple[tuple[str, str], ...]:
-    """What `node` must route: (pod subnet, address of the node that owns it) for every other real node that has both
-    a spec.podCIDR and an InternalIP, in the order of the text. A simulated node has no network: it is never a
-    target and has no routes. A node with an address of `node` itself is the same machine and needs none."""
+@dataclass(frozen=True)
+class Other:
+    """Another node as seen from one: the subnet of its pods, and the address it is reached at."""
+
+    subnet: str
+    address: str
+    node: Obj
+
+
+def others(node: Obj, nodes: Iterable[Obj]) -> list[Other]:
+    """Every other real node that has both a spec.podCIDR and an InternalIP, in the order of their subnets' text. A
+    simulated node has no network: it reaches nobody and nobody reaches it. A node with an address of `node` itself is
+    the same machine and needs nothing. A subnet that two nodes name belongs to the first by name."""
     if is_simulated(node):
-        return ()
-    own = set(_addresses(node))
-    found: set[tuple[str, str]] = set()
-    for other in nodes:
+        return []
+    own = set(addresses(node))
+    found: dict[str, Other] = {}
+    for other in sorted(nodes, key=name):
         if name(other) == name(node) or is_simulated(other):
             continue
         subnet = get(other, "spec", "podCIDR", default="")
-        address = next(iter(_addresses(other)), "")
+        address = address_of(other)
         if subnet and address and address not in own:
-            found.add((subnet, address))
-    return tuple(sorted(found))
+            found.setdefault(subnet, Other(subnet, address, other))
+    return [found[subnet] for subnet in sorted(found)]
 
 
 def is_simulated(node: Obj) -> bool:
     return labels(node).get(SIMULATED) == "true"
 
 
-def _addresses(node: Obj) -> list[str]:
+def address_of(node: Obj) -> str:
+    """The address other nodes use; "" where it has none yet."""
+    return next(iter(addresses(node)), "")
+
+
+def addresses(node: Obj) -> list[str]:
     """The InternalIPs of a node, the first being the one other nodes use (core/v1 NodeAddress)."""
     entries = get(node, "status", "addresses", default=())
     return [entry["address"] for entry in entries if entry.get("type") == "InternalIP" and entry.get("address")]

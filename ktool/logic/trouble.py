@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ktool.api.obj import Obj, get, name
+from ktool.api.obj import Obj, condition, get, name
 
 CERTAIN = frozenset(
     {
@@ -17,6 +17,9 @@ CERTAIN = frozenset(
 )
 """Waiting reasons that stay until a person changes something. A first ErrImagePull may be the network; the second
 one is an ImagePullBackOff."""
+
+TAKEN = "address already in use"
+"""What a kernel says of a port that somebody else listens on: no restart mends that."""
 
 REFUSED = ("manifest unknown", "name unknown", "unauthorized", "denied")
 """What a registry says that is there and will not give the image (OCI distribution spec, error codes)."""
@@ -33,8 +36,9 @@ def trouble(pod: Obj) -> str:
     ]
     for status in statuses:
         waiting = get(status, "state", "waiting", default={})
-        if waiting.get("reason") in CERTAIN or _is_refused(waiting):
-            parts = [f"pod {name(pod)}: container {status['name']}: {waiting['reason']}"]
+        if waiting.get("reason") in CERTAIN or _is_refused(waiting) or TAKEN in str(waiting.get("message")):
+            reason = "port in use" if TAKEN in str(waiting.get("message")) else waiting["reason"]
+            parts = [f"pod {name(pod)}: container {status['name']}: {reason}"]
             if last := get(status, "lastState", "terminated", default={}):
                 parts.append(f"last exit code {last.get('exitCode')} ({last.get('reason', 'Error')})")
             if waiting.get("message"):
@@ -54,3 +58,20 @@ def _exit(pod: Obj) -> str:
         if ended.get("exitCode"):
             return f"container {status['name']} exited with code {ended['exitCode']} ({ended.get('reason', 'Error')})"
     return ""
+
+
+def unready(pod: Obj) -> str:
+    """Why a pod that is not known to fail is not Ready either, in one sentence; "" for one that is Ready."""
+    ready = condition(pod, "Ready") or {}
+    if ready.get("status") == "True":
+        return ""
+    placed = condition(pod, "PodScheduled") or {}
+    if not get(pod, "spec", "nodeName"):
+        return f"pod {name(pod)} is not placed: {placed.get('message') or 'it waits for the scheduler'}"
+    for group in ("initContainerStatuses", "containerStatuses"):
+        for status in get(pod, "status", group, default=()):
+            waiting = get(status, "state", "waiting", default={})
+            if waiting:
+                text = waiting.get("message") or waiting.get("reason", "waiting")
+                return f"pod {name(pod)}: container {status['name']}: {text}"
+    return f"pod {name(pod)} runs and is not ready{': ' + ready['message'] if ready.get('message') else ''}"

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from ipaddress import ip_network
 
+from ktool.api.shapes.service import SERVICE_CIDR
+from ktool.logic.balance import CLUSTER_CIDR
+from ktool.logic.links import HOSTGW, VXLAN_DEVICE, WIREGUARD_DEVICE, WIREGUARD_PORT
 from ktool.logic.nodeaction import NodeInfo
 from ktool.node.base import NodeError, Transport, Unreachable
+from ktool.node.links import beyond
 from ktool.node.podmanapi import SOCKET, PodmanApi, Refused
 
 OLDEST_PODMAN = (4, 3)
@@ -150,3 +156,74 @@ def _api_problem(transport: Transport) -> str:
         return refused.message
     finally:
         api.close()
+
+
+# --- the mode of the pod network ---------------------------------------------------------------------------------
+
+_MODE = f"""
+LC_ALL=C; export LC_ALL
+echo "distribution=$(. /etc/os-release 2>/dev/null; echo "$ID $ID_LIKE")"
+need() {{ command -v "$1" >/dev/null || echo "missing=$1"; }}
+made() {{ # made KIND OPTION...: whether the kernel makes such a device; what it said is in $said
+    said=$(ip link add ktool-try type "$@" 2>&1) && ip link delete ktool-try
+}}
+case $1 in
+vxlan)
+    need bridge
+    [ -e /sys/class/net/{VXLAN_DEVICE} ] || made vxlan id 1 dstport 0 || echo "refused=$said"
+    ;;
+wireguard)
+    need wg
+    [ -e /sys/class/net/{WIREGUARD_DEVICE} ] || {{
+        made wireguard || {{ need wireguard-go; [ -c /dev/net/tun ] || echo "notun=1"; }}
+        if ss -Hlun "sport = :{WIREGUARD_PORT}" 2>/dev/null | grep -q .; then echo "taken=1"; fi
+    }}
+    ;;
+esac
+exit 0
+"""
+_MODE_TOOLS = {"bridge": "iproute2", "wg": "wireguard-tools", "wireguard-go": "wireguard-go"}
+
+
+def mode_needs(transport: Transport, mode: str, others: Iterable[str]) -> list[str]:
+    """Every unmet need of a node in this mode of the pod network, each a sentence with its fix. `others`: addresses of
+    the nodes it is to reach. Raises NodeError where it cannot be asked."""
+    done = transport.run(["sh", "-c", _MODE, "ktool", mode], timeout=30)
+    values, missing = _values(done.stdout.decode("utf-8", "replace"))
+    install = _install(values.get("distribution", ""))
+    needs = []
+    for tool in missing:
+        why = "its kernel has no WireGuard and wireguard-go" if tool == "wireguard-go" else tool
+        needs.append(f"{why} cannot be found: {install} {_MODE_TOOLS[tool]}")
+    if "refused" in values:
+        needs.append(f"its kernel makes no vxlan device ({values['refused']}): load the module vxlan (modprobe vxlan)")
+    if "notun" in values:
+        needs.append("there is no /dev/net/tun, which wireguard-go needs: load the module tun (modprobe tun)")
+    if "taken" in values:
+        needs.append(f"UDP port {WIREGUARD_PORT} is in use by something else; wireguard needs it")
+    far = beyond(transport, others) if mode == HOSTGW else []
+    if far:
+        which = f"{', '.join(far)} {'is' if len(far) == 1 else 'are'}"
+        needs.append(f"hostgw needs nodes that share a link, and {which} on no link of it: use vxlan or wireguard")
+    return needs
+
+
+_OWN = "ip -4 -o route show scope link 2>/dev/null | sed -n 's/^\\([0-9./]*\\) dev \\([^ ]*\\) .*/\\2 \\1/p'"
+"""Prints the networks that the machine is part of, each behind its device."""
+
+
+def overlaps(transport: Transport) -> list[str]:
+    """A need for each network of the machine that has addresses which are the cluster's. Raises NodeError."""
+    done = transport.run(["sh", "-c", _OWN], timeout=15)
+    needs = []
+    for line in done.stdout.decode("utf-8", "replace").splitlines():
+        device, _, text = line.partition(" ")
+        if device.startswith("ktool") or "/" not in text:
+            continue
+        for what, theirs in (("pods", CLUSTER_CIDR), ("services", SERVICE_CIDR)):
+            if ip_network(text, strict=False).overlaps(ip_network(theirs)):
+                needs.append(
+                    f"its own network {text} ({device}) overlaps {theirs}, the addresses of the cluster's {what}: give "
+                    "that network other addresses"
+                )
+    return needs

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ktool.logic import nodeaction as act
-from ktool.node import balancer, calls, dns, ending, envsecrets, flows, network, pulls, tables, volumes
+from ktool.node import balancer, calls, dns, ending, envsecrets, flows, links, network, pulls, tables, volumes
 from ktool.node.base import NodeError, Transport, Unreachable
 from ktool.node.facts import CLUSTER_LABEL, UID_LABEL, Settled
 from ktool.node.podmanapi import PodmanApi, Refused
@@ -35,7 +35,7 @@ class Failed(Exception):
 @dataclass
 class Hands:
     """What the functions below work with. `made` holds ids and names of pods and containers known to carry our label;
-    `settled` reads routes and volumes as they are; `unsettle` says that they have changed."""
+    `settled` reads links and volumes as they are; `unsettle` says that they have changed."""
 
     api: PodmanApi
     transport: Transport
@@ -60,8 +60,9 @@ def perform(hands: Hands, action: act.NodeAction) -> act.Outcome:
         message = error.message
     except ValueError as error:
         message = str(error)
-    image = action.image if isinstance(action, act.EnsureImage) else ""
-    return act.Outcome(action, act.Failure(reason, message, type(action).__name__, image, at=time.time()))
+    pull = action if isinstance(action, act.EnsureImage) else act.EnsureImage("", "")
+    failure = act.Failure(reason, message, type(action).__name__, pull.image, at=time.time(), logins=pull.logins)
+    return act.Outcome(action, failure)
 
 
 def _without_database_locks(do: Callable[[], str | Notes]) -> str | Notes:
@@ -88,9 +89,9 @@ def ensure_network(hands: Hands, action: act.EnsureNetwork) -> str:
     return ""
 
 
-def set_routes(hands: Hands, action: act.SetRoutes) -> str:
+def set_links(hands: Hands, action: act.SetLinks) -> str:
     try:
-        network.set_routes(hands.transport, hands.settled(), action.routes)
+        links.set_links(hands.transport, hands.settled().links, action.links)
     finally:
         hands.unsettle()
     return ""
@@ -344,7 +345,7 @@ def _labels(inspected: Mapping[str, Any]) -> Mapping[str, str]:
 
 _TABLE: dict[type, tuple[Callable[[Hands, Any], str | Notes], str]] = {
     act.EnsureNetwork: (ensure_network, "NetworkNotReady"),
-    act.SetRoutes: (set_routes, "NetworkNotReady"),
+    act.SetLinks: (set_links, "NetworkNotReady"),
     act.SetRules: (set_rules, "NetworkNotReady"),
     act.SetPolicies: (set_policies, "NetworkNotReady"),
     act.SetZone: (set_zone, "NetworkNotReady"),

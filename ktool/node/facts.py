@@ -13,13 +13,12 @@ from ktool.api.obj import DOMAIN
 from ktool.logic.nodeaction import ContainerFact, NodeInfo, PodFact
 from ktool.logic.zone import DIRECTORY as DNS
 from ktool.logic.zone import SERVER
-from ktool.node import dns, tables
+from ktool.node import dns, links, tables
 
 CLUSTER_LABEL, UID_LABEL = f"{DOMAIN}/cluster", f"{DOMAIN}/uid"
 DISK, MEMORY = "/var/lib/ktool/pods", "/run/ktool/pods"
-ROUTE_PROTOCOL = "76"
-"""Marks our routes in the kernel's table (ip-route(8), "protocol"); iproute2 leaves this number to us."""
 
+_NONE: Mapping[str, Sequence[str]] = {}
 _STATES = {"configured": "created", "initialized": "created", "stopped": "exited"}
 
 # --- a node ------------------------------------------------------------------------------------------------------
@@ -40,8 +39,10 @@ echo "architecture=$(uname -m)"
 echo "podman=$(podman --version 2>/dev/null)"
 echo "clock=$(date +%s.%N)"
 ip -4 route get 192.0.2.1 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/address=\1/p'
+uplink=$(ip -4 route get 192.0.2.1 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p')
+cat "/sys/class/net/${uplink:-none}/mtu" 2>/dev/null | sed 's/^/mtu=/'
 ip -4 -o address show scope global 2>/dev/null | while read -r _ device _ address _; do
-    case $device in ktool0|podman*|cni-*|docker*|veth*) ;; *) echo "address=${address%%/*}" ;; esac
+    case $device in ktool*|podman*|cni-*|docker*|veth*) ;; *) echo "address=${address%%/*}" ;; esac
 done
 """,
 )
@@ -75,6 +76,7 @@ def info(text: str) -> NodeInfo:
             runtime_version=f"podman://{version[-1]}" if version else "",
             addresses=tuple(addresses),
             clock=float(values["clock"]),
+            mtu=int(values.get("mtu") or 0),
         )
     except KeyError as error:
         raise ValueError(f"the node did not say its {error.args[0]}") from None
@@ -88,21 +90,21 @@ SETTLED = (
     r"""
 cat /proc/sys/kernel/random/boot_id
 echo "forward $(cat /proc/sys/net/ipv4/ip_forward)"
-nft list chain ip ktool postrouting 2>/dev/null |
-    sed -n 's/^[[:space:]]*ip saddr \([0-9./]*\) .*snat to ip saddr.*/snat \1/p'
-ip -4 route show proto "$1" | while read -r to via gateway _; do [ "$via" = via ] && echo "route $to $gateway"; done
-for directory in "$2"/* "$3"/*; do
+nft list table ip ktool 2>/dev/null | sed -n \
+    -e 's/^[[:space:]]*ip saddr \([0-9./]*\) .*snat to ip saddr.*/snat \1/p' \
+    -e 's/.*oifname "ktool-\*".* size set rt mtu.*/clamp/p'
+for directory in "$1"/* "$2"/*; do
     [ -d "$directory" ] || continue
     echo "pod ${directory##*/}"
     [ -f "$directory/hashes" ] && sed 's/^/volume /' "$directory/hashes"
 done
-dns=$4 at=$5
+dns=$3 at=$4
 """
+    + links.SEEN
     + tables.SEEN
     + dns.SEEN
     + "exit 0\n",
     "ktool",
-    ROUTE_PROTOCOL,
     DISK,
     MEMORY,
     DNS,
@@ -112,15 +114,15 @@ dns=$4 at=$5
 
 class Settled:
     """What SETTLED printed: the boot, whether pod traffic is forwarded with its source kept (the subnets for which it
-    is), the routes of ours, the hash of each volume directory, and the hashes of the service rules and the network
-    policies in force and of the running name server's zone."""
+    is), tunnels and routes of ours, the hash of each volume directory, and the hashes of the service rules and the
+    network policies in force and of the running name server's zone."""
 
     def __init__(self, text: str) -> None:
         lines = text.splitlines()
         self.boot_id = lines[0].strip() if lines else ""
         self.forwarding = False
         self.kept: set[str] = set()
-        routes: list[tuple[str, str]] = []
+        self.clamped = False
         self.volumes: dict[str, dict[str, str]] = {}
         self.rules = ""
         self.policies = ""
@@ -132,9 +134,8 @@ class Settled:
                 self.forwarding = rest.strip() == "1"
             elif word == "snat":
                 self.kept.add(rest.strip())
-            elif word == "route":
-                subnet, _, gateway = rest.partition(" ")
-                routes.append((subnet if "/" in subnet else f"{subnet}/32", gateway))
+            elif word == "clamp":
+                self.clamped = True
             elif word == "rules":
                 self.rules = rest.strip()
             elif word == "policies":
@@ -147,7 +148,7 @@ class Settled:
             elif word == "volume":
                 name, _, digest = rest.partition(" ")
                 self.volumes[uid][name] = digest
-        self.routes = tuple(sorted(routes))
+        self.links, self.key, self.met = links.seen(lines[1:])
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,8 @@ def pod_network(network: Mapping[str, Any] | None, settled: Settled) -> PodNetwo
         return PodNetwork("", "IP forwarding is off")
     if subnet not in settled.kept:  # a firewall reload drops it
         return PodNetwork("", "the rule that keeps pod addresses is gone")
+    if not settled.clamped:
+        return PodNetwork("", "the rule for connections through tunnels is gone")
     return PodNetwork(subnet)
 
 
@@ -204,14 +207,26 @@ def needs_inspect(entry: Mapping[str, Any], before: tuple[Any, ...] | None, ours
     return not (ours and now[0] == "running" and (before is None or before[0] == "created"))
 
 
-def container(entry: Mapping[str, Any], details: Mapping[str, Any] | None) -> ContainerFact:
+def image_id(entry: Mapping[str, Any], digests: Mapping[str, Sequence[str]]) -> str:
+    """The image of a container by the digest it has in the registry it came from, as Kubernetes names it; by its own
+    id where it came from none. `digests`: image id -> RepoDigests."""
+    own, image = str(entry.get("ImageID", "")), str(entry.get("Image", ""))
+    repository = image.partition("@")[0]
+    if ":" in repository.rpartition("/")[2]:
+        repository = repository.rpartition(":")[0]
+    return next((digest for digest in digests.get(own, ()) if digest.startswith(f"{repository}@")), own)
+
+
+def container(
+    entry: Mapping[str, Any], details: Mapping[str, Any] | None, digests: Mapping[str, Sequence[str]]
+) -> ContainerFact:
     """A container from its entry in containers/json and, where that was read, its inspect."""
     name = str((entry.get("Labels") or {}).get(f"{DOMAIN}/container", ""))
     common: dict[str, Any] = {
         "name": name,
         "id": str(entry["Id"]),
         "image": str(entry.get("Image", "")),
-        "image_id": str(entry.get("ImageID", "")),
+        "image_id": image_id(entry, digests),
     }
     if details is None:
         return ContainerFact(
@@ -268,12 +283,15 @@ def pods(
     found: Iterable[Sandbox],
     containers: Iterable[Mapping[str, Any]],
     details: Mapping[str, Mapping[str, Any]],
+    digests: Mapping[str, Sequence[str]] = _NONE,
 ) -> tuple[PodFact, ...]:
     """The pods of ours from their sandboxes, containers/json and the inspects by container id; sorted by uid."""
     by_pod: dict[str, list[ContainerFact]] = {}
     for entry in containers:
         if not entry.get("IsInfra"):
-            by_pod.setdefault(str(entry.get("Pod", "")), []).append(container(entry, details.get(str(entry["Id"]))))
+            by_pod.setdefault(str(entry.get("Pod", "")), []).append(
+                container(entry, details.get(str(entry["Id"])), digests)
+            )
     facts = [
         PodFact(
             uid=str(pod.labels.get(UID_LABEL, "")),
@@ -294,11 +312,3 @@ def pods(
 def label_filter(cluster: str) -> str:
     """The `filters` parameter that selects what this cluster made."""
     return json.dumps({"label": [f"{CLUSTER_LABEL}={cluster}"]})
-
-
-def routes_to_change(
-    now: Sequence[tuple[str, str]], wanted: Sequence[tuple[str, str]]
-) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """(to replace, to delete) so that the routes of ours become exactly `wanted`."""
-    subnets = {subnet for subnet, _ in wanted}
-    return [route for route in wanted if route not in now], [route for route in now if route[0] not in subnets]

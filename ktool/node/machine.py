@@ -17,6 +17,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from math import inf
 
+from ktool.logic.links import Links
 from ktool.logic.nodeaction import ContainerFact, PodFact
 
 log = logging.getLogger(__name__)
@@ -164,7 +165,7 @@ class Machine:
         self._due: list[tuple[float, int, Pod, Container]] = []
         """A heap of what the clock will change; an entry counts while its container's `due` is that of the entry."""
         self.volumes: dict[str, dict[str, str]] = {}
-        self.routes: tuple[tuple[str, str], ...] = ()
+        self.links = Links()
         self.network = ""
         self.zone = ""
         self.owner = NOBODY
@@ -212,7 +213,7 @@ class Machine:
         Podman shows containers after a boot as created."""
         with self.lock:
             self._boots += 1
-            self.routes, self.network, self.zone = (), "", ""
+            self.links, self.network, self.zone = Links(), "", ""
             for pod in self.pods.values():
                 pod.infra, pod.seen = "created", None
                 for container in pod.containers.values():

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
 from typing import Any
 
+from ktool.node import links
 from ktool.node.base import NodeError, Transport
-from ktool.node.facts import CLUSTER_LABEL, ROUTE_PROTOCOL, Settled, routes_to_change
+from ktool.node.facts import CLUSTER_LABEL, Settled
 from ktool.node.podmanapi import PodmanApi, Refused
 
 NAME, INTERFACE = "ktool", "ktool0"
@@ -65,13 +65,20 @@ def find(api: PodmanApi) -> dict[str, Any] | None:
 def rules(subnet: str) -> str:
     """netavark masquerades what leaves a pod subnet, at priority 100. A NAT mapping made at 90 stands, and this one
     maps a pod's address to itself, so pods of other nodes see who calls. The masquerade itself stands here once more:
-    netavark does not bring its own back when a firewall reload has dropped it. One transaction of nft -f (nft(8))."""
+    netavark does not bring its own back when a firewall reload has dropped it.
+
+    A tunnel takes smaller packets than pods send: both ends of a connection are told so as it is made, and every other
+    packet is answered with ICMP by the kernel, so that pods need not be told of a change of the mode. One transaction
+    of nft -f (nft(8))."""
     return (
         "add table ip ktool\n"
         "add chain ip ktool postrouting { type nat hook postrouting priority 90; policy accept; }\n"
         "flush chain ip ktool postrouting\n"
         f"add rule ip ktool postrouting ip saddr {subnet} ip daddr {CLUSTER_CIDR} snat to ip saddr\n"
         f'add rule ip ktool postrouting ip saddr {subnet} ip daddr != 224.0.0.0/4 oifname != "{INTERFACE}" masquerade\n'
+        "add chain ip ktool forward { type filter hook forward priority -150; policy accept; }\n"
+        "flush chain ip ktool forward\n"
+        'add rule ip ktool forward oifname "ktool-*" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu\n'
     )
 
 
@@ -82,26 +89,10 @@ def keep_addresses(transport: Transport, subnet: str) -> None:
         raise NodeError(transport.node, "EnsureNetwork", f"nft on {transport.node}: {message}")
 
 
-def set_routes(transport: Transport, settled: Settled, routes: Sequence[tuple[str, str]]) -> None:
-    """Make the routes of ours exactly these, in one batch. Raises NodeError with what the kernel refused."""
-    wanted = [(str(ipaddress.ip_network(to)), str(ipaddress.ip_address(via))) for to, via in routes]
-    replace, delete = routes_to_change(settled.routes, wanted)
-    lines = [f"route replace {to} via {via} proto {ROUTE_PROTOCOL}" for to, via in replace]
-    lines += [f"route delete {to} proto {ROUTE_PROTOCOL}" for to, _ in delete]
-    if not lines:
-        return
-    done = transport.run(["ip", "-4", "-force", "-batch", "-"], stdin="\n".join([*lines, ""]).encode(), timeout=15)
-    # What was to be deleted may be gone meanwhile (ESRCH); anything else that failed is said.
-    errors = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line.startswith("Error")]
-    errors += [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line.startswith("RTNETLINK")]
-    errors = [line for line in errors if "No such process" not in line]
-    if errors:
-        raise NodeError(transport.node, "SetRoutes", f"routes on {transport.node}: {'; '.join(errors)}")
-
-
 def remove(api: PodmanApi, transport: Transport, cluster: str, settled: Settled) -> None:
-    """Remove our network, rule and routes; a network of another cluster stays. Raises Refused while pods use it."""
-    set_routes(transport, settled, ())
+    """Remove our network, rules, tunnels and routes; a network of another cluster stays. Raises Refused while pods use
+    it."""
+    links.remove(transport, settled.links)
     existing = find(api)
     if existing is not None and (existing.get("labels") or {}).get(CLUSTER_LABEL) == cluster:
         api.delete(f"networks/{NAME}")

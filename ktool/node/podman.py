@@ -35,6 +35,7 @@ class PodmanRuntime:
         self._settled: tuple[float, facts.Settled, facts.PodNetwork] | None = None
         self._changes = 0
         self._seen: dict[str, tuple[tuple[Any, ...] | None, dict[str, Any] | None]] = {}
+        self._images: dict[tuple[str, str], tuple[str, ...]] = {}
         self._ended: set[str] = set()
         self._infra_tells = False
         self._events: ApiStream | None = None
@@ -84,6 +85,7 @@ class PodmanRuntime:
             containers = self._api.get("containers/json", all=True, filters=filters)
             sandboxes = self._sandboxes(containers, filters)
             details = self._details(containers, ended)
+            digests = self._digests(containers)
             settled, net = self._read_settled_and_network()
         except Refused as refused:
             self._give_back_ended(ended)
@@ -94,12 +96,14 @@ class PodmanRuntime:
         # Whatever is gone is forgotten; what was made since the lists were read is asked for its label once more.
         self._hands.made = {pod.id for pod in sandboxes} | {str(entry["Id"]) for entry in containers}
         return NodeFacts(
-            pods=facts.pods(sandboxes, containers, details),
+            pods=facts.pods(sandboxes, containers, details, digests),
             boot_id=settled.boot_id,
             volumes=settled.volumes,
-            routes=settled.routes,
             network=net.subnet,
             network_trouble=net.trouble,
+            links=settled.links,
+            key=settled.key,
+            met=settled.met,
             rules=settled.rules,
             policies=settled.policies,
             zone=settled.zone,
@@ -151,6 +155,29 @@ class PodmanRuntime:
             raise
         # Older Podmans give the values of secret variables too; they are not kept.
         return {key: details[key] for key in ("State", "RestartCount", "Before") if key in details}
+
+    def _digests(self, containers: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
+        """What registries call the images in use, by image id: asked once for each name an image is used under."""
+        wanted = {
+            (str(entry.get("ImageID", "")), str(entry.get("Image", "")))
+            for entry in containers
+            if not entry.get("IsInfra")
+        }
+        self._images = {
+            pair: self._images[pair] if pair in self._images else self._repo_digests(pair[0]) for pair in wanted
+        }
+        found: dict[str, tuple[str, ...]] = {}
+        for (own, _), digests in self._images.items():
+            found[own] = (*found.get(own, ()), *digests)
+        return found
+
+    def _repo_digests(self, image: str) -> tuple[str, ...]:
+        try:
+            return tuple(self._api.get(f"images/{image}/json").get("RepoDigests") or ()) if image else ()
+        except Refused as refused:
+            if refused.status == 404:  # somebody removed it under the container
+                return ()
+            raise
 
     def _read_settled(self) -> facts.Settled:
         return self._read_settled_and_network()[0]

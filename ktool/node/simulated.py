@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 from ktool.api.obj import DOMAIN, micro_timestamp
 from ktool.api.quantity import bytes_, milli
 from ktool.logic.handlers import Answer, Call
+from ktool.logic.links import Links
 from ktool.logic.nodeaction import (
     CreateContainer,
     CreatePod,
@@ -32,7 +33,7 @@ from ktool.logic.nodeaction import (
     RemovePod,
     RemoveVolumes,
     RunHook,
-    SetRoutes,
+    SetLinks,
     SetZone,
     StartContainer,
     StartPod,
@@ -124,7 +125,7 @@ class SimulatedRuntime:
     def release(self) -> None:
         machine = self._reach("release")
         with machine.lock:
-            machine.routes, machine.network, machine.zone, machine.owner = (), "", "", NOBODY
+            machine.links, machine.network, machine.zone, machine.owner = Links(), "", "", NOBODY
 
     def observe(self) -> NodeFacts:
         machine = self._reach("observe")
@@ -134,7 +135,7 @@ class SimulatedRuntime:
                 pods=tuple(pod.seen or _look(pod) for pod in machine.pods.values()),
                 boot_id=machine.boot_id,
                 volumes=dict(machine.volumes),
-                routes=machine.routes,
+                links=machine.links,
                 network=machine.network,
                 zone=machine.zone,
             )
@@ -148,8 +149,9 @@ class SimulatedRuntime:
                 machine.advance()
                 return Outcome(action, id=self._do(action))
         except Refused as refused:
-            image = action.image if isinstance(action, EnsureImage) else ""
-            failure = Failure(refused.reason, refused.message, type(action).__name__, image, at=machine.clock())
+            pull = action if isinstance(action, EnsureImage) else EnsureImage("", "")
+            step, at = type(action).__name__, machine.clock()
+            failure = Failure(refused.reason, refused.message, step, pull.image, at=at, logins=pull.logins)
             return Outcome(action, failure)
 
     def call(self, call: Call) -> Answer:
@@ -242,8 +244,8 @@ class SimulatedRuntime:
                 machine.volumes[uid] = {**kept, **{volume.name: volume.hash for volume in volumes}}
             case RemoveVolumes(uid):
                 machine.volumes.pop(uid, None)
-            case SetRoutes(routes):
-                machine.routes = routes
+            case SetLinks(found):
+                machine.links = found
             case SetZone(hash=digest):
                 machine.zone = digest
             case EnsureNetwork(subnet):

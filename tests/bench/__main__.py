@@ -9,10 +9,10 @@ import argparse
 import statistics
 import sys
 
-from tests.bench import services
+from tests.bench import network, services
 from tests.bench.rows import ROWS, Bench
 
-ROWS |= {"services": services.a_thousand_services, "rules": services.rules}
+ROWS |= {"services": services.a_thousand_services, "rules": services.rules, "network": network.throughput}
 
 
 def main() -> int:

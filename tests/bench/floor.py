@@ -43,11 +43,13 @@ def node_socket(pid: int) -> str:
     return f"/proc/{pid}/root/run/podman/podman.sock"
 
 
-def pods(count: int, image: str, subnet: str, cluster: str) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
+def pods(
+    count: int, image: str, subnet: str, cluster: str, first: int = 0
+) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
     """The payloads ktool itself would send for so many pods of one container."""
     prefix = subnet.rsplit(".", 1)[0]
     result = []
-    for index in range(count):
+    for index in range(first, first + count):
         pod: Obj = {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -83,34 +85,53 @@ def _each(sockets: Sequence[str], concurrency: int, work: Sequence[tuple[int, Ca
     return time.monotonic() - begun
 
 
+def _creating(pod: dict[str, Any], containers: list[dict[str, Any]], ids: list[str]) -> Callable[[Podman], None]:
+    def run(podman: Podman) -> None:
+        made = podman.call("POST", "/pods/create", pod)["Id"]
+        for container in containers:
+            podman.call("POST", "/containers/create", container)
+        podman.call("POST", f"/pods/{made}/start")
+        ids.append(made)
+
+    return run
+
+
+def _removing(pod: str, grace: int) -> Callable[[Podman], None]:
+    """Stop its containers with their grace, then remove the pod."""
+
+    def run(podman: Podman) -> None:
+        for container in podman.call("GET", f"/pods/{pod}/json")["Containers"]:
+            if not container["Name"].endswith("-infra"):
+                podman.call("POST", f"/containers/{container['Id']}/stop?timeout={grace}")
+        podman.call("DELETE", f"/pods/{pod}?force=true&timeout=0")
+
+    return run
+
+
 def create(sockets: Sequence[str], per_node: list[list[Any]], concurrency: int) -> tuple[float, list[list[str]]]:
     """Create and start the pods of every node; the seconds, and the ids by node."""
     ids: list[list[str]] = [[] for _ in sockets]
-
-    def job(node: int, pod: dict[str, Any], containers: list[dict[str, Any]]) -> Callable[[Podman], None]:
-        def run(podman: Podman) -> None:
-            made = podman.call("POST", "/pods/create", pod)["Id"]
-            for container in containers:
-                podman.call("POST", "/containers/create", container)
-            podman.call("POST", f"/pods/{made}/start")
-            ids[node].append(made)
-
-        return run
-
-    work = [(node, job(node, *pod)) for node, batch in enumerate(per_node) for pod in batch]
+    work = [(node, _creating(*pod, ids[node])) for node, batch in enumerate(per_node) for pod in batch]
     return _each(sockets, concurrency, work), ids
 
 
 def remove(sockets: Sequence[str], ids: list[list[str]], concurrency: int, grace: int = 30) -> float:
-    """Stop every pod's containers with their grace, then remove the pods; the seconds."""
+    """End every pod; the seconds."""
+    work = [(node, _removing(pod, grace)) for node, batch in enumerate(ids) for pod in batch]
+    return _each(sockets, concurrency, work)
 
-    def job(pod: str) -> Callable[[Podman], None]:
-        def run(podman: Podman) -> None:
-            for container in podman.call("GET", f"/pods/{pod}/json")["Containers"]:
-                if not container["Name"].endswith("-infra"):
-                    podman.call("POST", f"/containers/{container['Id']}/stop?timeout={grace}")
-            podman.call("DELETE", f"/pods/{pod}?force=true&timeout=0")
 
-        return run
-
-    return _each(sockets, concurrency, [(node, job(pod)) for node, batch in enumerate(ids) for pod in batch])
+def roll(
+    sockets: Sequence[str], old: list[list[str]], new: list[list[Any]], concurrency: int, grace: int = 30
+) -> float:
+    """On each node one pod starts while another one ends, and when that has come about on all of them the next ones,
+    until all are replaced; the seconds. `old` are ids and become those of the new pods, `new` are payloads, as many on
+    each node."""
+    seconds = 0.0
+    for turn in range(len(new[0])):
+        work = []
+        for node, ids in enumerate(old):
+            work.append((node, _creating(*new[node][turn], ids)))
+            work.append((node, _removing(ids.pop(0), grace)))
+        seconds += _each(sockets, concurrency, work)
+    return seconds

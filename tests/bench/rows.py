@@ -213,6 +213,33 @@ def _subnet(path: str) -> str:
     return str(podman.call("GET", "/networks/ktool/json")["subnets"][0]["subnet"])
 
 
+def rollout(bench: Bench, runs: int) -> Iterator[Result]:
+    """12 replicas on three nodes from v1 to v2 with the defaults (3 above, 3 below), in both lives. The floor: four
+    times three pods that start while three others end, by bare calls."""
+    home = bench.cluster()
+    sockets = [floor.node_socket(node.pid) for node in bench.lab.nodes]
+    for image in (IMAGE, "registry.lab/web:v2"):  # each node has pulled both
+        bench.ktool(home, "apply", "--wait", "-f", "-", stdin=deployment("warm", 3, image))
+        bench.ktool(home, "delete", "deployment", "warm", "--cascade=foreground")
+    for life in ("server", "own"):
+        server = bench.serve(home) if life == "server" else None
+        result = Result(f"roll 12 pods on 3 nodes, {life} control plane", 1.3, [])
+        for run in range(runs):
+            subnets = [_subnet(path) for path in sockets]
+            _, ids = floor.create(sockets, [floor.pods(4, IMAGE, subnet, "floor") for subnet in subnets], 4)
+            new = [floor.pods(4, "registry.lab/web:v2", subnet, "floor", first=4) for subnet in subnets]
+            bare = floor.roll(sockets, ids, new, 4)
+            floor.remove(sockets, ids, 4)
+            name = f"many{run}"
+            bench.ktool(home, "apply", "--wait", "-f", "-", stdin=deployment(name, 12))
+            took = bench.ktool(home, "set", "image", f"deploy/{name}", "web=registry.lab/web:v2", "--wait")
+            result.pairs.append((took, bare))
+            bench.ktool(home, "delete", "deployment", name, "--cascade=foreground")
+        yield result
+        if server:
+            bench.end(server)
+
+
 # --- no node at all ----------------------------------------------------------------------------------------------
 
 
@@ -318,6 +345,7 @@ def _imports(home: Path) -> str:
 
 ROWS: dict[str, Callable[[Bench, int], Iterator[Result]]] = {
     "pods": pods_on_real_nodes,
+    "rollout": rollout,
     "deployments": hundred_deployments,
     "simulated": simulated,
     "get": get_pods,

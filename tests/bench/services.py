@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ktool.logic.balance import frontends, render
-from ktool.node.balancer import transaction
+from ktool.node.tables import RULES, transaction
 from tests.bench.rows import Bench, Result, deployment
 
 SERVICES, ENDPOINTS, CONNECTS = 1000, 10, 1500
@@ -130,7 +130,7 @@ def rules(bench: Bench, runs: int) -> Iterator[Result]:
         took = time.monotonic() - begun
         rendered.pairs.append((took, 1.0))
         begun = time.monotonic()
-        _in_net(node, ["nft", "-f", "-"], transaction("", text))
+        _in_net(node, ["nft", "-f", "-"], transaction(RULES, "", text))
         loaded.pairs.append((time.monotonic() - begun, took))
         _in_net(node, ["nft", "delete", "table", "ip", "ktool-svc"])
     yield rendered

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ktool.cli.enroll import Newcomer, label, ssh_url, taint
-from ktool.cli.errors import UsageError
+from ktool.cli.enroll import Newcomer, label, refuse_strange_subnets, ssh_url, taint
+from ktool.cli.errors import CliError, UsageError
 
 TARGETS = {
     "192.0.2.7": "ssh://root@192.0.2.7:22",
@@ -52,3 +52,22 @@ def test_the_node_object_says_how_it_is_reached_and_nothing_that_is_not_known():
             "labels": {"a": "b"},
         },
     }
+
+
+@pytest.mark.parametrize(
+    ("cidr", "says"),
+    [
+        pytest.param("10.244.9.0/24", "", id="free"),
+        pytest.param("10.96.0.0/24", "is not within 10.244.0.0/16", id="of-services"),
+        pytest.param("fd00::/112", "is not within 10.244.0.0/16", id="ipv6"),
+        pytest.param("10.244.1.1/24", "must be a subnet", id="host-bits"),
+    ],
+)
+def test_pod_subnets(cidr, says):
+    newcomer = Newcomer("n2", "local://", pod_cidr=cidr)
+    if not says:
+        refuse_strange_subnets([newcomer])
+        assert newcomer.obj()["spec"] == {"podCIDR": cidr, "podCIDRs": [cidr]}
+        return
+    with pytest.raises(CliError, match=says):
+        refuse_strange_subnets([newcomer])

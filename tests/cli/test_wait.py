@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ktool.cli.wait import unschedulable
+from ktool.cli.podsteps import unschedulable
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,8 @@ class World:
     def asks(self, one: str, other: str) -> bool:
         """Whether a page of the other pod reaches the one."""
         address = self.pods()[other]["status"]["podIP"]
-        words = ("exec", one, "-n", self.namespace, "--", "wget", "-qO-", f"http://{address}:8080/")
+        # While routes are gone nobody answers, and TCP would wait ever longer before it tries again.
+        words = ("exec", one, "-n", self.namespace, "--", "timeout", "3", "wget", "-qO-", f"http://{address}:8080/")
         return self.ktool(*words, status=None, timeout=15).stdout == f"v1 {other}\n"
 
     def nothing_twice(self) -> bool:

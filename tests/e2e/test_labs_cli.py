@@ -66,7 +66,7 @@ def marks(ktool: Ktool, name: str) -> tuple[str, ...]:
 
 
 def test_a_lab_comes_and_goes(ktool: Ktool) -> None:
-    up = ktool("lab", "up", "--nodes", "2", "--name", ONE)
+    up = ktool("lab", "up", "--nodes", "2", "--links", "2", "--name", ONE)
     nodes = [f"{ONE}-node1", f"{ONE}-node2"]
     assert [line for line in up.stdout.splitlines() if line.startswith("node/")] == [f"node/{n} added" for n in nodes]
     assert f"lab {ONE} is up: 2 nodes in 10.89." in up.stdout and WEB in up.stdout
@@ -113,6 +113,7 @@ def test_a_lab_comes_and_goes(ktool: Ktool) -> None:
         pytest.param(["up", "--name", "../x"], 1, "cannot name a lab", id="name"),
         pytest.param(["up", "--nodes", "0x"], 2, "--nodes", id="nodes"),
         pytest.param(["up", "--nodes", "9999"], 1, "nodes, not 9999", id="too-many"),
+        pytest.param(["up", "--links", "3"], 1, "1 to 2 links, not 3", id="links"),
         pytest.param(["images", "--name", "none"], 1, "no lab named none", id="no-lab"),
         pytest.param(["images", "-o", "yaml"], 2, "-o", id="format"),
     ],

@@ -98,8 +98,6 @@ class Model:
         self.now += 0.25
         if isinstance(action, act.EnsureNetwork):
             self.facts = replace(self.facts, network=action.subnet)
-        elif isinstance(action, act.SetRoutes):
-            self.facts = replace(self.facts, routes=action.routes)
         elif isinstance(action, act.WriteVolumes):
             before = self.facts.volumes.get(action.uid, {})
             hashes = {**before, **{volume.name: volume.hash for volume in action.volumes}}
@@ -148,7 +146,7 @@ class Model:
             replace(fact, infra="exited", containers=tuple(ended(c) for c in fact.containers))
             for fact in self.facts.pods
         )
-        self.facts = replace(self.facts, pods=pods, routes=())
+        self.facts = replace(self.facts, pods=pods)
 
     def _create_pod(self, action: act.CreatePod) -> None:
         assert all(fact.uid != action.uid for fact in self.facts.pods), f"a second pod for {action.uid}"

@@ -11,21 +11,22 @@ import yaml
 from ktool.api.obj import Obj
 from ktool.logic import netplan
 from ktool.logic.drift import Drift, told
-from ktool.logic.nodeaction import ContainerFact, NodeFacts, PodFact, SetRules, SetZone
+from ktool.logic.links import Links, Route
+from ktool.logic.nodeaction import ContainerFact, NodeFacts, PodFact, SetLinks, SetRules, SetZone
 from ktool.logic.nodeplan import NodePlan, plan
 from tests.logic import test_golden_nodeplan as golden
 from tests.logic.nodemodel import NODE, pod
 
-SETTINGS = (SetRules("text", "r1"), SetZone("hosts", "config", "z1"))
-ROUTES = (("10.244.2.0/24", "192.0.2.2"), ("10.244.3.0/24", "192.0.2.3"))
+LINKS = Links((Route("10.244.2.0/24", "192.0.2.2"), Route("10.244.3.0/24", "192.0.2.3")))
+SETTINGS = (SetLinks(LINKS), SetRules("text", "r1"), SetZone("hosts", "config", "z1"))
 WEB = ContainerFact("web", "c-web", "running", image="registry.test/web:v1", started_at=1.0)
 ON_NODE = PodFact("uid-web", "default", "web", "p-web", "h", "10.244.1.5", "running", (WEB,))
-RIGHT = NodeFacts(pods=(ON_NODE,), routes=ROUTES, network="10.244.1.0/24", rules="r1", zone="z1")
+RIGHT = NodeFacts(pods=(ON_NODE,), links=LINKS, network="10.244.1.0/24", rules="r1", zone="z1")
 NOW = 1_700_000_000.0
 
 
 def planned(pods: list[Obj], facts: NodeFacts, **more: Any) -> NodePlan:
-    given = {"node": NODE, "routes": ROUTES, **more}
+    given = {"node": NODE, **more}
     return plan(
         pods, facts, cluster="c1", failures={}, busy=frozenset(), addresses={}, lookup=lambda r: None, now=NOW, **given
     )
@@ -117,7 +118,7 @@ DELETED = {**pod("web"), "metadata": {**pod("web")["metadata"], "deletionTimesta
             id="configmap-missing",
         ),
         pytest.param(
-            replace(RIGHT, routes=(("10.244.2.0/24", "192.0.2.9"), ("10.244.9.0/24", "192.0.2.2"))),
+            replace(RIGHT, links=Links((Route("10.244.2.0/24", "192.0.2.9"), Route("10.244.9.0/24", "192.0.2.2")))),
             [pod("web")],
             [
                 "route 10.244.2.0/24: leads to 192.0.2.9 -> will be set via 192.0.2.2",
@@ -166,6 +167,6 @@ def test_a_pod_on_a_node_without_a_subnet_is_named() -> None:
 def test_drift_is_named_exactly_where_a_plan_would_do_something(path: Any) -> None:
     given = yaml.safe_load(path.read_text())["given"]
     facts, pods = golden.facts(given.get("facts", {})), golden.pods(given.get("pods", []))
-    made = planned(pods, facts, node=given.get("node", NODE), routes=tuple(given.get("routes", {}).items()))
+    made = planned(pods, facts, node=given.get("node", NODE))
     busy = bool(made.setup or made.lanes or made.waiting or made.problems)
     assert bool(told(pods, facts, made, (), {})) == busy

@@ -26,8 +26,6 @@ def line(action: act.NodeAction) -> str:
             words.append(value["name"])
         elif key == "volumes":
             words += [f"{volume.name}{[file.path for file in volume.files] or ''}" for volume in value]
-        elif key == "routes":
-            words += [f"{subnet} via {address}" for subnet, address in value]
         elif key in ("hint", "secrets"):
             continue  # words for the user, and what the payload says already
         elif key in ("logins", "missing"):
@@ -47,8 +45,7 @@ def facts(given: dict[str, Any]) -> act.NodeFacts:
         containers = tuple(act.ContainerFact(**{"id": f"c-{c['name']}", **c}) for c in entry.pop("containers", ()))
         base = {"namespace": "default", "hash": "h", "infra": "running", "id": f"p-{entry['name']}"}
         pods.append(act.PodFact(**{**base, "uid": f"uid-{entry['name']}", "ip": "", **entry}, containers=containers))
-    routes = tuple((subnet, address) for subnet, address in given.pop("routes", {}).items())
-    return act.NodeFacts(**{"network": "10.244.1.0/24", **given, "pods": tuple(pods), "routes": routes})
+    return act.NodeFacts(**{"network": "10.244.1.0/24", **given, "pods": tuple(pods)})
 
 
 def pods(given: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -96,7 +93,6 @@ def test_node_plan(path: Path) -> None:
         failures=failures(given.get("failures", [])),
         busy=frozenset(given.get("busy", ())),
         addresses=given.get("addresses", {}),
-        routes=tuple(given.get("routes", {}).items()),
         lookup=lookup,
         now=float(given.get("now", 1_700_000_000)),
     )

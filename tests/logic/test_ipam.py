@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktool.logic.ipam import IpamError, allocate, carve, gateway
+from ktool.logic.ipam import IpamError, allocate, carve, gateway, spare
 
 NET = "10.244.3.0/24"
 
@@ -48,12 +48,13 @@ def test_allocate_refuses_what_is_no_pod_subnet(subnet: str, says: str) -> None:
 def test_allocate_gives_every_address_once_and_then_says_that_all_are_used() -> None:
     used: set[str] = set()
     last = "10.244.3.100"
-    for _ in range(253):
+    for _ in range(252):
         last = allocate(NET, used, last)
         assert last not in used
         used.add(last)
-    assert gateway(NET) not in used and "10.244.3.0" not in used and "10.244.3.255" not in used
-    with pytest.raises(IpamError, match=r"all 253 pod addresses of 10\.244\.3\.0/24 are in use"):
+    assert not used & {gateway(NET), spare(NET), "10.244.3.0", "10.244.3.255"}
+    assert (spare(NET), spare("10.0.0.0/25")) == ("10.244.3.254", "")
+    with pytest.raises(IpamError, match=r"all 252 pod addresses of 10\.244\.3\.0/24 are in use"):
         allocate(NET, used, last)
 
 

@@ -82,6 +82,7 @@ def test_rolling_update(case):
 def test_recreate_waits_for_every_old_pod():
     assert recreate(3, Sizes("new", 0), [Sizes("old", 3, 3, 3)]) == {"new": 0, "old": 0}
     assert recreate(3, Sizes("new", 0), [Sizes("old", 0, 1, 0)]) == {"new": 0, "old": 0}
+    assert recreate(3, Sizes("new", 0), [Sizes("old", 2, 0, 0)]) == {"new": 0, "old": 0}, "they are about to be made"
     assert recreate(3, Sizes("new", 0), [Sizes("old", 0, 0, 0)]) == {"new": 3, "old": 0}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ktool.logic.links import Links
 from ktool.logic.nodeaction import ContainerFact, PodFact
 from ktool.node import bootstrap, facts, network
 
@@ -23,6 +24,7 @@ clock=1795413878.946745900
 address=10.89.1.11
 address=10.89.1.11
 address=10.0.0.4
+mtu=1500
 """
 
 
@@ -31,6 +33,7 @@ def test_info() -> None:
     assert (info.cpu, info.memory, info.architecture) == (2, 24683976 * 1024, "amd64")
     assert info.runtime_version == "podman://4.3.1"
     assert info.addresses == ("10.89.1.11", "10.0.0.4")
+    assert info.mtu == 1500
     assert info.clock == pytest.approx(1795413878.9467459)
 
 
@@ -46,8 +49,7 @@ def test_info_that_is_cut_off_says_what_is_missing() -> None:
 SETTLED = """c892a4d9-55fb-43e7-bf1a-638d4b47f6a7
 forward 1
 snat 10.244.1.0/24
-route 10.244.2.0/24 10.89.1.12
-route 10.244.3.9 10.89.1.13
+clamp
 pod 11111111-2222-3333-4444-555555555551
 volume cfg 0a1b
 volume tmp
@@ -60,7 +62,7 @@ pod 11111111-2222-3333-4444-555555555552
 def test_settled() -> None:
     settled = facts.Settled(SETTLED)
     assert settled.boot_id.startswith("c892")
-    assert settled.routes == (("10.244.2.0/24", "10.89.1.12"), ("10.244.3.9/32", "10.89.1.13"))
+    assert settled.links == Links() and settled.key == ""
     assert settled.volumes == {
         "11111111-2222-3333-4444-555555555551": {"cfg": "0a1b", "tmp": "", "mem": "2c"},
         "11111111-2222-3333-4444-555555555552": {},
@@ -77,6 +79,7 @@ NETWORK = {"subnets": [{"subnet": "10.244.1.0/24", "gateway": "10.244.1.1"}]}
         pytest.param(None, SETTLED, "missing", id="no-network"),
         pytest.param(NETWORK, SETTLED.replace("forward 1", "forward 0"), "forwarding", id="forwarding-off"),
         pytest.param(NETWORK, SETTLED.replace("snat 10.244.1.0/24\n", ""), "rule", id="rules-flushed"),
+        pytest.param(NETWORK, SETTLED.replace("clamp\n", ""), "tunnels", id="one-rule-lost"),
         pytest.param(NETWORK, SETTLED.replace("snat 10.244.1", "snat 10.244.9"), "rule", id="rule-of-another-subnet"),
     ],
 )
@@ -207,20 +210,6 @@ def test_pods_from_lists_and_inspects() -> None:
 )
 def test_which_containers_are_asked_again(entry: Any, before: Any, ours: bool, expected: bool) -> None:
     assert facts.needs_inspect(entry, before, ours) is expected
-
-
-@pytest.mark.parametrize(
-    ("now", "wanted", "replace", "delete"),
-    [
-        pytest.param((), (), [], [], id="nothing"),
-        pytest.param((), (("a/24", "1"),), [("a/24", "1")], [], id="new"),
-        pytest.param((("a/24", "1"),), (("a/24", "1"),), [], [], id="there"),
-        pytest.param((("a/24", "1"),), (("a/24", "2"),), [("a/24", "2")], [], id="moved"),
-        pytest.param((("a/24", "1"),), (), [], [("a/24", "1")], id="gone"),
-    ],
-)
-def test_routes_to_change(now: Any, wanted: Any, replace: Any, delete: Any) -> None:
-    assert facts.routes_to_change(now, wanted) == (replace, delete)
 
 
 def test_the_rules_are_one_transaction_that_leaves_other_chains_alone() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from ktool.api.ref import Ref
 from ktool.logic import nodeplan
+from ktool.logic.links import Links, Route
 from ktool.logic.nodeaction import (
     ContainerFact,
     CreateContainer,
@@ -20,7 +21,7 @@ from ktool.logic.nodeaction import (
     Outcome,
     RemoveContainer,
     RemovePod,
-    SetRoutes,
+    SetLinks,
     StartContainer,
     StartPod,
     StopContainer,
@@ -273,13 +274,13 @@ def test_a_start_of_ours_begins_a_new_count_of_restarts(clock: Time) -> None:
 def test_a_reboot_stops_everything_and_is_seen(clock: Time) -> None:
     node = runtime(clock)
     node.perform(EnsureNetwork("10.244.0.0/24"))
-    node.perform(SetRoutes((("10.244.1.0/24", "10.0.0.2"),)))
+    node.perform(SetLinks(Links((Route("10.244.1.0/24", "10.0.0.2"),))))
     launch(node, pod(restartPolicy="Always"))
     before = node.observe()
     node.machine.reboot()
     after = node.observe()
-    assert before.boot_id != after.boot_id and before.network and before.routes
-    assert (after.network, after.routes) == ("", ())
+    assert before.boot_id != after.boot_id and before.network and before.links != Links()
+    assert (after.network, after.links) == ("", Links())
     assert after.pods[0].infra == "created" and only(node).state == "created"
     assert node.perform(StartPod("u", rendered(pod()).pod_name)).failure is None
     assert only(node).state == "running"

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ktool.logic.nodeaction import EnsureImage, EnsureNetwork, SetRoutes
+from ktool.logic.links import Links, Route
+from ktool.logic.nodeaction import EnsureImage, EnsureNetwork, SetLinks
 from tests.podman.support import SUBNETS, WEB, Node, connect, done
 
 
@@ -26,7 +27,7 @@ def nodes(lab: Any) -> Iterator[list[Node]]:
             done(node.runtime.perform(EnsureImage(WEB, "IfNotPresent")))
         for index, node in enumerate(opened):
             other = 1 - index
-            done(node.runtime.perform(SetRoutes(((SUBNETS[other], opened[other].machine.address),))))
+            done(node.runtime.perform(SetLinks(Links((Route(SUBNETS[other], opened[other].machine.address),)))))
         yield opened
     finally:
         for node in opened:

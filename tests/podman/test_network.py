@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from ktool.logic.nodeaction import EnsureNetwork, SetRoutes
+from ktool.logic.links import Links, Route
+from ktool.logic.nodeaction import EnsureNetwork, Outcome, SetLinks
 from tests.podman.support import SUBNETS, Node, done, pod, until
 
 pytestmark = pytest.mark.podman
+
+
+def set_routes(node: Node, *routes: tuple[str, str]) -> Outcome:
+    return node.runtime.perform(SetLinks(Links(tuple(Route(*route) for route in routes))))
+
+
+def routes_of(node: Node) -> list[tuple[str, str]]:
+    return [(route.subnet, route.via) for route in node.runtime.observe().links.routes]
 
 
 def test_a_pod_reaches_a_pod_on_another_node_and_keeps_its_address(nodes: list[Node]) -> None:
@@ -32,10 +41,10 @@ def test_only_our_routes_are_changed(node: Node, nodes: list[Node]) -> None:
     node.shell(f"ip route add 198.51.100.0/24 via {other}")
     try:
         wanted = ((SUBNETS[1], other), ("10.244.103.0/24", other))
-        done(node.runtime.perform(SetRoutes(wanted)))
-        assert node.runtime.observe().routes == tuple(sorted(wanted))
-        done(node.runtime.perform(SetRoutes(((SUBNETS[1], other),))))
-        assert node.runtime.observe().routes == ((SUBNETS[1], other),)
+        done(set_routes(node, *wanted))
+        assert routes_of(node) == sorted(wanted)
+        done(set_routes(node, (SUBNETS[1], other)))
+        assert routes_of(node) == [(SUBNETS[1], other)]
         assert "198.51.100.0/24" in node.shell("ip route")
     finally:
         node.shell("ip route delete 198.51.100.0/24")
@@ -43,14 +52,15 @@ def test_only_our_routes_are_changed(node: Node, nodes: list[Node]) -> None:
 
 def test_a_gateway_nobody_reaches_is_a_failure_that_says_so(node: Node, nodes: list[Node]) -> None:
     good = (SUBNETS[1], nodes[1].machine.address)
-    failure = node.runtime.perform(SetRoutes((("10.244.104.0/24", "192.0.2.77"), good))).failure
+    failure = set_routes(node, ("10.244.104.0/24", "192.0.2.77"), good).failure
     assert failure is not None and "gateway" in failure.message
-    assert node.runtime.observe().routes == (good,)
+    assert "hostgw needs nodes that share a link, and 192.0.2.77 is on no link" in failure.message
+    assert routes_of(node) == [good]
 
 
 @pytest.mark.parametrize("bad", ["10.244.104.0/24; rm -rf /", "x", "10.244.104.1/24"])
 def test_a_route_that_is_no_route_never_reaches_the_node(node: Node, bad: str) -> None:
-    assert node.runtime.perform(SetRoutes(((bad, "10.0.0.1"),))).failure is not None
+    assert set_routes(node, (bad, "10.0.0.1")).failure is not None
 
 
 @pytest.mark.parametrize(

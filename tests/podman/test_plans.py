@@ -42,7 +42,6 @@ class Loop:
             addresses=self.addresses,
             lookup=lambda ref: None,
             now=time.time(),
-            routes=facts.routes,
         )
         assert not result.setup and not result.problems
         seen = {fact.uid: fact for fact in facts.pods}

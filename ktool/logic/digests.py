@@ -1,0 +1,58 @@
+"""Which images a revision really ran: a tag may be moved in its registry, a digest cannot.
+
+A ReplicaSet notes the digest of each image once its first pods have pulled it, and gives the note to the pods it makes
+from then on: what a rollback brings back is what ran before.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+
+from ktool.api.obj import DOMAIN, Obj, annotations_of, get, name
+
+IMAGES = f"{DOMAIN}/images"
+"""Annotation of a ReplicaSet and of its pods: image -> the same one by digest, as JSON."""
+_BY_DIGEST = "@sha256:"
+
+
+def recorded(obj: Obj) -> dict[str, str]:
+    try:
+        found = json.loads(annotations_of(obj).get(IMAGES, "{}"))
+    except ValueError:
+        return {}
+    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
+
+
+def text(images: Mapping[str, str]) -> str:
+    return json.dumps(dict(images), sort_keys=True, separators=(",", ":"))
+
+
+def pinned(pod: Obj, image: str) -> str:
+    """The image by the digest that was noted for it; "" where none was."""
+    found = recorded(pod).get(image, "") if IMAGES in annotations_of(pod) else ""
+    return found if _BY_DIGEST in found else ""
+
+
+def seen(replica_set: Obj, pods: Iterable[Obj]) -> dict[str, str]:
+    """What a ReplicaSet has noted, with what its pods tell of the images it has no note of. The first pod by name
+    decides where two have pulled a tag that was moved in between."""
+    found = recorded(replica_set)
+    spec = get(replica_set, "spec", "template", "spec", default={})
+    wanted = {image for image in _images(spec).values() if image not in found and "@" not in image}
+    if not wanted:
+        return found
+    for pod in sorted(pods, key=name):
+        images = _images(pod.get("spec") or {})
+        for group in ("initContainerStatuses", "containerStatuses"):
+            for status in get(pod, "status", group, default=()):
+                image, digest = images.get(status["name"], ""), str(status.get("imageID", ""))
+                if image in wanted and _BY_DIGEST in digest and not digest.startswith("localhost/"):
+                    found.setdefault(image, digest)
+    return found
+
+
+def _images(spec: Obj) -> dict[str, str]:
+    """The image of each container by the container's name."""
+    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    return {str(one.get("name", "")): str(one.get("image", "")) for one in containers}

@@ -1,0 +1,66 @@
+"""Pods that were sent to a node which then stopped answering, before anything of them was seen to run.
+
+They would hold up a rollout for as long as the node is away, and nothing is lost with them: others take their place.
+When the node comes back, what it may have begun is ended first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ktool.api.action import Action, Delete, Emit
+from ktool.api.obj import Obj, condition, controller_of, deleting, epoch, get, meta, name, namespace, uid
+from ktool.api.ref import Ref
+from ktool.api.world import World
+from ktool.logic.stopfirst import single_writer
+
+PATIENCE = 5.0
+"""Seconds a node may be silent: less than a command waits for nodes that do not answer (cli/wait)."""
+
+
+def find(pods: Sequence[Obj], world: World, now: float) -> tuple[list[Obj], float | None]:
+    """Those of the pods that are given up now, and the seconds after which to look again."""
+    found: list[Obj] = []
+    waits: list[float] = []
+    for pod in pods:
+        silent = _silent_since(pod, world)
+        if not silent or epoch(meta(pod).get("creationTimestamp")) > silent:  # made for that node, knowing how it is
+            continue
+        if deleting(pod) or _has_run(pod) or _is_only_writer(pod, world):
+            continue
+        left = silent + PATIENCE - now
+        if left > 0:
+            waits.append(left)
+        else:
+            found.append(pod)
+    return found, min(waits, default=None)
+
+
+def given_up(owner: Obj, pod: Obj) -> list[Action]:
+    message = f"Deleted pod: {name(pod)} (node {get(pod, 'spec', 'nodeName')} does not answer)"
+    return [Delete(Ref.of(pod), uid(pod)), Emit(Ref.of(owner), "SuccessfulDelete", message, uid=uid(owner))]
+
+
+def _silent_since(pod: Obj, world: World) -> float:
+    """When the pod's node stopped answering; 0 where it does."""
+    node = world.get(Ref("Node", "", get(pod, "spec", "nodeName", default="")))
+    ready = condition(node, "Ready") if node is not None else None
+    return epoch(ready.get("lastTransitionTime")) if ready and ready.get("status") == "Unknown" else 0.0
+
+
+def _has_run(pod: Obj) -> bool:
+    return get(pod, "status", "phase", default="Pending") != "Pending" or any(
+        get(status, "state", "running") or get(status, "lastState", "terminated")
+        for group in ("initContainerStatuses", "containerStatuses")
+        for status in get(pod, "status", group, default=())
+    )
+
+
+def _is_only_writer(pod: Obj, world: World) -> bool:
+    """Whether another one might write beside it."""
+    here: Obj | None = pod
+    while here is not None and (owner := controller_of(here)):
+        here = world.get(Ref(owner["kind"], namespace(pod), owner["name"]))
+        if here is not None and single_writer(here):
+            return True
+    return False
