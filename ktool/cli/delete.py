@@ -54,7 +54,10 @@ def delete(
     every: Annotated[bool, typer.Option("--all", help="All objects of the kind in the namespace.")] = False,
     all_namespaces: options.AllNamespaces = False,
     grace_period: Annotated[
-        int, typer.Option("--grace-period", metavar="SECONDS", help="Seconds an object has to end; -1: its own.")
+        int,
+        typer.Option(
+            "--grace-period", metavar="SECONDS", help="Seconds an object has to end; -1: its own.", show_default=False
+        ),
     ] = -1,
     now: Annotated[bool, typer.Option("--now", help="Same as --grace-period=1.")] = False,
     force: Annotated[bool, typer.Option("--force", help="End at once, without waiting for the node to agree.")] = False,

@@ -39,7 +39,9 @@ GAP = 2
 def history(
     ctx: typer.Context,
     resources: options.Resources = None,
-    revision: Annotated[int, typer.Option("--revision", metavar="N", help="Show this revision in detail.")] = 0,
+    revision: Annotated[
+        int, typer.Option("--revision", metavar="N", help="Show this revision in detail.", show_default=False)
+    ] = 0,
     selector: options.Selector = "",
     output_format: Annotated[
         str, typer.Option("-o", "--output", metavar="FORMAT", help="With --revision: its ReplicaSet as yaml or json.")
@@ -74,7 +76,10 @@ def undo(
     ctx: typer.Context,
     resources: options.Resources = None,
     to_revision: Annotated[
-        int, typer.Option("--to-revision", metavar="N", help="The revision to return to (0: the one before).")
+        int,
+        typer.Option(
+            "--to-revision", metavar="N", help="The revision to return to (0: the one before).", show_default=False
+        ),
     ] = 0,
     selector: options.Selector = "",
     dry_run: options.DryRun = "none",

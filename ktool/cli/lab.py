@@ -56,9 +56,14 @@ def lab() -> None:
 def up(
     ctx: typer.Context,
     lab_name: LabName = "lab",
-    nodes: Annotated[int, typer.Option("--nodes", metavar="N", help="How many nodes; 3 at first.")] = 0,
+    nodes: Annotated[
+        int, typer.Option("--nodes", metavar="N", help="How many nodes; 3 at first.", show_default=False)
+    ] = 0,
     links: Annotated[
-        int, typer.Option("--links", metavar="N", help="2: every other node is behind a router; 1 at first.")
+        int,
+        typer.Option(
+            "--links", metavar="N", help="2: every other node is behind a router; 1 at first.", show_default=False
+        ),
     ] = 0,
     install: Annotated[bool, typer.Option("--install", help="Install missing Debian packages.")] = False,
     timeout: Annotated[

@@ -58,7 +58,9 @@ def logs(
     previous: Annotated[
         bool, typer.Option("-p", "--previous", help="Of the container before its last restart.")
     ] = False,
-    tail: Annotated[int, typer.Option("--tail", metavar="N", help="The last N lines only; -1: all.")] = -2,
+    tail: Annotated[
+        int, typer.Option("--tail", metavar="N", help="The last N lines only; -1: all.", show_default=False)
+    ] = -2,
     since: Annotated[str, typer.Option("--since", metavar="DURATION", help="Not older than e.g. 5m.")] = "",
     timestamps: Annotated[bool, typer.Option("--timestamps", help="With the time of each line.")] = False,
     selector: options.Selector = "",

@@ -76,7 +76,9 @@ def add(
     ] = False,
     local: Annotated[bool, typer.Option("--local", help="This very machine, without SSH.")] = False,
     simulated: Annotated[bool, typer.Option("--simulated", help="A machine that exists in memory only.")] = False,
-    count: Annotated[int, typer.Option("--count", metavar="N", help="Simulated: so many, NAME-1 to NAME-N.")] = 0,
+    count: Annotated[
+        int, typer.Option("--count", metavar="N", help="Simulated: so many, NAME-1 to NAME-N.", show_default=False)
+    ] = 0,
     cpu: Annotated[str, typer.Option("--cpu", metavar="CORES", help="Simulated: its cores (32).")] = "",
     memory: Annotated[str, typer.Option("--memory", metavar="QUANTITY", help="Simulated: its memory (256Gi).")] = "",
     start_delay: Annotated[

@@ -31,9 +31,14 @@ ktool scale deploy/web --current-replicas=2 --replicas=3   # only if it is 2 now
 def scale(
     ctx: typer.Context,
     resources: options.Resources = None,
-    replicas: Annotated[int, typer.Option("--replicas", metavar="N", help="The wanted number.")] = -1,
+    replicas: Annotated[
+        int, typer.Option("--replicas", metavar="N", help="The wanted number.", show_default=False)
+    ] = -1,
     current_replicas: Annotated[
-        int, typer.Option("--current-replicas", metavar="N", help="Only where that many are wanted now.")
+        int,
+        typer.Option(
+            "--current-replicas", metavar="N", help="Only where that many are wanted now.", show_default=False
+        ),
     ] = -1,
     resource_version: Annotated[
         str, typer.Option("--resource-version", metavar="VERSION", help="Only where the object is at this version.")

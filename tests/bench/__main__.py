@@ -9,10 +9,15 @@ import argparse
 import statistics
 import sys
 
-from tests.bench import network, services
+from tests.bench import load, network, services
 from tests.bench.rows import ROWS, Bench
 
-ROWS |= {"services": services.a_thousand_services, "rules": services.rules, "network": network.throughput}
+ROWS |= {
+    "services": services.a_thousand_services,
+    "rules": services.rules,
+    "network": network.throughput,
+    "load": load.lost_requests,
+}
 
 
 def main() -> int:

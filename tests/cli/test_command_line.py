@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -32,6 +33,7 @@ def test_every_verb_has_help_with_examples(ktool, path):
     assert "Examples:" in shown.out
     assert f"ktool {path.split()[0]}" in shown.out.split("Examples:")[1]
     assert "--namespace" in shown.out
+    assert not re.search(r"\[default:\s+-\d+\]", shown.out), "a number that stands for none is not shown"
     assert ktool(*path.split(), "-h").out == shown.out
 
 
