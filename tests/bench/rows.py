@@ -96,6 +96,7 @@ class Bench:
 
         def look(begun: float) -> None:
             os.environ["KTOOL_HOME"] = str(home)
+            app.kinds()
             with app.session(act=False) as session:
                 while not ready and time.monotonic() < begun + 120:
                     found = session.client.list("Deployment", "default").items
