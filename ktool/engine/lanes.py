@@ -19,6 +19,9 @@ from ktool.logic.nodeaction import (
     Failure,
     NodeAction,
     Outcome,
+    RemoveContainer,
+    RemovePod,
+    RemoveVolumes,
     RunHook,
     StopContainer,
     StopPod,
@@ -34,6 +37,8 @@ MOST = 32
 """Lanes at a time, those included that only wait for a container to end or for its hook."""
 _WAITING = (DrainPod, StopPod, StopContainer, RunHook)
 """Actions that cost the node nothing while they last: another lane takes the place of theirs."""
+_ENDING = (RemoveContainer, RemovePod, RemoveVolumes)
+"""Actions that cost the node little more than waiting for its own locks: twice as many of them at a time."""
 
 
 class Lanes:
@@ -51,7 +56,7 @@ class Lanes:
         self._node, self._ref = node, Ref("Node", "", node)
         self._find, self._done, self._clock, self._wake = find, done, clock, wake
         self._pool: ThreadPoolExecutor | None = None
-        self._room = threading.Semaphore(1)
+        self._room = self._leaving = threading.Semaphore(1)
         self._lock = threading.Lock()
         self._busy: set[str] = set()
         self._acting = 0
@@ -89,6 +94,7 @@ class Lanes:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(MOST, thread_name_prefix=f"lane-{self._node}")
             self._room = threading.Semaphore(runtime.concurrency)
+            self._leaving = threading.Semaphore(2 * runtime.concurrency)
         self._pool.submit(self._run, runtime, lane)
 
     def _run(self, runtime: Runtime, lane: Lane) -> None:
@@ -115,7 +121,7 @@ class Lanes:
     def _perform(self, runtime: Runtime, action: NodeAction) -> Outcome:
         if isinstance(action, _WAITING):
             return runtime.perform(action)
-        with self._room:
+        with self._leaving if isinstance(action, _ENDING) else self._room:
             return runtime.perform(action)
 
     def note(self, pod_uid: str, outcome: Outcome, pod: Obj | None) -> bool:

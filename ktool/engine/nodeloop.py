@@ -34,9 +34,10 @@ log = logging.getLogger(__name__)
 
 RESYNC = 15.0
 """Seconds after which a node is observed again although nothing was heard of it."""
-GATHER = 1.0
-"""Seconds between two observations while lanes are running, at least: each costs the node some of its processor, and
-waits for the containers that are just being started or ended."""
+GATHER, PER_LANE, SHARE = 2.0, 0.25, 8
+"""While lanes are running, an observation costs the node some of its processor, and waits for the containers that are
+just being started or ended. So from one to the next it is PER_LANE seconds for each lane up to GATHER, and SHARE times
+as long as the last one took up to 5 s."""
 COMPONENT = "kubelet"
 FINALIZER = "ktool.dev/node"
 
@@ -75,7 +76,7 @@ class NodeLoop:
         self._teller = Teller(
             net, lambda: self._lanes.failures, lambda outcome: self._lanes.note("", outcome, None), confirmed, clock
         )
-        self._gather = GATHER
+        self._gather = 0.0
         self._first = False
         self.seen = self.idle = 0.0
         """When the last pass began (time.monotonic) that has told what it saw, and the last one that found nothing
@@ -102,8 +103,9 @@ class NodeLoop:
 
     def _pass(self, node: Obj) -> float:
         runtime = self._connected(node)
-        early = self._observed_at + self._gather - time.monotonic()
-        if early > 0 and (busy := self._lanes.busy) and not self._may_end(busy):
+        busy = self._lanes.busy
+        early = self._observed_at + max(min(GATHER, PER_LANE * len(busy)), self._gather) - time.monotonic()
+        if early > 0 and busy and not self._may_end(busy):
             self._teller.tell(runtime, node)
             return early
         began = time.monotonic()
@@ -111,7 +113,7 @@ class NodeLoop:
         facts = runtime.observe()
         self._observed_at = time.monotonic()
         self._teller.saw(facts)
-        self._gather = min(5.0, max(GATHER, 8 * (self._observed_at - began)))
+        self._gather = min(5.0, SHARE * (self._observed_at - began))
         self._cache.sync()
         with self._cache.lock:
             node = self._cache.world.get(self._ref) or node
@@ -263,7 +265,8 @@ class NodeLoop:
 
     def _lane_ended(self, after: float) -> None:
         if self._first:  # a command wants to see the first of many pods stay before it believes the others
-            self._first, self._gather = False, 0.0
+            self._first = False
+            self.hurry()
         self._wake(after)
 
     def _pod(self, pod_uid: str) -> Obj | None:

@@ -17,7 +17,8 @@ from ktool.engine.prober import Prober
 from ktool.engine.queue import WorkQueue
 from ktool.engine.readers import Readers
 from ktool.engine.registry import Registry
-from ktool.logic import links, pullauth
+from ktool.logic import links
+from ktool.logic.podrefs import pull_defaults
 from ktool.logic.routes import is_simulated
 from ktool.node.base import Runtime
 
@@ -109,7 +110,7 @@ class Nodes:
     def _pullers(self, secret: Obj) -> set[str]:
         """The nodes with pods that may pull with a Secret because it is their namespace's default."""
         space = self._cache.world.get(Ref("Namespace", "", namespace(secret)))
-        if secret["kind"] != "Secret" or space is None or name(secret) not in pullauth.defaults(space):
+        if secret["kind"] != "Secret" or space is None or name(secret) not in pull_defaults(space):
             return set()
         return self._nodes_of(namespace(secret))
 

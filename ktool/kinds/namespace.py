@@ -10,7 +10,7 @@ from ktool.api.obj import Obj, deleting, get, meta, name, put
 from ktool.api.shapes.build import choice, obj, strings
 from ktool.api.shapes.meta import CONDITIONS, resource
 from ktool.api.world import World
-from ktool.logic import pullauth
+from ktool.logic.podrefs import PULL_DEFAULT, pull_defaults
 
 SCHEMA = resource(
     spec=obj(
@@ -46,10 +46,10 @@ def validate(namespace: Obj, old: Obj | None) -> list[Cause]:
     for index, finalizer in enumerate(get(namespace, "spec", "finalizers", default=())):
         if problem := names.label_key(finalizer):
             causes.append(Cause(f"spec.finalizers[{index}]", f'"{finalizer}" {problem}'))
-    for secret in pullauth.defaults(namespace):
+    for secret in pull_defaults(namespace):
         if problem := names.dns_subdomain(secret):
             message = f'must be names of Secrets with commas between them: "{secret}" {problem}'
-            causes.append(Cause(f"metadata.annotations[{pullauth.DEFAULT}]", message))
+            causes.append(Cause(f"metadata.annotations[{PULL_DEFAULT}]", message))
     return causes
 
 

@@ -15,8 +15,8 @@ from ktool.api.shapes.meta import resource
 from ktool.api.shapes.podspec import POD_SPEC, default_pod_spec, validate_pod_spec
 from ktool.api.shapes.podstatus import POD_STATUS
 from ktool.api.world import World
+from ktool.logic.podfields import grace_period, is_sidecar
 from ktool.logic.podqos import qos_class
-from ktool.logic.podspec import grace_period, is_sidecar
 from ktool.logic.trouble import trouble
 
 SCHEMA = resource(spec=POD_SPEC, status=POD_STATUS)

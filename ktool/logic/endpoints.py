@@ -21,7 +21,7 @@ from ktool.api.obj import (
     uid,
 )
 from ktool.api.shapes.service import is_headless, ports_of
-from ktool.logic.podspec import host_network
+from ktool.logic.podfields import host_network
 
 SERVICE_NAME = "kubernetes.io/service-name"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"

@@ -15,7 +15,7 @@ from ktool.logic.nodeaction import (
     StopContainer,
     StopPod,
 )
-from ktool.logic.podspec import is_sidecar
+from ktool.logic.podfields import is_sidecar
 
 _PLAIN = frozenset({"FailedPostStartHook"})
 _FAILED = {"ErrImagePull": "Failed", "ErrImageNeverPull": "ErrImageNeverPull", "InvalidImageName": "InspectFailed"}

@@ -25,7 +25,7 @@ from ktool.logic.nodeaction import (
     RemoveVolumes,
 )
 from ktool.logic.podenv import Lookup
-from ktool.logic.podspec import host_network
+from ktool.logic.podfields import host_network
 from ktool.logic.probes import UNKNOWN, Vitals
 
 NOT_HELD: Mapping[str, float] = MappingProxyType({})

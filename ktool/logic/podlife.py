@@ -11,8 +11,8 @@ from ktool.api.obj import Obj, get, uid
 from ktool.logic import handlers, probes, secretenv
 from ktool.logic.nodeaction import NodeAction, PodFact, RemovePod, RunHook, StartContainer, StopContainer, StopPod
 from ktool.logic.podenv import Scope
+from ktool.logic.podfields import grace_period, is_sidecar
 from ktool.logic.podrun import FREE, Run
-from ktool.logic.podspec import grace_period, is_sidecar
 
 if TYPE_CHECKING:
     from ktool.logic.podplan import Context

@@ -30,8 +30,9 @@ from ktool.logic.nodeaction import (
     WriteVolumes,
 )
 from ktool.logic.podenv import Lookup, Scope
+from ktool.logic.podfields import GRACE, container_name, grace_period, image_name, image_of, is_sidecar
 from ktool.logic.podrun import Run
-from ktool.logic.podspec import GRACE, Rendered, container_name, grace_period, image_name, image_of, is_sidecar, render
+from ktool.logic.podspec import Rendered, render
 from ktool.logic.podstatus import container_runs, initialized, standing
 from ktool.logic.podvolumes import volumes
 from ktool.logic.probes import UNKNOWN, Vitals

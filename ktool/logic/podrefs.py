@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ktool.api.obj import get
+from ktool.api.obj import DOMAIN, annotations_of, get
 
 Reference = tuple[str, str]
 """Kind and name, in the pod's own namespace."""
+
+PULL_DEFAULT = f"{DOMAIN}/image-pull-secrets"
+"""Annotation of a Namespace: the pull secrets of pods that name none."""
 
 _SOURCES = {"configMapKeyRef": "ConfigMap", "configMapRef": "ConfigMap", "configMap": "ConfigMap"}
 _SOURCES |= {"secretKeyRef": "Secret", "secretRef": "Secret", "secret": "Secret"}
@@ -16,7 +19,7 @@ _SOURCES |= {"secretKeyRef": "Secret", "secretRef": "Secret", "secret": "Secret"
 
 def reads(spec: Mapping[str, Any]) -> frozenset[Reference]:
     """Every ConfigMap and Secret that a PodSpec names, optional ones too; a namespace's default for pulls is not in
-    it (logic/pullauth)."""
+    it (`pull_defaults`)."""
     return frozenset(found for found in _all(spec) if found[1])
 
 
@@ -45,3 +48,8 @@ def _named(holder: Mapping[str, Any]) -> Iterator[Reference]:
         reference = holder.get(member)
         if reference is not None:
             yield kind, str(reference.get("secretName") or reference.get("name") or "")
+
+
+def pull_defaults(space: Mapping[str, Any]) -> list[str]:
+    """The pull secrets that a Namespace gives to pods which name none."""
+    return [part.strip() for part in annotations_of(space).get(PULL_DEFAULT, "").split(",") if part.strip()]

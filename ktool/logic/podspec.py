@@ -11,10 +11,20 @@ from typing import Any
 
 from ktool.api import quantity
 from ktool.api.obj import DOMAIN, Obj, content_hash, get, name, namespace, uid
-from ktool.logic import digests, pullauth, secretenv
+from ktool.logic import pullauth, secretenv
 from ktool.logic.nodeaction import EnsureImage, Failure, PreparePath, Volume
 from ktool.logic.poddns import resolver
 from ktool.logic.podenv import ConfigError, Environment, Lookup, Scope, arguments, environment
+from ktool.logic.podfields import (
+    container_name,
+    grace_period,
+    host_network,
+    hostname,
+    image_of,
+    is_sidecar,
+    pod_name,
+    pull_policy,
+)
 from ktool.logic.podvolumes import Volumes, each_once, mounts, volumes
 
 NETWORK = "ktool"
@@ -25,7 +35,6 @@ LOG_BYTES = 10 * 1024 * 1024
 
 CPU_PERIOD = 100_000
 MIN_SHARES = 2
-GRACE = 30
 _RESTART = {"Always": "always", "OnFailure": "on-failure", "Never": "no"}
 
 
@@ -45,60 +54,6 @@ class Rendered:
     secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     images: Mapping[str, EnsureImage] = field(default_factory=dict)
     problems: Mapping[str, Failure] = field(default_factory=dict)
-
-
-# --- names -------------------------------------------------------------------------------------------------------
-
-
-def pod_name(pod: Obj) -> str:
-    """The name of the Podman pod: readable in `podman pod ps`, and another one for another uid."""
-    return f"{name(pod)}_{namespace(pod)}_{uid(pod)[:8]}"
-
-
-def container_name(container: str, pod: Obj) -> str:
-    return f"{container}_{pod_name(pod)}"
-
-
-def image_name(text: str) -> str:
-    """The full name of an image: docker.io and `latest` are Kubernetes' defaults, whatever a node's registries.conf
-    says. https://kubernetes.io/docs/concepts/containers/images/#image-names"""
-    first, slash, _ = text.partition("/")
-    if not slash or not (first == "localhost" or "." in first or ":" in first):
-        text = f"docker.io/{text if slash else 'library/' + text}"
-    last = text.rpartition("/")[2]
-    return text if ":" in last or "@" in text else f"{text}:latest"
-
-
-def image_of(pod: Obj, container: Obj) -> str:
-    """The image a container is made from: by the digest that was noted for it, else by its full name."""
-    text = str(container.get("image", ""))
-    return digests.pinned(pod, text) or image_name(text)
-
-
-def pull_policy(pod: Obj, container: Obj) -> str:
-    """imagePullPolicy, or its default: Always for `latest`, else IfNotPresent. What is named by a digest that was
-    noted cannot have changed."""
-    image = image_name(str(container.get("image", "")))
-    fallback = "Always" if image.endswith(":latest") and "@" not in image else "IfNotPresent"
-    policy = str(container.get("imagePullPolicy") or fallback)
-    return "IfNotPresent" if policy == "Always" and image_of(pod, container) != image else policy
-
-
-def host_network(pod: Obj) -> bool:
-    return bool(get(pod, "spec", "hostNetwork", default=False))
-
-
-def grace_period(pod: Obj) -> int:
-    return int(get(pod, "spec", "terminationGracePeriodSeconds", default=GRACE))
-
-
-def is_sidecar(container: Obj) -> bool:
-    """Whether an init container runs beside the others instead of before them."""
-    return container.get("restartPolicy") == "Always"
-
-
-def hostname(pod: Obj) -> str:
-    return str(get(pod, "spec", "hostname", default="") or name(pod)[:63].rstrip("-."))
 
 
 # --- the whole ---------------------------------------------------------------------------------------------------

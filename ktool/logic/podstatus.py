@@ -13,9 +13,9 @@ from ktool.logic import probes
 from ktool.logic.backoff import duration
 from ktool.logic.nodeaction import ContainerFact, Failure, PodFact
 from ktool.logic.podenv import Scope
+from ktool.logic.podfields import host_network, image_name, image_of, is_sidecar
 from ktool.logic.podqos import qos_class
 from ktool.logic.podrun import CRASH_LOOP, Run, assess, is_alive
-from ktool.logic.podspec import host_network, image_name, image_of, is_sidecar
 from ktool.logic.probes import UNKNOWN, Vitals
 
 _SHOWN = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "InvalidImageName"})

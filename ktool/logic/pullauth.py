@@ -16,13 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ktool.api.masked import Masked, Unreadable, values
-from ktool.api.obj import DOMAIN, Obj, annotations_of, get, namespace
+from ktool.api.obj import Obj, get, namespace
 from ktool.api.ref import Ref
 from ktool.logic.nodeaction import Credential, EnsureImage
 from ktool.logic.podenv import Lookup
-
-DEFAULT = f"{DOMAIN}/image-pull-secrets"
-"""Annotation of a Namespace: the pull secrets of pods that name none."""
+from ktool.logic.podrefs import PULL_DEFAULT, pull_defaults
 
 _DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
 
@@ -53,7 +51,7 @@ class Keyring:
         if self.named:
             shown = ", ".join(f'"{each}"' for each in self.named)
             return f"no pull secret ({shown}) has a login for registry {registry}"
-        return f"the pod has no imagePullSecrets and its namespace no {DEFAULT} for registry {registry}"
+        return f"the pod has no imagePullSecrets and its namespace no {PULL_DEFAULT} for registry {registry}"
 
 
 def keyring(pod: Obj, lookup: Lookup) -> Keyring:
@@ -62,7 +60,7 @@ def keyring(pod: Obj, lookup: Lookup) -> Keyring:
     named = [str(entry.get("name") or "") for entry in get(pod, "spec", "imagePullSecrets", default=())]
     if not named:
         found = lookup(Ref("Namespace", "", space))
-        named = [] if found is None else defaults(found)
+        named = [] if found is None else pull_defaults(found)
     logins: list[tuple[str, Credential]] = []
     missing: list[str] = []
     problems: list[str] = []
@@ -78,11 +76,6 @@ def keyring(pod: Obj, lookup: Lookup) -> Keyring:
             problems.append(f'pull secret "{own}" cannot be used: {error}')
     logins.sort(key=lambda entry: entry[0], reverse=True)
     return Keyring(tuple(logins), tuple(named), tuple(missing), tuple(problems))
-
-
-def defaults(space: Mapping[str, Any]) -> list[str]:
-    """The pull secrets that a Namespace gives to pods which name none."""
-    return [part.strip() for part in annotations_of(space).get(DEFAULT, "").split(",") if part.strip()]
 
 
 # --- Docker's files ----------------------------------------------------------------------------------------------

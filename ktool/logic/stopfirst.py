@@ -13,7 +13,7 @@ from ktool.api.action import Action, Emit
 from ktool.api.obj import DOMAIN, Obj, annotations_of, condition, deleting, get, labels, name, uid
 from ktool.api.ref import Ref
 from ktool.api.world import World
-from ktool.logic import rollout, schedule
+from ktool.logic import rollout
 from ktool.logic.deploymentstatus import limits, replicas
 from ktool.logic.rollout import Limits, Sizes
 
@@ -59,6 +59,8 @@ def held_ports(new: Iterable[Obj], old: Sequence[Obj], world: World) -> list[int
 
 def _finds_no_port(pod: Obj, world: World) -> bool:
     """Asked of the scheduler: what it told the pod may be older than the end of another one."""
+    from ktool.logic import schedule  # every command imports the kinds, and hardly any asks this
+
     spaces = {name(space): labels(space) for space in world.list("Namespace")}
     found = next(iter(schedule.place([pod], world.list("Node"), world.list("Pod"), spaces)), None)
     return found is not None and not found.node and _NO_FREE_PORTS in found.message

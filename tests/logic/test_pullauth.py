@@ -11,6 +11,7 @@ import pytest
 from ktool.api.ref import Ref
 from ktool.logic import pullauth
 from ktool.logic.nodeaction import EnsureImage
+from ktool.logic.podrefs import PULL_DEFAULT
 
 
 def auth(user: str, password: str = "pw") -> dict[str, str]:
@@ -24,7 +25,7 @@ def docker(name: str, auths: Any, key: str = ".dockerconfigjson") -> dict[str, A
 
 
 def ensure(image: str, secrets: list[dict[str, Any]], named: list[str], default: str | None = None) -> EnsureImage:
-    notes = {} if default is None else {pullauth.DEFAULT: default}
+    notes = {} if default is None else {PULL_DEFAULT: default}
     objects = {("Secret", "shop", one["metadata"]["name"]): one for one in secrets}
     objects["Namespace", "", "shop"] = {"kind": "Namespace", "metadata": {"name": "shop", "annotations": notes}}
     pod = {"metadata": {"namespace": "shop"}, "spec": {"imagePullSecrets": [{"name": name} for name in named]}}

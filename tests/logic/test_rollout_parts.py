@@ -7,7 +7,7 @@ import pytest
 from ktool.api.obj import Obj
 from ktool.api.patch import difference, merge
 from ktool.api.world import World
-from ktool.logic import configuse, digests, podspec, revisions
+from ktool.logic import configuse, digests, podfields, revisions
 from ktool.logic.configuse import Use
 from ktool.logic.trouble import trouble, unready
 
@@ -58,12 +58,12 @@ def test_the_digest_that_was_pulled_is_noted(case: tuple) -> None:
 def test_a_pod_with_a_note_is_made_from_the_digest() -> None:
     container = {"name": "web", "image": "web:v1", "imagePullPolicy": "Always"}
     free, pinned = pod("a", ""), pod("a", "", **{digests.IMAGES: digests.text({"web:v1": DIGEST})})
-    assert podspec.image_of(free, container) == "docker.io/library/web:v1"
-    assert podspec.pull_policy(free, container) == "Always"
-    assert podspec.image_of(pinned, container) == DIGEST
-    assert podspec.pull_policy(pinned, container) == "IfNotPresent", "a digest does not change"
-    assert podspec.pull_policy(pinned, {**container, "imagePullPolicy": "Never"}) == "Never"
-    assert podspec.image_of(pinned, {**container, "image": "web:v2"}) == "docker.io/library/web:v2"
+    assert podfields.image_of(free, container) == "docker.io/library/web:v1"
+    assert podfields.pull_policy(free, container) == "Always"
+    assert podfields.image_of(pinned, container) == DIGEST
+    assert podfields.pull_policy(pinned, container) == "IfNotPresent", "a digest does not change"
+    assert podfields.pull_policy(pinned, {**container, "imagePullPolicy": "Never"}) == "Never"
+    assert podfields.image_of(pinned, {**container, "image": "web:v2"}) == "docker.io/library/web:v2"
 
 
 # --- what pods read ----------------------------------------------------------------------------------------------
