@@ -36,8 +36,12 @@ from ktool.logic import allocation, endpoints
 TABLE = "ktool-svc"
 BRIDGE = "ktool0"
 CLUSTER_CIDR = "10.244.0.0/16"
-FORMAT = "format-1"
+FORMAT = "format-2"
 """An empty chain that says how the table is made up: one of another format is removed, not changed."""
+
+RESET = "after-reset"
+"""Connections that a server has reset are forgotten at once, not after ten seconds: while the kernel knows one, a
+client that takes the same port again is sent to the pod of before, which has often just ended."""
 
 FACT = "identity"
 """The chain whose only rule carries the hash, by which a node says what it has."""
@@ -194,6 +198,11 @@ _HEAD = f"""table ip {TABLE} {{
     chain {FACT} {{
         return comment "{_HASH_HERE}"
     }}
+    ct timeout {RESET} {{
+        protocol tcp
+        l3proto ip
+        policy = {{ close : 0 }}
+    }}
     chain refuse {{
         meta l4proto tcp reject with tcp reset
         reject with icmp type port-unreachable
@@ -219,6 +228,7 @@ _BASE = f"""    chain services {{
     }}
     chain postrouting {{
         type nat hook postrouting priority 80; policy accept;
+        ct status dnat meta l4proto tcp ct timeout set "{RESET}"
         ip saddr . ip daddr @hairpin masquerade
         ct status dnat ip saddr != {CLUSTER_CIDR} oifname != {{ "lo", "{BRIDGE}" }} masquerade
     }}

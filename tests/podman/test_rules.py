@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -13,7 +15,7 @@ from ktool.logic.isolation import isolated
 from ktool.logic.nodeaction import SetPolicies, SetRules
 from tests.logic.test_balance import many
 from tests.logic.test_policy import many as many_policies
-from tests.podman.support import Node, done
+from tests.podman.support import Node, done, pod, until
 
 pytestmark = pytest.mark.podman
 
@@ -73,6 +75,59 @@ def test_a_change_keeps_the_clients_of_endpoints_that_stay(node: Node) -> None:
     done(node.runtime.perform(action(services, slices)))
     assert "192.0.2.7" in node.shell(f"nft list set ip ktool-svc {kept}")
     assert gone not in node.shell("nft list table ip ktool-svc")
+
+
+_CLIENT = """
+import socket, sys
+def asked(own):
+    client = socket.socket()
+    client.settimeout(10)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    client.bind(("", own))
+    client.connect((sys.argv[1], 80))
+    client.sendall(b"GET / HTTP/1.1\\r\\nHost: web\\r\\n\\r\\n")
+    return client
+first = asked(45678)
+print("asked", flush=True)
+sys.stdin.readline()
+try:
+    first.recv(1)
+except ConnectionResetError:
+    print("reset", flush=True)
+first.close()
+sys.stdin.readline()
+print(asked(45678).recv(1000).decode().splitlines()[-1])
+"""
+"""A client that connects again from the same port after the server has reset the connection."""
+
+
+def test_the_port_of_a_connection_that_was_reset_is_no_way_back_to_the_old_pod(node: Node) -> None:
+    old = node.run(pod("old", restartPolicy="Never"), "10.244.101.21")
+    node.run(pod("new"), "10.244.101.22")
+    services, slices = many(1, 1)
+
+    def lead_to(address: str) -> None:
+        slices[0]["endpoints"] = [{"addresses": [address], "nodeName": "node1"}]
+        done(node.runtime.perform(action(services, slices)))
+
+    lead_to("10.244.101.21")
+    own = old.containers[0].id
+    until(lambda: node.exec(own, "wget", "-qO-", "http://127.0.0.1:8080/")[1])
+    address = services[0]["spec"]["clusterIP"]
+    enter = ["nsenter", "-t", str(node.machine.pid), "-n", sys.executable, "-c", _CLIENT, address]
+    node.shell(f"podman pause {own}")  # what has been asked is not read, so its end resets the connection
+    client = subprocess.Popen(enter, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert client.stdin is not None and client.stdout is not None
+    assert client.stdout.readline() == "asked\n"
+    lead_to("10.244.101.22")
+    node.shell(f"podman kill {own}; podman unpause {own}; podman rm -f --time 0 {own}")
+    client.stdin.write("\n")
+    client.stdin.flush()
+    assert client.stdout.readline() == "reset\n"
+    began = time.monotonic()
+    said, _ = client.communicate("\n", timeout=30)
+    assert said == "v1 new\n"
+    assert time.monotonic() - began < 5
 
 
 def test_a_thousand_services_are_loaded_and_replaced_in_seconds(node: Node) -> None:
