@@ -112,7 +112,7 @@ class NodeLoop:
         busy, failed = self._lanes.look()
         facts = runtime.observe()
         self._observed_at = time.monotonic()
-        self._teller.saw(facts)
+        self._teller.saw(facts, began)
         self._gather = min(5.0, SHARE * (self._observed_at - began))
         self._cache.sync()
         with self._cache.lock:

@@ -35,8 +35,9 @@ class Teller:
     ) -> None:
         self._net, self._failures, self._failed, self._news, self._clock = net, failures, failed, news, clock
         self._have: dict[str, str] | None = None
+        self._told_at: dict[str, float] = {}
         self._in_force = SetPolicies("", "")
-        self._telling = threading.Lock()
+        self._telling, self._lock = threading.Lock(), threading.Lock()
         self._unheard = self._unmet = False
         self._linked_at = -GREETING
         self.confirmed = -1
@@ -47,10 +48,24 @@ class Teller:
         """Whether it is known what the node has."""
         return self._have is not None
 
-    def saw(self, facts: NodeFacts) -> None:
-        self._have, self._unheard = netplan.seen(facts), False
+    def saw(self, facts: NodeFacts, since: float) -> None:
+        """What an observation found that began at `since` (time.monotonic). What it was told meanwhile is newer."""
+        with self._lock:
+            meanwhile = {name for name, at in self._told_at.items() if at >= since}
+            told = {name: hash for name, hash in (self._have or {}).items() if name in meanwhile}
+            self._have = {name: hash for name, hash in netplan.seen(facts).items() if name not in meanwhile} | told
+        if SetLinks.__name__ not in meanwhile:
+            self._unheard = False
         peers = facts.links.wireguard.peers if facts.links.wireguard else ()
         self._unmet = len(met_peers(facts.links, facts.met)) < len(peers)
+
+    def _note(self, setting: str, hash: str | None) -> None:
+        """The node has this now, or (None) it is not known what it has."""
+        with self._lock:
+            self._told_at[setting] = time.monotonic()
+            if self._have is not None:
+                others = {name: own for name, own in self._have.items() if name != setting}
+                self._have = others if hash is None else {**others, setting: hash}
 
     def forget(self) -> None:
         """Another connection, perhaps another boot."""
@@ -74,16 +89,17 @@ class Teller:
             again = 0.5 if self._unmet and time.monotonic() - self._linked_at < GREETING else plan.after
             for setting in plan.settings:
                 if self._failed(runtime.perform(setting)):
-                    have.pop(type(setting).__name__, None)
+                    self._note(type(setting).__name__, None)
                     again = 1.0
                     continue
-                have[type(setting).__name__] = setting.hash
+                self._note(type(setting).__name__, setting.hash)
                 if isinstance(setting, SetPolicies):
                     self._in_force = setting
                 elif isinstance(setting, SetLinks):  # others hear of it once it was seen
                     self._unheard, self._linked_at, again = True, time.monotonic(), 0.0
             rules = [setting.hash for setting in wanted if isinstance(setting, SetRules)]
-            if change > self.confirmed and all(have.get(SetRules.__name__) == own for own in rules):
+            has = (self._have or {}).get(SetRules.__name__)
+            if change > self.confirmed and all(has == own for own in rules):
                 self.confirmed = change
                 self._news()
             return again
