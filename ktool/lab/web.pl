@@ -17,7 +17,7 @@ my $port    = $ENV{PORT} // 8080;    # 0 takes any free one
 my $access  = ($ENV{ACCESS_LOG} // '') eq '1';
 my $broken  = $version eq 'broken';
 my $longest = $ENV{DRAIN_SECONDS} // 10;
-my $idle    = 0.5;    # how long a quiet keep-alive connection may still bring a request while we drain
+my $idle    = 1.0;    # how long a quiet keep-alive connection may still bring a request while we drain
 my $ticks   = POSIX::sysconf(POSIX::_SC_CLK_TCK());
 sub now { return (POSIX::times())[0] / $ticks }
 
