@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, TextIO
 
 from ktool.api.errors import ApiError
-from ktool.api.obj import Obj, get, name, uid
+from ktool.api.obj import Obj, deleting, get, is_true, name, namespace, uid
 from ktool.api.ref import Ref
 from ktool.cli import errors, render
 from ktool.cli.podsteps import pods_of, settled
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LOG_LINES = 5
 MOST_PODS = 3
+SLOW = 3.0
+"""Seconds that a pod which runs may take to become Ready before anybody wonders."""
 LOOKING = 10.0
 """Seconds at most that a command which is the control plane itself waits for nodes to say how they are."""
 
@@ -38,7 +40,7 @@ def watch(session: Session, refs: Iterable[Ref], timeout: float, stream: TextIO)
     """Wait until the objects are as desired: progress on `stream`, and what went wrong on stderr."""
     refs = list(refs)
     patience = PATIENCE if session.acting else math.inf
-    witness = _Witness(session.client)
+    witness, probes = _Witness(session.client), _Probes(session.client)
     with _looking(session, refs, timeout), render.progress(stream) as progress:
         waited = wait_for(
             session.client,
@@ -48,6 +50,7 @@ def watch(session: Session, refs: Iterable[Ref], timeout: float, stream: TextIO)
             patience=patience,
             leavers=session.acting,
             witness=witness.look,
+            complaint=probes.complaint,
         )
     if waited.exit_code != errors.DONE:
         _explain(session.client, waited, timeout)
@@ -73,6 +76,34 @@ class _Witness:
         for lines in self._kept.values():
             for line in lines:
                 _say(line)
+
+
+class _Probes:
+    """What the probes of pods say that run and do not become Ready: a deadline may be minutes away."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._since: dict[str, float] = {}
+        self._looked = -math.inf
+        self._said: dict[str, str] = {}
+
+    def complaint(self, pod: Obj) -> str:
+        """The newest failure of a probe, once the pod has had SLOW seconds to become Ready; "" for none."""
+        if get(pod, "status", "phase") != "Running" or deleting(pod):
+            return ""
+        now = time.monotonic()
+        if now - self._since.setdefault(uid(pod), now) < SLOW:
+            return ""
+        if now - self._looked >= SLOW:
+            self._looked, self._said = now, unhealthy(self._client, namespace(pod))
+        return self._said.get(uid(pod), "")
+
+
+def unhealthy(client: Client, space: str) -> dict[str, str]:
+    """The newest failure of a probe of each pod of a namespace, by uid."""
+    events = client.list("Event", space, fields="reason=Unhealthy").items
+    events.sort(key=lambda event: str(event.get("lastTimestamp") or ""))
+    return {str(get(event, "involvedObject", "uid", default="")): str(event.get("message")) for event in events}
 
 
 @contextlib.contextmanager
@@ -124,14 +155,32 @@ def _show_logs(client: Client, waited: Waited, ref: Ref) -> None:
 
 
 def _sickness(client: Client, pod: Obj) -> list[str]:
-    """How the containers of a pod ended that did not end well, and what they said last."""
+    """How the containers of a pod ended that did not end well, or what its probes say, with the last lines of both."""
     told: list[str] = []
     for container, previous, exit_status in _ended_containers(pod):
         lines = _tail(client, pod, container, previous)
         end = ", its last lines:" if lines else ""
         told.append(f"  pod {name(pod)}, container {container}: exit code {exit_status}{end}")
         told += [f"    {line}" for line in lines]
+    return told or _unreadiness(client, pod)
+
+
+def _unreadiness(client: Client, pod: Obj) -> list[str]:
+    """What the probes say of a pod that runs and is not Ready, and what its containers said last."""
+    waiting = [status["name"] for status in get(pod, "status", "containerStatuses", default=()) if _unready(status)]
+    if not waiting or is_true(pod, "Ready"):
+        return []
+    said = unhealthy(client, namespace(pod)).get(uid(pod), "")
+    told = [f"  pod {name(pod)} is not ready{': ' + said if said else ''}"]
+    for container in waiting:
+        lines = _tail(client, pod, container, False)
+        told += [f"  pod {name(pod)}, container {container}, its last lines:"] if lines else []
+        told += [f"    {line}" for line in lines]
     return told
+
+
+def _unready(status: Obj) -> bool:
+    return bool(get(status, "state", "running")) and not status.get("ready")
 
 
 def _ended_containers(pod: Obj) -> Iterable[tuple[str, bool, int]]:

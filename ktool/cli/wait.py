@@ -82,17 +82,19 @@ def wait_for(
     patience: float = math.inf,
     leavers: bool = False,
     witness: Callable[[Obj], None] = lambda pod: None,
+    complaint: Callable[[Obj], str] = lambda pod: "",
 ) -> Waited:
     """Wait until every object is as desired or has certainly failed, `timeout` seconds at most (0: for ever).
 
     Kinds without a progress of their own are as desired as soon as they are stored. `leavers`: also wait for what
     goes on below the objects (pods that are to end), as a command must that is the control plane itself. `witness` is
-    shown each pod that certainly fails, while it is there."""
+    shown each pod that certainly fails, while it is there; `complaint` tells what probes say of one that runs and is
+    not Ready."""
     refs = [ref for ref in dict.fromkeys(refs) if REGISTRY[ref.kind].progress]
     if not refs:
         return Waited()
     with Follower(client, scopes(refs)) as follower:
-        return _Wait(follower, refs, timeout, progress, patience, leavers, witness).run()
+        return _Wait(follower, refs, timeout, progress, patience, leavers, witness, complaint).run()
 
 
 class _Wait:
@@ -105,6 +107,7 @@ class _Wait:
         patience: float,
         leavers: bool,
         witness: Callable[[Obj], None],
+        complaint: Callable[[Obj], str],
     ) -> None:
         self.follower, self.progress = follower, progress
         self.world = follower.world
@@ -112,7 +115,8 @@ class _Wait:
         self.refs, self.open = refs, dict.fromkeys(refs, "")
         self.result = Waited(world=follower.world)
         self.patience, self.leavers = _Patience(patience), leavers
-        self.witness = witness
+        self.witness, self.complaint = witness, complaint
+        self.complained: set[str] = set()
         self.doubt = Doubt()
         self.doubted: set[Ref] = set()
         self.was_done: frozenset[Ref] = frozenset()
@@ -157,6 +161,9 @@ class _Wait:
         for pod in self._waiting():
             if trouble(pod):
                 self.witness(pod)
+            elif uid(pod) not in self.complained and (text := self.complaint(pod)):
+                self.complained.add(uid(pod))
+                self.progress.say(f"pod {name(pod)} is not ready: {text}")
         if all(ref in failed for ref in self.open):
             self.open = {}
         self.progress.update(self._lines())

@@ -125,6 +125,19 @@ def test_a_pod_that_answers_503_is_never_ready(town: Town) -> None:
     assert line in " ".join(shown.split()) and text in shown
 
 
+def test_who_waits_for_a_pod_that_is_not_ready_is_told_why_in_seconds(town: Town) -> None:
+    text = "Readiness probe failed: HTTP probe failed with statuscode: 503"
+    again = pod("broken", {"name": "web", "image": WEB.replace("v1", "broken"), "ports": PORTS, "readinessProbe": HTTP})
+    words = ("apply", "-n", town.namespace, "-f", "-", "--wait", "--timeout=6s")
+    done = town.ktool(*words, stdin=documents(again), status=6)
+    assert f"pod broken is not ready: {text}\n" in done.stderr.partition("timed out")[0]
+    assert done.stderr.splitlines()[-3:] == [
+        f"  pod broken is not ready: {text}",
+        "  pod broken, container web, its last lines:",
+        "    broken web broken listens on port 8080",
+    ]
+
+
 def test_a_container_that_fails_its_liveness_probe_is_started_again(town: Town) -> None:
     until(lambda: status_of(town.pod("sick"), "main").get("restartCount", 0) >= 1, 40)
     assert "Container main failed liveness probe, will be restarted" in town.said("sick", "Killing")
