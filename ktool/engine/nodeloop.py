@@ -316,6 +316,9 @@ class NodeLoop:
         node = self._cache.world.get(self._ref) or node
         if isinstance(error, Unreachable) or self._unreachable > 1:
             self._registry.execute(nodestatus.unreachable(node, error.message, self._clock()), component=COMPONENT)
+        with self._cache.lock:
+            pods = self._cache.world.on_node(self.node)
+        self._registry.execute(nodestatus.out_of_service(node, pods, self._clock()), component=COMPONENT)
         log.info("%s: %s: %s", self.node, error.step, error.message)
         return delay(self._unreachable, 0.5, 15.0)
 

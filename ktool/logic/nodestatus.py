@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ktool import __version__
 from ktool.api.action import Action, Emit, Patch, Status
-from ktool.api.obj import Obj, annotations_of, condition, deleting, get, labels, name, uid, with_condition
+from ktool.api.obj import (
+    Obj,
+    annotations_of,
+    condition,
+    deleting,
+    epoch,
+    get,
+    is_true,
+    labels,
+    name,
+    uid,
+    with_condition,
+)
 from ktool.api.ref import Ref
 from ktool.logic import links, netstate
 from ktool.logic.nodeaction import Failure, NodeFacts, NodeInfo
@@ -14,6 +26,9 @@ from ktool.logic.routes import is_simulated
 
 ARCHITECTURE = "kubernetes.io/arch"
 _UNREACHABLE = "NodeStatusUnknown"
+SILENCE = 50.0
+"""Seconds that a node may be silent before its pods count as not Ready: kube-controller-manager's
+--node-monitor-grace-period."""
 
 
 def described(node: Obj, info: NodeInfo, now: float) -> list[Action]:
@@ -93,6 +108,24 @@ def unreachable(node: Obj, message: str, now: float) -> list[Action]:
     actions = _changed(node, status)
     if actions and (condition(node, "Ready") or {}).get("status") != "Unknown":
         actions.append(Emit(Ref.of(node), "NodeNotReady", f"Node {name(node)}: {message}", "Warning", uid(node)))
+    return actions
+
+
+def out_of_service(node: Obj, pods: Iterable[Obj], now: float) -> list[Action]:
+    """Pods of a node that has been silent for too long are not Ready any more: services send to others, whatever still
+    runs there. Their next observation says how they are. (kubernetes.io/docs/concepts/architecture/nodes/#condition)"""
+    ready = condition(node, "Ready") or {}
+    if ready.get("status") != "Unknown" or now - epoch(ready.get("lastTransitionTime")) < SILENCE:
+        return []
+    actions: list[Action] = []
+    for pod in pods:
+        if is_true(pod, "Ready"):
+            conditions = pod["status"]["conditions"]
+            conditions = with_condition(
+                conditions, "Ready", "False", now, "NodeNotReady", f"Node {name(node)} is not ready"
+            )
+            actions.append(Status(Ref.of(pod), {**pod["status"], "conditions": conditions}, uid(pod)))
+            actions.append(Emit(Ref.of(pod), "NodeNotReady", "Node is not ready", "Warning", uid(pod)))
     return actions
 
 

@@ -15,6 +15,7 @@ from tests.e2e.conftest import Ktool, until
 from tests.e2e.nodes import root_of
 from tests.e2e.support import (
     WEB,
+    container,
     documents,
     fresh,
     on,
@@ -177,13 +178,19 @@ def test_network_and_routes_that_were_removed_by_hand_come_back(world: World, me
 
 
 def test_a_node_that_is_off_is_not_ready_until_it_is_back(world: World) -> None:
+    """Nor are its pods after a while: services send to others."""
     node, root = world.lab.nodes[2], root_of(world.lab)
 
     def state() -> str:
         return world.ktool("get", "node", node.name, "--no-headers").stdout.split()[1]
 
+    def third() -> bool:
+        return ready(world.ktool.json("get", "pod", "third", "-n", world.namespace))
+
     with serving(world.ktool):
         until(lambda: state() == "Ready")
+        third_pod = pod("third", container("main"), nodeName=node.name)
+        world.ktool("apply", "-n", world.namespace, "-f", "-", "--wait", stdin=documents(third_pod))
         labs.stop_node(world.lab.name, node.name, root)
         try:
             until(lambda: state() == "NotReady", 40)
@@ -191,8 +198,12 @@ def test_a_node_that_is_off_is_not_ready_until_it_is_back(world: World) -> None:
             assert "NodeNotReady" in told
             looked = world.ktool("drift", status=4).stdout
             assert any(line.startswith(node.name) and "cannot be asked" in line for line in looked.splitlines())
+            assert third()
+            until(lambda: not third(), 90)
         finally:
             labs.start_node(world.lab.name, node.name, root)
         began = time.monotonic()
         until(lambda: state() == "Ready", 40)
         assert time.monotonic() - began < 20
+        until(third, 30)
+        world.ktool("delete", "pod", "third", "-n", world.namespace)
