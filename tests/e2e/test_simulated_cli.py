@@ -34,7 +34,7 @@ def sim(tmp_path_factory: pytest.TempPathFactory) -> Ktool:
 def homeless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Popen[bytes]]:
     """An apply of what fits nowhere, in a state directory of its own; it takes its time beside the other tests."""
     ktool = Ktool(tmp_path_factory.mktemp("homeless"))
-    ktool("node", "add", "small", "--simulated", "--cpu", "1", "--memory", "1Gi")
+    ktool("node", "add", "small", "--simulated", "--cpu", "1", "--memory", "1Gi", "--start-delay", "1s")
     manifest = ktool.home / "huge.yaml"
     huge = pod("huge", container("main", resources={"requests": {"cpu": "2", "memory": "3Gi"}}))
     manifest.write_text(documents(job("fits"), huge))
