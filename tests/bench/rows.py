@@ -273,9 +273,8 @@ def simulated(bench: Bench, runs: int) -> Iterator[Result]:
         result.pairs.append((ready, 4.0))
         status = Path(f"/proc/{server.pid}/status").read_text()
         peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-        result.notes.append(
-            f"{2000 / ready:.0f} pods/s (whole command: {took:.1f} s); memory of the server: {int(peak.split()[1]) // 1024} MB"
-        )
+        memory = f"memory of the server: {int(peak.split()[1]) // 1024} MB"
+        result.notes.append(f"{2000 / ready:.0f} pods/s; the whole command: {took:.1f} s; {memory}")
         bench.end(server)
     yield result
 
