@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from ktool.node import facts
+from ktool.node import ends, facts
 from ktool.node.base import LogOptions, NodeError, Transport
 from ktool.node.podmanapi import ApiStream, PodmanApi, Refused
 
@@ -23,7 +23,8 @@ def logs(api: PodmanApi, node: str, container: str, options: LogOptions) -> Iter
     the current one begins at its start, the previous one is what stands before. Raises NodeError."""
     try:
         inspected = api.get(f"containers/{container}/json")
-        params = _log_params(inspected, options)
+        restarted = bool(inspected.get("RestartCount"))
+        params = _log_params(inspected, options, ends.end_before(inspected, api) if restarted else 0.0)
         if params is None:
             return iter(())
         stream = api.stream("GET", f"containers/{container}/logs", **params)
@@ -32,10 +33,10 @@ def logs(api: PodmanApi, node: str, container: str, options: LogOptions) -> Iter
     return _log_bytes(stream, bool((inspected.get("Config") or {}).get("Tty")))
 
 
-def _log_params(inspected: dict[str, Any], options: LogOptions) -> dict[str, Any] | None:
-    """Query parameters of containers/logs; None where there cannot be anything. Raises NodeError."""
+def _log_params(inspected: dict[str, Any], options: LogOptions, end_before: float) -> dict[str, Any] | None:
+    """Query parameters of containers/logs; None where there cannot be anything. Raises Refused."""
     params: dict[str, Any] = {"stdout": True, "stderr": True, "timestamps": options.timestamps}
-    began = _run_began(inspected.get("State") or {})
+    began = _run_began(facts.seconds((inspected.get("State") or {}).get("StartedAt")), end_before)
     restarted = int(inspected.get("RestartCount") or 0) > 0
     if options.previous:
         if not restarted:
@@ -51,12 +52,11 @@ def _log_params(inspected: dict[str, Any], options: LogOptions) -> dict[str, Any
     return None if options.tail == 0 and not options.follow else params
 
 
-def _run_began(state: dict[str, Any]) -> float:
-    """When the current run of a restarted container began. Podman notes StartedAt when its runtime has returned, a
-    moment after the first lines may have been written. Where the end of the run before is still known, it began after
-    that; the last lines of that run may bear a time some milliseconds behind its end."""
-    started, finished = facts.seconds(state.get("StartedAt")), facts.seconds(state.get("FinishedAt"))
-    return finished + min(0.05, (started - finished) / 3) if 0 < finished <= started else started - 0.1
+def _run_began(started: float, end_before: float) -> float:
+    """When the last run of a restarted container began. Podman notes StartedAt when its runtime has returned, a moment
+    after the first lines may have been written. Where the end of the run before is still known, it began after that;
+    the last lines of that run may bear a time some milliseconds behind its end."""
+    return end_before + min(0.05, (started - end_before) / 3) if 0 < end_before <= started else started - 0.1
 
 
 def _rfc3339(seconds: float) -> str:

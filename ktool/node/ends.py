@@ -51,6 +51,17 @@ def completed(inspected: Mapping[str, Any], api: PodmanApi, transport: Transport
     return {**inspected, "State": state, "Before": before}
 
 
+def end_before(inspected: Mapping[str, Any], api: PodmanApi) -> float:
+    """When the run before the present one ended, or before the last one where none runs (epoch seconds); 0 where that
+    is not known."""
+    state = inspected.get("State") or {}
+    finished, started = seconds(state.get("FinishedAt")), seconds(state.get("StartedAt"))
+    if finished <= started:
+        return finished
+    last = last_death(_events(api, str(inspected["Id"]), started), started)
+    return last[1] if last else 0.0
+
+
 def _events(api: PodmanApi, container: str, since: float) -> list[dict[str, Any]]:
     """What Podman noted about the container from a minute before that moment, in the order of time; nothing where it
     keeps no journal (events_logger = none)."""
