@@ -119,16 +119,11 @@ def _look(node: Obj) -> Look:
     from ktool.node.base import NodeError
 
     try:
-        transport = connect.transport_for(node)
+        with connect.connected(node) as transport:
+            done = transport.run(facts.SETTLED, timeout=15)
     except NodeError as error:
         return Look(node, None, error.message)
-    try:
-        done = transport.run(facts.SETTLED, timeout=15)
-        return Look(node, facts.Settled(done.stdout.decode("utf-8", "replace")))
-    except NodeError as error:
-        return Look(node, None, error.message)
-    finally:
-        transport.close()
+    return Look(node, facts.Settled(done.stdout.decode("utf-8", "replace")))
 
 
 def _row(look: Look, nodes: Sequence[Obj], chosen: str) -> dict[str, Any]:
@@ -230,15 +225,10 @@ def _needs(node: Obj, nodes: Sequence[Obj], chosen: str) -> list[str]:
     if deleting(node):
         return []
     try:
-        transport = connect.transport_for(node)
+        with connect.connected(node) as transport:
+            return bootstrap.mode_needs(transport, chosen, [one.address for one in others(node, nodes)])
     except NodeError as error:
         return [error.message]
-    try:
-        return bootstrap.mode_needs(transport, chosen, [one.address for one in others(node, nodes)])
-    except NodeError as error:
-        return [error.message]
-    finally:
-        transport.close()
 
 
 def _write(client: Client, chosen: str) -> str:

@@ -1,16 +1,16 @@
-"""Which ConfigMaps and Secrets pods read, and a hash of what stands in them: a workload that is annotated for it rolls
+"""A hash of what stands in the ConfigMaps and Secrets that pods read: a workload that is annotated for it rolls
 its pods when that changes. Kubernetes leaves them as they are until something else restarts them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 from ktool.api.action import Action, Patch
 from ktool.api.obj import DOMAIN, Obj, annotations_of, content_hash, get, meta, name, namespace, uid
 from ktool.api.ref import Ref
 from ktool.api.world import World
+from ktool.logic.podrefs import uses
 
 RESTART = f"{DOMAIN}/restart-on-config-change"
 """Annotation of a workload that wants this: "true"."""
@@ -18,42 +18,6 @@ HASH = f"{DOMAIN}/config-hash"
 """Annotation of its pod template."""
 FAILED = f"{DOMAIN}/failed-config-hash"
 """Annotation of a workload that went back from a rollout: the content it failed with. That is not tried again."""
-
-
-@dataclass(frozen=True, order=True)
-class Use:
-    """One ConfigMap or Secret, and the keys that are read; none for all of them."""
-
-    kind: str
-    name: str
-    keys: tuple[str, ...] = ()
-    optional: bool = False
-
-
-def uses(spec: Obj) -> set[Use]:
-    """What pods of this spec read: env, envFrom, volumes and projected volumes."""
-    found: set[Use] = set()
-    for container in [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]:
-        for source in container.get("envFrom") or ():
-            found |= set(_source(source, "configMapRef", "secretRef"))
-        for entry in container.get("env") or ():
-            source = entry.get("valueFrom") or {}
-            found |= set(_source(source, "configMapKeyRef", "secretKeyRef"))
-    for volume in spec.get("volumes") or ():
-        found |= set(_source(volume, "configMap", "secret"))
-        for source in get(volume, "projected", "sources", default=()):
-            found |= set(_source(source, "configMap", "secret"))
-    return found
-
-
-def _source(source: Obj, config: str, secret: str) -> Iterator[Use]:
-    for member, kind in ((config, "ConfigMap"), (secret, "Secret")):
-        chosen = source.get(member)
-        if chosen is None:
-            continue
-        keys = {str(item.get("key", "")) for item in chosen.get("items") or ()} | {str(chosen.get("key", ""))} - {""}
-        own = chosen.get("name") or chosen.get("secretName") or ""
-        yield Use(kind, str(own), tuple(sorted(keys)), bool(chosen.get("optional")))
 
 
 def content(workload: Obj, world: World) -> str:

@@ -11,7 +11,6 @@ from ktool.api.obj import (
     annotations_of,
     condition,
     deleting,
-    epoch,
     get,
     is_true,
     labels,
@@ -22,7 +21,7 @@ from ktool.api.obj import (
 from ktool.api.ref import Ref
 from ktool.logic import links, netstate
 from ktool.logic.nodeaction import Failure, NodeFacts, NodeInfo
-from ktool.logic.routes import is_simulated
+from ktool.logic.routes import is_simulated, silent_since
 
 ARCHITECTURE = "kubernetes.io/arch"
 _UNREACHABLE = "NodeStatusUnknown"
@@ -114,8 +113,8 @@ def unreachable(node: Obj, message: str, now: float) -> list[Action]:
 def out_of_service(node: Obj, pods: Iterable[Obj], now: float) -> list[Action]:
     """Pods of a node that has been silent for too long are not Ready any more: services send to others, whatever still
     runs there. Their next observation says how they are. (kubernetes.io/docs/concepts/architecture/nodes/#condition)"""
-    ready = condition(node, "Ready") or {}
-    if ready.get("status") != "Unknown" or now - epoch(ready.get("lastTransitionTime")) < SILENCE:
+    since = silent_since(node)
+    if not since or now - since < SILENCE:
         return []
     actions: list[Action] = []
     for pod in pods:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ktool.api.obj import DOMAIN, annotations_of, get
@@ -17,25 +18,34 @@ _SOURCES = {"configMapKeyRef": "ConfigMap", "configMapRef": "ConfigMap", "config
 _SOURCES |= {"secretKeyRef": "Secret", "secretRef": "Secret", "secret": "Secret"}
 
 
+@dataclass(frozen=True, order=True)
+class Use:
+    """One ConfigMap or Secret, and the keys that are read; none for all of them."""
+
+    kind: str
+    name: str
+    keys: tuple[str, ...] = ()
+    optional: bool = False
+
+
 def reads(spec: Mapping[str, Any]) -> frozenset[Reference]:
-    """Every ConfigMap and Secret that a PodSpec names, optional ones too; a namespace's default for pulls is not in
-    it (`pull_defaults`)."""
-    return frozenset(found for found in _all(spec) if found[1])
+    """Every ConfigMap and Secret that a PodSpec names, optional ones and pull secrets too; a namespace's default for
+    pulls is not in it (`pull_defaults`)."""
+    pulls = {("Secret", str(entry.get("name") or "")) for entry in spec.get("imagePullSecrets") or ()}
+    return frozenset(found for found in {(use.kind, use.name) for use in uses(spec)} | pulls if found[1])
 
 
-def _all(spec: Mapping[str, Any]) -> Iterator[Reference]:
-    for group in ("initContainers", "containers"):
-        for container in spec.get(group) or ():
-            yield from of_container(container)
+def uses(spec: Mapping[str, Any]) -> set[Use]:
+    """What the containers of pods of this spec read: env, envFrom, volumes and projected volumes."""
+    containers = [container for group in ("initContainers", "containers") for container in spec.get(group) or ()]
+    found = {use for container in containers for use in of_container(container)}
     for volume in spec.get("volumes") or ():
-        yield from _named(volume)
-        for source in get(volume, "projected", "sources", default=()):
-            yield from _named(source)
-    for entry in spec.get("imagePullSecrets") or ():
-        yield "Secret", str(entry.get("name") or "")
+        for source in (volume, *get(volume, "projected", "sources", default=())):
+            found |= set(_named(source))
+    return found
 
 
-def of_container(container: Mapping[str, Any]) -> Iterator[Reference]:
+def of_container(container: Mapping[str, Any]) -> Iterator[Use]:
     """What the variables of one container come from."""
     for source in container.get("envFrom") or ():
         yield from _named(source)
@@ -43,11 +53,13 @@ def of_container(container: Mapping[str, Any]) -> Iterator[Reference]:
         yield from _named(entry.get("valueFrom") or {})
 
 
-def _named(holder: Mapping[str, Any]) -> Iterator[Reference]:
+def _named(holder: Mapping[str, Any]) -> Iterator[Use]:
     for member, kind in _SOURCES.items():
         reference = holder.get(member)
         if reference is not None:
-            yield kind, str(reference.get("secretName") or reference.get("name") or "")
+            keys = {str(one.get("key") or "") for one in (reference, *(reference.get("items") or ()))} - {""}
+            own = str(reference.get("secretName") or reference.get("name") or "")
+            yield Use(kind, own, tuple(sorted(keys)), bool(reference.get("optional")))
 
 
 def pull_defaults(space: Mapping[str, Any]) -> list[str]:

@@ -1,11 +1,12 @@
-"""Whose pods a node has to reach: every other real node that has a pod subnet and an address."""
+"""What a Node says of itself to others: whose pods it has to reach (every other real node that has a pod subnet and an
+address), whether it is simulated, and whether it answers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ktool.api.obj import Obj, get, labels, name
+from ktool.api.obj import Obj, condition, epoch, get, labels, name
 
 SIMULATED = "ktool.dev/simulated"
 
@@ -35,6 +36,12 @@ def others(node: Obj, nodes: Iterable[Obj]) -> list[Other]:
         if subnet and address and address not in own:
             found.setdefault(subnet, Other(subnet, address, other))
     return [found[subnet] for subnet in sorted(found)]
+
+
+def silent_since(node: Obj) -> float:
+    """When a node stopped answering (epoch seconds); 0 where it does."""
+    ready = condition(node, "Ready") or {}
+    return epoch(ready.get("lastTransitionTime")) if ready.get("status") == "Unknown" else 0.0
 
 
 def is_simulated(node: Obj) -> bool:

@@ -29,7 +29,7 @@ PREFIX = "ktool-"
 
 def concerns(container: Obj) -> bool:
     """Whether variables of a container come from a Secret, be it there or not."""
-    return any(kind == "Secret" for kind, _ in of_container(container))
+    return any(use.kind == "Secret" for use in of_container(container))
 
 
 def names(container: Obj, pod: Obj, found: Environment) -> dict[str, str]:

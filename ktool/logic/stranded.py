@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ktool.api.action import Action, Delete, Emit
-from ktool.api.obj import Obj, condition, controller_of, deleting, epoch, get, meta, name, namespace, uid
+from ktool.api.obj import Obj, controller_of, deleting, epoch, get, meta, name, namespace, uid
 from ktool.api.ref import Ref
 from ktool.api.world import World
+from ktool.logic.routes import silent_since
 from ktool.logic.stopfirst import single_writer
 
 PATIENCE = 5.0
@@ -23,7 +24,8 @@ def find(pods: Sequence[Obj], world: World, now: float) -> tuple[list[Obj], floa
     found: list[Obj] = []
     waits: list[float] = []
     for pod in pods:
-        silent = _silent_since(pod, world)
+        node = world.get(Ref("Node", "", get(pod, "spec", "nodeName", default="")))
+        silent = silent_since(node) if node is not None else 0.0
         if not silent or epoch(meta(pod).get("creationTimestamp")) > silent:  # made for that node, knowing how it is
             continue
         if deleting(pod) or _has_run(pod) or _is_only_writer(pod, world):
@@ -39,13 +41,6 @@ def find(pods: Sequence[Obj], world: World, now: float) -> tuple[list[Obj], floa
 def given_up(owner: Obj, pod: Obj) -> list[Action]:
     message = f"Deleted pod: {name(pod)} (node {get(pod, 'spec', 'nodeName')} does not answer)"
     return [Delete(Ref.of(pod), uid(pod)), Emit(Ref.of(owner), "SuccessfulDelete", message, uid=uid(owner))]
-
-
-def _silent_since(pod: Obj, world: World) -> float:
-    """When the pod's node stopped answering; 0 where it does."""
-    node = world.get(Ref("Node", "", get(pod, "spec", "nodeName", default="")))
-    ready = condition(node, "Ready") if node is not None else None
-    return epoch(ready.get("lastTransitionTime")) if ready and ready.get("status") == "Unknown" else 0.0
 
 
 def _has_run(pod: Obj) -> bool:

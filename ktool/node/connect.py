@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -48,6 +50,16 @@ def transport_for(node: Obj, *, accept_new_host_key: bool = False) -> Transport:
         accept_new_host_key=accept_new_host_key,
         **_parse(name(node), url),
     )
+
+
+@contextmanager
+def connected(node: Obj) -> Iterator[Transport]:
+    """The transport to a node, for a few questions. Raises NodeError."""
+    transport = transport_for(node)
+    try:
+        yield transport
+    finally:
+        transport.close()
 
 
 def _parse(node: str, url: str) -> dict[str, Any]:

@@ -23,8 +23,7 @@ def logs(api: PodmanApi, node: str, container: str, options: LogOptions) -> Iter
     the current one begins at its start, the previous one is what stands before. Raises NodeError."""
     try:
         inspected = api.get(f"containers/{container}/json")
-        restarted = bool(inspected.get("RestartCount"))
-        params = _log_params(inspected, options, ends.end_before(inspected, api) if restarted else 0.0)
+        params = _log_params(inspected, options, ends.end_before(inspected, api))
         if params is None:
             return iter(())
         stream = api.stream("GET", f"containers/{container}/logs", **params)

@@ -52,8 +52,10 @@ def completed(inspected: Mapping[str, Any], api: PodmanApi, transport: Transport
 
 
 def end_before(inspected: Mapping[str, Any], api: PodmanApi) -> float:
-    """When the run before the present one ended, or before the last one where none runs (epoch seconds); 0 where that
-    is not known."""
+    """When the run before the present one ended, or before the last one where none runs (epoch seconds); 0 where there
+    was none, or it is not known."""
+    if not inspected.get("RestartCount"):
+        return 0.0
     state = inspected.get("State") or {}
     finished, started = seconds(state.get("FinishedAt")), seconds(state.get("StartedAt"))
     if finished <= started:

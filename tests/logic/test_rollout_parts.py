@@ -8,7 +8,7 @@ from ktool.api.obj import Obj
 from ktool.api.patch import difference, merge
 from ktool.api.world import World
 from ktool.logic import configuse, digests, podfields, revisions
-from ktool.logic.configuse import Use
+from ktool.logic.podrefs import Use
 from ktool.logic.trouble import trouble, unready
 
 DIGEST = "registry.lab/web@sha256:" + "a" * 64
