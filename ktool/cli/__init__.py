@@ -1,1 +1,6 @@
-"""L5, the command line: one file per verb, imported only when its verb is used."""
+"""The commands. What is imported lives until the program ends: looking through it for garbage again and again while
+it starts costs a tenth of that time."""
+
+import gc
+
+gc.set_threshold(50_000)

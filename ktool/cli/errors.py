@@ -37,6 +37,10 @@ class UsageError(CliError):
         super().__init__(message, USAGE)
 
 
+class JsonPathError(ValueError):
+    """A template cannot be read, or asks for what cannot be done: one plain sentence."""
+
+
 class Terminated(BaseException):
     """SIGTERM: leave through every `finally` and `with`, so that the lease is given back."""
 

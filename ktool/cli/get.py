@@ -16,8 +16,7 @@ from ktool.api.obj import Obj
 from ktool.cli import errors, names, options, output
 from ktool.cli.columns import KindTable, TableOptions
 from ktool.cli.command import Verb, examples, session, settings, verbs
-from ktool.cli.errors import CliError, UsageError
-from ktool.cli.jsonpath import JsonPathError, find, relaxed
+from ktool.cli.errors import CliError, JsonPathError, UsageError
 from ktool.cli.manifests import load
 from ktool.cli.names import Wanted
 from ktool.cli.output import Output, without_bookkeeping
@@ -182,6 +181,8 @@ def nothing_found(query: Query) -> str:
 
 
 def _sort_path(text: str) -> Callable[[Obj], list[Any]]:
+    from ktool.cli.jsonpath import find, relaxed
+
     try:
         path = relaxed(text)
     except JsonPathError as error:

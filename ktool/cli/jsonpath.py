@@ -10,10 +10,10 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ktool.cli.errors import JsonPathError
 from ktool.cli.jsonpath_reader import (
     Filter,
     Index,
-    JsonPathError,
     Key,
     Literal,
     Name,

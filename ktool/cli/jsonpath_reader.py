@@ -6,10 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-
-class JsonPathError(ValueError):
-    """The template cannot be read, or asks for what cannot be done: one plain sentence."""
-
+from ktool.cli.errors import JsonPathError
 
 # --- the tree ----------------------------------------------------------------------------------------------------
 

@@ -6,14 +6,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ktool.api.kind import REGISTRY
 from ktool.api.obj import Obj, drop, name
-from ktool.cli.columns import CustomColumns
-from ktool.cli.errors import CliError, UsageError
-from ktool.cli.jsonpath import JsonPathError, Template
+from ktool.cli.errors import CliError, JsonPathError, UsageError
 from ktool.cli.yamltext import resolve
+
+if TYPE_CHECKING:
+    from ktool.cli.customcolumns import CustomColumns
+    from ktool.cli.jsonpath import Template
 
 FORMATS = ("wide", "yaml", "json", "name", "jsonpath", "custom-columns")
 
@@ -34,11 +36,15 @@ class Output:
     @cached_property
     def _template(self) -> Template:
         # kubectl would print a template without braces as it is, which nobody can mean.
+        from ktool.cli.jsonpath import Template
+
         text = self.argument if "{" in self.argument else "{" + self.argument + "}"
         return Template(text)
 
     @cached_property
     def _columns(self) -> CustomColumns:
+        from ktool.cli.customcolumns import CustomColumns
+
         return CustomColumns(self.argument, headless=self.headless)
 
     def text(self, objects: Sequence[Obj], *, listed: bool) -> str:

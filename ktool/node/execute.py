@@ -20,6 +20,9 @@ _STARTING = re.compile(r"^starting container [0-9a-f]+: ")
 
 _BAD_NAME = ("invalid image name", "invalid reference format", "parsing reference", "name must be lowercase")
 
+_PRESENT_FOR = 5.0
+"""Seconds for which an image that was there is believed to be there: the pods of one rollout share their images."""
+
 Notes = tuple[tuple[str, str], ...]
 """What did not work and held nothing up: reasons and messages of Events."""
 
@@ -35,7 +38,8 @@ class Failed(Exception):
 @dataclass
 class Hands:
     """What the functions below work with. `made` holds ids and names of pods and containers known to carry our label;
-    `settled` reads links and volumes as they are; `unsettle` says that they have changed."""
+    `settled` reads links and volumes as they are; `unsettle` says that they have changed; `present` has the moment
+    (monotonic seconds) at which an image was last seen."""
 
     api: PodmanApi
     transport: Transport
@@ -44,6 +48,12 @@ class Hands:
     unsettle: Callable[[], None]
     made: set[str] = field(default_factory=set)
     images: pulls.SingleFlight = field(default_factory=pulls.SingleFlight)
+    present: dict[str, float] = field(default_factory=dict)
+
+    def saw(self, there: Iterable[str], gone: Iterable[str]) -> None:
+        """Remember what carries our label, forget what is gone. What was made since somebody looked is in neither."""
+        self.made.update(there)
+        self.made.difference_update(gone)
 
 
 def perform(hands: Hands, action: act.NodeAction) -> act.Outcome:
@@ -143,8 +153,11 @@ def ensure_image(hands: Hands, action: act.EnsureImage) -> str:
 
 
 def _has_image(hands: Hands, image: str) -> bool:
+    if time.monotonic() - hands.present.get(image, -_PRESENT_FOR) < _PRESENT_FOR:
+        return True
     try:
         hands.api.get(f"images/{quote(image, safe='/:@')}/exists")
+        hands.present[image] = time.monotonic()
         return True
     except Refused as refused:
         if refused.status == 404:
@@ -203,7 +216,11 @@ def create_pod(hands: Hands, action: act.CreatePod) -> str:
 
 def create_container(hands: Hands, action: act.CreateContainer) -> str:
     envsecrets.make(hands.api, action.secrets)
-    made = _create(hands, "containers", action.uid, action.payload)
+    try:
+        made = _create(hands, "containers", action.uid, action.payload)
+    except Refused:
+        hands.present.pop(str(action.payload.get("image", "")), None)  # somebody may just have removed it
+        raise
     hands.made |= {made, str(action.payload.get("name", ""))}
     return made
 

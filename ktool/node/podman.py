@@ -37,7 +37,6 @@ class PodmanRuntime:
         self._seen: dict[str, tuple[tuple[Any, ...] | None, dict[str, Any] | None]] = {}
         self._images: dict[tuple[str, str], tuple[str, ...]] = {}
         self._ended: set[str] = set()
-        self._infra_tells = False
         self._events: ApiStream | None = None
         self._listener: Callable[[], None] | None = None
         self._closed = False
@@ -79,7 +78,7 @@ class PodmanRuntime:
         """All facts; one call where nothing ended since the last time."""
         if self._listener is not None and self._events is None:
             self.listen(self._listener)
-        ended = self._take_ended()
+        ended, known = self._take_ended(), frozenset(self._hands.made)
         try:
             filters = facts.label_filter(self.cluster)
             containers = self._api.get("containers/json", all=True, filters=filters)
@@ -93,8 +92,8 @@ class PodmanRuntime:
         except BaseException:
             self._give_back_ended(ended)
             raise
-        # Whatever is gone is forgotten; what was made since the lists were read is asked for its label once more.
-        self._hands.made = {pod.id for pod in sandboxes} | {str(entry["Id"]) for entry in containers}
+        there = {pod.id for pod in sandboxes} | {str(entry["Id"]) for entry in containers}
+        self._hands.saw(there, gone=known - there)
         return NodeFacts(
             pods=facts.pods(sandboxes, containers, details, digests),
             boot_id=settled.boot_id,
@@ -110,14 +109,11 @@ class PodmanRuntime:
         )
 
     def _sandboxes(self, containers: list[dict[str, Any]], filters: str) -> list[facts.Sandbox]:
-        """The infra containers tell all that pods/json does, at half the price for the node; whether they do with this
-        Podman is seen with the first pods there are."""
-        if self._infra_tells:
+        """The infra containers tell all that pods/json does, at half the price for the node, where this Podman lists
+        them."""
+        if any(entry.get("IsInfra") for entry in containers):
             return facts.sandboxes_of_infra(containers)
-        pods = self._api.get("pods/json", filters=filters)
-        listed = {entry["Id"] for entry in containers}
-        self._infra_tells = bool(pods) and all(pod.get("InfraId") in listed for pod in pods)
-        return facts.sandboxes(pods)
+        return facts.sandboxes(self._api.get("pods/json", filters=filters))
 
     def _take_ended(self) -> set[str]:
         with self._lock:

@@ -69,7 +69,7 @@ def _each(sockets: Sequence[str], concurrency: int, work: Sequence[tuple[int, Ca
     for queue, path in zip(connections, sockets, strict=True):
         for _ in range(concurrency):
             connection = Podman(path)
-            connection.call("GET", "/version")
+            connection.call("GET", "/networks/ktool/exists")  # opens it, and costs next to nothing
             queue.put(connection)
 
     def one(job: tuple[int, Callable[[Podman], None]]) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from ktool.api.kind import REGISTRY, Column, Kind
 from ktool.api.schema import Field
 from ktool.cli import output
-from ktool.cli.columns import CustomColumns, KindTable, TableOptions
+from ktool.cli.columns import KindTable, TableOptions
+from ktool.cli.customcolumns import CustomColumns
 from ktool.cli.errors import UsageError
 from ktool.cli.render import PlainProgress, Table, safe
 from ktool.cli.sheet import Sheet
