@@ -85,7 +85,7 @@ class ControlPlane:
         from ktool.engine.nodes import Nodes
 
         self.cache = Cache(store)
-        self.controllers = Controllers(registry, self.cache, kinds(), clock=time.time)
+        self.controllers = Controllers(registry, self.cache, kinds(), clock=time.time, effort=time.thread_time)
         self.binder = Binder(registry, self.cache, clock=time.time, wake=lambda: None)
         self.nodes = Nodes(
             registry,

@@ -61,7 +61,8 @@ def get(obj: Mapping[str, Any] | None, *path: str, default: Any = None) -> Any:
     """The value at `path`, or `default` where any step of it is absent or null."""
     here: Any = obj
     for step in path:
-        if not isinstance(here, Mapping):
+        # Nearly always a dict, which is quick to see; asking an abstract class costs as much as all the rest of this.
+        if type(here) is not dict and not isinstance(here, Mapping):
             return default
         here = here.get(step)
         if here is None:

@@ -19,8 +19,14 @@ from ktool.engine.deletion import FOREGROUND
 _SOLID, _WAITING, _GONE = "solid", "waiting", "gone"
 
 
-def concerns(obj: Obj) -> bool:
-    """Whether `plan` may have something to say about an object that was just seen or has just changed."""
+_READ = ("ownerReferences", "deletionTimestamp", "finalizers")
+
+
+def concerns(obj: Obj, before: Obj | None = None) -> bool:
+    """Whether `plan` may have something to say about an object that was just seen, or has just changed from `before`.
+    What it says of a dependent changes with its metadata or with its owner, who is asked about itself then."""
+    if before is not None and all(meta(obj).get(key) == meta(before).get(key) for key in _READ):
+        return deleting(obj) and obj.get("kind") == "Namespace"
     if meta(obj).get("ownerReferences"):
         return True
     return deleting(obj) and (obj.get("kind") == "Namespace" or _in_foreground(obj))

@@ -23,6 +23,12 @@ from ktool.engine.registry import Registry
 
 log = logging.getLogger(__name__)
 
+SHARE = 0.005
+"""The part of the controllers' time that planning one key again and again may take: a ReplicaSet of hundreds of pods
+would be counted anew for every single one that becomes Ready."""
+LONGEST_REST = 0.2
+"""Seconds at most that a key waits for this."""
+
 
 class Controllers:
     """All planners on one queue, handled by one thread: two plans never see each other half done."""
@@ -35,8 +41,11 @@ class Controllers:
         *,
         clock: Callable[[], float],
         queue: WorkQueue[Ref] | None = None,
+        effort: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """`effort` tells the processor time of this thread in seconds (time.thread_time)."""
         self._registry, self._cache, self._kinds, self._clock = registry, cache, kinds, clock
+        self._effort = effort
         self.queue: WorkQueue[Ref] = WorkQueue() if queue is None else queue
         self._watches: dict[str, list[Watch]] = {}
         self._planned: dict[str, Kind] = {}
@@ -53,20 +62,22 @@ class Controllers:
         ref = self.queue.get(timeout)
         if ref is None:
             return False
+        rest = 0.0
         try:
-            self._handle(ref)
+            self._cache.sync()
+            begun = self._effort()
+            with self._cache.lock:
+                actions, after = self._plan(ref, self._cache.world.get(ref))
+            rest = min((self._effort() - begun) / SHARE, LONGEST_REST)
+            self._carry_out(ref, actions, after)
         except Exception:
             log.exception("%s: a step failed", ref)
             self.queue.retry(ref)
         finally:
-            self.queue.done(ref)
+            self.queue.done(ref, rest)
         return True
 
-    def _handle(self, ref: Ref) -> None:
-        self._cache.sync()
-        with self._cache.lock:
-            obj = self._cache.world.get(ref)
-            actions, after = self._plan(ref, obj)
+    def _carry_out(self, ref: Ref, actions: tuple[Action, ...], after: float | None) -> None:
         refusals = self._execute(ref, actions) if actions else []
         if refusals:
             log.info("%s: %s", ref, "; ".join(error.message for error in refusals))
@@ -97,7 +108,7 @@ class Controllers:
         if type_ == "DELETED":
             for dependent in collect.orphaned_by(obj, self._cache.world):
                 self.queue.add(dependent)
-        elif ref.kind in self._planned or collect.concerns(obj):
+        elif ref.kind in self._planned or collect.concerns(obj, before):
             self.queue.add(ref)
         for watch in self._watches.get(ref.kind, ()):
             for woken in watch.wakes(obj, self._cache.world):

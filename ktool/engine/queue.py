@@ -16,6 +16,9 @@ from ktool.logic.backoff import delay
 
 K = TypeVar("K", bound=Hashable)
 
+MOST_RESTS = 1000
+"""Keys whose rest is remembered before those that are over are forgotten."""
+
 
 class WorkQueue(Generic[K]):
     """Keys in the order they became dirty, plus keys that become dirty later. Safe for any number of threads."""
@@ -29,6 +32,8 @@ class WorkQueue(Generic[K]):
         self._delayed: list[tuple[float, int, K]] = []
         self._due: dict[K, float] = {}
         self._failures: dict[K, int] = {}
+        self._rests: dict[K, float] = {}
+        self._held: set[K] = set()
         self._sequence = 0
         self._closed = False
 
@@ -39,13 +44,7 @@ class WorkQueue(Generic[K]):
     def add_after(self, key: K, seconds: float) -> None:
         """Make a key dirty in so many seconds; of several such wishes the earliest counts."""
         with self._changed:
-            due = self._clock() + seconds
-            if self._due.get(key, float("inf")) <= due:
-                return
-            self._due[key] = due
-            self._sequence += 1
-            heapq.heappush(self._delayed, (due, self._sequence, key))
-            self._changed.notify()
+            self._add_at(key, self._clock() + seconds)
 
     def retry(self, key: K) -> None:
         """Bring back a key that failed, each time later; `forget` ends the series."""
@@ -75,19 +74,23 @@ class WorkQueue(Generic[K]):
                     return None
                 self._changed.wait(wait)
 
-    def done(self, key: K) -> None:
+    def done(self, key: K, rest: float = 0.0) -> None:
+        """It was handled. It is not handed out again for `rest` seconds, however often it becomes dirty."""
         with self._changed:
             self._processing.discard(key)
+            self._rests.pop(key, None)
+            if rest > 0:
+                self._rests[key] = self._clock() + rest
             if key in self._again:
                 self._again.discard(key)
                 self._add(key)
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is dirty or being handled; what is due later does not count."""
+        """Whether nothing is dirty or being handled; what was added for later does not count."""
         with self._changed:
             self._ripen()
-            return not self._dirty and not self._processing
+            return not self._dirty and not self._processing and not self._held
 
     def close(self) -> None:
         with self._changed:
@@ -97,9 +100,21 @@ class WorkQueue(Generic[K]):
     def _add(self, key: K) -> None:
         if key in self._processing:
             self._again.add(key)
+        elif self._rests.get(key, 0.0) > self._clock():
+            self._held.add(key)
+            self._add_at(key, self._rests[key])
         elif key not in self._dirty:
             self._dirty[key] = None
+            self._held.discard(key)
             self._changed.notify()
+
+    def _add_at(self, key: K, due: float) -> None:
+        if self._due.get(key, float("inf")) <= due:
+            return
+        self._due[key] = due
+        self._sequence += 1
+        heapq.heappush(self._delayed, (due, self._sequence, key))
+        self._changed.notify()
 
     def _ripen(self) -> None:
         now = self._clock()
@@ -108,6 +123,8 @@ class WorkQueue(Generic[K]):
             if self._due.get(key) == due:
                 del self._due[key]
                 self._add(key)
+        if len(self._rests) > MOST_RESTS:
+            self._rests = {key: until for key, until in self._rests.items() if until > now}
 
     def _until_next(self, end: float | None) -> float | None:
         moments = [moment for moment in (end, self._delayed[0][0] if self._delayed else None) if moment is not None]

@@ -23,12 +23,18 @@ def find(pods: Sequence[Obj], world: World, now: float) -> tuple[list[Obj], floa
     """Those of the pods that are given up now, and the seconds after which to look again."""
     found: list[Obj] = []
     waits: list[float] = []
+    nodes: dict[str, float] = {}
     for pod in pods:
-        node = world.get(Ref("Node", "", get(pod, "spec", "nodeName", default="")))
-        silent = silent_since(node) if node is not None else 0.0
+        if get(pod, "status", "phase", default="Pending") != "Pending" or deleting(pod):
+            continue
+        on = str(get(pod, "spec", "nodeName", default=""))
+        if on not in nodes:
+            node = world.get(Ref("Node", "", on))
+            nodes[on] = silent_since(node) if node is not None else 0.0
+        silent = nodes[on]
         if not silent or epoch(meta(pod).get("creationTimestamp")) > silent:  # made for that node, knowing how it is
             continue
-        if deleting(pod) or _has_run(pod) or _is_only_writer(pod, world):
+        if _has_run(pod) or _is_only_writer(pod, world):
             continue
         left = silent + PATIENCE - now
         if left > 0:
@@ -44,7 +50,7 @@ def given_up(owner: Obj, pod: Obj) -> list[Action]:
 
 
 def _has_run(pod: Obj) -> bool:
-    return get(pod, "status", "phase", default="Pending") != "Pending" or any(
+    return any(
         get(status, "state", "running") or get(status, "lastState", "terminated")
         for group in ("initContainerStatuses", "containerStatuses")
         for status in get(pod, "status", group, default=())

@@ -108,6 +108,19 @@ def test_concerns(obj, concerned):
     assert collect.concerns(obj) is concerned
 
 
+@pytest.mark.parametrize(
+    ("before", "obj", "concerned"),
+    [
+        (child(owner()), {**child(owner()), "status": {"phase": "Running"}}, False),
+        (thing(), child(owner()), True),
+        (owner(), owner(**WAITING), True),
+    ],
+    ids=["status", "owned-now", "waiting-now"],
+)
+def test_a_change_concerns_only_where_it_touches_owners_or_the_end(before, obj, concerned):
+    assert collect.concerns(obj, before) is concerned
+
+
 # --- end to end
 
 
@@ -125,7 +138,7 @@ class Loop:
         if type_ == "DELETED":
             self.order.append(obj["metadata"]["name"])
             self.dirty += collect.orphaned_by(obj, self.cache.world)
-        elif collect.concerns(obj):
+        elif collect.concerns(obj, before):
             self.dirty.append(Ref.of(obj))
 
     def settle(self) -> None:

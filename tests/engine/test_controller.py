@@ -13,7 +13,7 @@ from ktool.api.obj import Obj, get, name
 from ktool.api.ref import Ref
 from ktool.api.world import World
 from ktool.engine.cache import Cache
-from ktool.engine.controller import Controllers
+from ktool.engine.controller import SHARE, Controllers
 from ktool.engine.queue import WorkQueue
 from ktool.engine.registry import Registry
 from ktool.store.store import Store
@@ -79,6 +79,24 @@ def test_an_object_is_planned_when_it_changes(registry: Registry, controllers: C
     assert run(controllers) == 1, "two changes are one look"
     assert planner.called == ["a", "a"]
     assert run(controllers) == 0
+
+
+def test_planning_one_object_again_and_again_takes_a_small_part_of_the_time(
+    registry: Registry, kinds: Kinds, clock: Clock, planner: Planner
+) -> None:
+    effort = iter(index * 0.0005 for index in range(100))  # half a millisecond for every look
+    cache = Cache(registry.store)
+    controllers = Controllers(
+        registry, cache, kinds, clock=clock, queue=WorkQueue(clock), effort=lambda: next(effort)
+    )  # fmt: skip
+    registry.create(thing())
+    assert run(controllers) == 1
+    registry.patch(a(), {"spec": {"size": 2}})
+    assert run(controllers) == 0
+    assert not controllers.queue.idle, "there is something to do yet"
+    clock.now += 0.0005 / SHARE
+    assert run(controllers) == 1
+    cache.close()
 
 
 def test_another_object_wakes_it(registry: Registry, controllers: Controllers, planner: Planner) -> None:

@@ -72,6 +72,36 @@ def test_a_failing_key_comes_back_later_each_time_until_it_is_forgotten():
     assert queue.get(0) == "a"
 
 
+def test_a_key_that_rests_is_not_idle_and_comes_once_when_its_rest_is_over():
+    clock = Clock()
+    queue: WorkQueue[str] = WorkQueue(clock)
+    queue.add("a")
+    assert queue.get(0) == "a"
+    queue.add("a")
+    queue.done("a", rest=2.0)
+    queue.add("b")
+    queue.add("a")
+    assert queue.get(0) == "b", "nobody waits for another's rest"
+    queue.done("b")
+    assert queue.get(0) is None and not queue.idle
+    clock.now = 2.0
+    assert queue.get(0) == "a"
+    queue.done("a")
+    assert queue.get(0) is None and queue.idle
+
+
+def test_a_rest_that_nobody_disturbs_is_nothing_to_wait_for():
+    clock = Clock()
+    queue: WorkQueue[str] = WorkQueue(clock)
+    queue.add("a")
+    assert queue.get(0) == "a"
+    queue.done("a", rest=2.0)
+    assert queue.idle
+    clock.now = 2.5
+    queue.add("a")
+    assert queue.get(0) == "a"
+
+
 def test_get_wakes_for_a_key_from_another_thread_and_for_the_end():
     queue: WorkQueue[str] = WorkQueue()
     found: list[str | None] = []
