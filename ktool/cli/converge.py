@@ -13,7 +13,7 @@ from ktool.api.errors import ApiError
 from ktool.api.obj import Obj, deleting, get, is_true, name, namespace, uid
 from ktool.api.ref import Ref
 from ktool.cli import errors, render
-from ktool.cli.podsteps import pods_of, settled
+from ktool.cli.podsteps import node_of, pods_of, settled, unschedulable
 from ktool.cli.wait import PATIENCE, Departure, Waited, shown, wait_for
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LOG_LINES = 5
 MOST_PODS = 3
 SLOW = 3.0
-"""Seconds that a pod which runs may take to become Ready before anybody wonders."""
+"""Seconds that a pod may take to be placed, or to become Ready once it runs, before anybody wonders."""
 LOOKING = 10.0
 """Seconds at most that a command which is the control plane itself waits for nodes to say how they are."""
 
@@ -40,7 +40,7 @@ def watch(session: Session, refs: Iterable[Ref], timeout: float, stream: TextIO)
     """Wait until the objects are as desired: progress on `stream`, and what went wrong on stderr."""
     refs = list(refs)
     patience = PATIENCE if session.acting else math.inf
-    witness, probes = _Witness(session.client), _Probes(session.client)
+    witness, complaints = _Witness(session.client), _Complaints(session.client)
     with _looking(session, refs, timeout), render.progress(stream) as progress:
         waited = wait_for(
             session.client,
@@ -50,7 +50,7 @@ def watch(session: Session, refs: Iterable[Ref], timeout: float, stream: TextIO)
             patience=patience,
             leavers=session.acting,
             witness=witness.look,
-            complaint=probes.complaint,
+            complaint=complaints.look,
         )
     if waited.exit_code != errors.DONE:
         _explain(session.client, waited, timeout)
@@ -78,25 +78,34 @@ class _Witness:
                 _say(line)
 
 
-class _Probes:
-    """What the probes of pods say that run and do not become Ready: a deadline may be minutes away."""
+class _Complaints:
+    """What keeps pods that take long, once it has kept them for SLOW seconds: a deadline may be minutes away."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._since: dict[str, float] = {}
+        self._since: dict[tuple[str, bool], float] = {}
         self._looked = -math.inf
         self._said: dict[str, str] = {}
+        self._unplaced: set[str] = set()
 
-    def complaint(self, pod: Obj) -> str:
-        """The newest failure of a probe, once the pod has had SLOW seconds to become Ready; "" for none."""
-        if get(pod, "status", "phase") != "Running" or deleting(pod):
+    def look(self, pod: Obj) -> str:
+        """The newest failure of a probe of a pod that runs, or why one has no node; "" for none, and for what was said
+        of another pod already."""
+        runs = get(pod, "status", "phase") == "Running"
+        homeless = "" if runs or node_of(pod) else unschedulable(pod)
+        if deleting(pod) or not (runs or homeless):
             return ""
         now = time.monotonic()
-        if now - self._since.setdefault(uid(pod), now) < SLOW:
+        if now - self._since.setdefault((uid(pod), runs), now) < SLOW:
             return ""
+        if not runs:
+            is_new = homeless not in self._unplaced
+            self._unplaced.add(homeless)
+            return f"is not placed: {homeless}" if is_new else ""
         if now - self._looked >= SLOW:
             self._looked, self._said = now, unhealthy(self._client, namespace(pod))
-        return self._said.get(uid(pod), "")
+        said = self._said.get(uid(pod), "")
+        return f"is not ready: {said}" if said else ""
 
 
 def unhealthy(client: Client, space: str) -> dict[str, str]:

@@ -88,8 +88,8 @@ def wait_for(
 
     Kinds without a progress of their own are as desired as soon as they are stored. `leavers`: also wait for what
     goes on below the objects (pods that are to end), as a command must that is the control plane itself. `witness` is
-    shown each pod that certainly fails, while it is there; `complaint` tells what probes say of one that runs and is
-    not Ready."""
+    shown each pod that certainly fails, while it is there; `complaint` tells what is the matter with one that takes
+    long to become Ready."""
     refs = [ref for ref in dict.fromkeys(refs) if REGISTRY[ref.kind].progress]
     if not refs:
         return Waited()
@@ -163,7 +163,7 @@ class _Wait:
                 self.witness(pod)
             elif uid(pod) not in self.complained and (text := self.complaint(pod)):
                 self.complained.add(uid(pod))
-                self.progress.say(f"pod {name(pod)} is not ready: {text}")
+                self.progress.say(f"pod {name(pod)} {text}")
         if all(ref in failed for ref in self.open):
             self.open = {}
         self.progress.update(self._lines())

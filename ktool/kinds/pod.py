@@ -9,9 +9,10 @@ from ktool.api.action import Delete, Emit, Plan
 from ktool.api.duration import age, since
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Kind, Progress, Watch
-from ktool.api.obj import Obj, condition, deleting, drop, get, is_true, name, put, uid
+from ktool.api.obj import Obj, annotations_of, condition, deleting, drop, get, is_true, name, put, uid
 from ktool.api.ref import Ref
 from ktool.api.shapes.meta import resource
+from ktool.api.shapes.podrules import pod_annotation_causes
 from ktool.api.shapes.podspec import POD_SPEC, default_pod_spec, validate_pod_spec
 from ktool.api.shapes.podstatus import POD_STATUS
 from ktool.api.world import World
@@ -43,7 +44,7 @@ _MUTABLE = (
 
 def validate(obj: Obj, old: Obj | None) -> list[Cause]:
     spec = get(obj, "spec", default={})
-    causes = validate_pod_spec(spec)
+    causes = validate_pod_spec(spec) + pod_annotation_causes(annotations_of(obj), "metadata.annotations")
     return causes if old is None else causes + _changes(spec, get(old, "spec", default={}))
 
 

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ktool.api.obj import Obj, get, meta, uid
+from ktool.api.obj import Obj, annotations_of, get, meta, uid
+from ktool.api.shapes.podrules import DRAIN_SECONDS
 from ktool.logic import podlife, probes, pullauth, secretenv
 from ktool.logic.backoff import retry_at
 from ktool.logic.nodeaction import (
@@ -41,8 +42,9 @@ ENDING = frozenset({"StopPod", "StopContainer", "RemoveContainer", "RemovePod", 
 """Steps whose failure holds back the end of a pod; a failed start does not."""
 
 DRAIN = 1.0
-"""Seconds that open connections get before the containers are told to end. Most requests are shorter; a client that
-keeps its connection hears of the end from the application, or when the grace is over."""
+"""Seconds that open connections get before the containers are told to end, where no annotation says otherwise. Most
+requests are shorter; a client that keeps its connection hears of the end from the application, or when the grace is
+over."""
 
 AS_WANTED = "it is as wanted"
 _NOT_HELD = frozenset({"EnsureImage", RunHook.__name__})
@@ -253,12 +255,20 @@ def end(pod: Obj | None, fact: PodFact, context: Context, *, serves: bool = Fals
         asked = meta(pod).get("deletionGracePeriodSeconds")
         grace = grace_period(pod) if asked is None else int(asked)
     if serves and grace > 0 and podlife.alive(fact):
-        step.actions.append(DrainPod(fact.uid, fact.id, min(DRAIN, float(grace))))
+        step.actions.append(DrainPod(fact.uid, fact.id, _drain(pod, grace)))
     step.actions += podlife.end(pod, fact, grace, context)
     # Most pods have no volume directory, and looking for one costs the node a process.
     if fact.uid in context.written:
         step.actions.append(RemoveVolumes(fact.uid))
     return step
+
+
+def _drain(pod: Obj | None, grace: int) -> float:
+    """Never longer than the time that is left to a pod by somebody who shortened its grace."""
+    notes = {} if pod is None else annotations_of(pod)
+    if pod is not None and DRAIN_SECONDS in notes and grace >= grace_period(pod):
+        return float(notes[DRAIN_SECONDS])
+    return min(float(notes.get(DRAIN_SECONDS, DRAIN)), float(grace))
 
 
 # --- what holds a step back --------------------------------------------------------------------------------------

@@ -62,9 +62,13 @@ while [ "$(date +%s%3N)" -lt "$end" ]; do
     END { for (port in open) if (port in listens) exit 1 }' && exit 0
   sleep 0.05
 done
+exit 1
 """
 """Wait until nobody is connected to a port that is listened on in a process's network (proc(5)): ESTABLISHED, SYN_RECV,
-and CLOSE_WAIT of clients that wait for their answer. $1: the process, $2: milliseconds at most."""
+and CLOSE_WAIT of those that wait for their answer. $1: the process, $2: milliseconds at most; 1 where they are over."""
+
+LOOK = 1.0
+"""Seconds that one such look takes at most, and between two of them: sshd allows few commands at a time."""
 
 
 def drain(api: PodmanApi, transport: Transport, pod: str, seconds: float) -> None:
@@ -72,9 +76,12 @@ def drain(api: PodmanApi, transport: Transport, pod: str, seconds: float) -> Non
     try:
         infra = api.get(f"pods/{pod}/json").get("InfraContainerID") or ""
         pid = int((api.get(f"containers/{infra}/json").get("State") or {}).get("Pid") or 0) if infra else 0
-        if pid:
-            argv = ["sh", "-c", _DRAINED, "ktool", str(pid), str(int(seconds * 1000))]
-            transport.run(argv, timeout=seconds + 5)
+        end = time.monotonic() + seconds
+        while pid and (left := end - time.monotonic()) > 0:
+            argv = ["sh", "-c", _DRAINED, "ktool", str(pid), str(int(min(left, LOOK) * 1000))]
+            if transport.run(argv, timeout=LOOK + 5).status == 0:
+                return
+            time.sleep(max(0.0, min(LOOK, end - time.monotonic())))
     except Unreachable:
         raise
     except (Refused, NodeError) as error:

@@ -1,5 +1,6 @@
 """Requests lost while pods come and go: wrk against a node port, a service's address on a node, and from a pod, with
-connections that are kept and with new ones."""
+connections that are kept and with new ones; and urllib3, which keeps its connections as well and asks again where one
+turns out to be closed before any answer came, as RFC 9112 (section 9.3.1) has it and wrk does not."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,12 +33,15 @@ STEPS = (
 )
 
 
+KEPT, NEW, RETRIED = "kept connections", "new connections", "kept connections of urllib3"
+
+
 @dataclass
 class Client:
-    """One wrk; `kept` says whether its connections are kept for many requests."""
+    """One program that asks, and what becomes of its connections."""
 
     process: subprocess.Popen[str]
-    kept: bool
+    manner: str
 
 
 @dataclass
@@ -49,24 +54,30 @@ class Tally:
 
 
 def lost_requests(bench: Bench, runs: int) -> Iterator[Result]:
-    """The steps under load against the same steps without it, with an application that ends well and with one that
-    exits at once on SIGTERM. A lost request fails the row; only where the application exits at once and a client never
-    closes its connection, nobody below HTTP can help, and it is told and not counted."""
+    """The steps under load against the same steps without it, with an application that ends well, with one that exits
+    at once on SIGTERM, and with one that does but whose connections get their time. A lost request fails the row; only
+    where the application exits at once, has no such time and wrk never closes its connection, nobody below HTTP can
+    help, and it is told and not counted."""
     if not shutil.which("wrk"):
         raise SystemExit("this row needs wrk: apt-get install -y wrk")
     home = bench.cluster()
     server = bench.serve(home)
-    for what, env in (("ends well", {}), ("exits at once", {"EXIT_AT_ONCE": "1"})):
-        bench.ktool(home, "apply", "--wait", "-f", "-", stdin="\n---\n".join(map(json.dumps, _objects(env))))
+    for what, at_once, notes in (
+        ("ends well", False, {}),
+        ("exits at once", True, {}),
+        ("exits at once, drained", True, {"ktool.dev/drain-seconds": "300"}),
+    ):
+        objects = _objects(at_once, notes)
+        bench.ktool(home, "apply", "--wait", "-f", "-", stdin="\n---\n".join(map(json.dumps, objects)))
+        counted = {NEW, RETRIED} if at_once and not notes else {KEPT, NEW, RETRIED}
         idle = _steps(bench, home)
         result = Result(f"rolling {REPLICAS} under load, {what}", None, [])
         for _ in range(runs):
             took, tallies = _round(bench, home)
             result.pairs.append((took, idle))
             total = sum(tally.requests for tally in tallies.values())
-            result.notes.append(f"kept connections: {tallies[True]}; new connections: {tallies[False]}")
-            counted = [tallies[False]] if env else list(tallies.values())
-            if total < FEWEST or any(tally.lost for tally in counted):
+            result.notes.append("; ".join(f"{manner}: {tally}" for manner, tally in tallies.items()))
+            if total < FEWEST or any(tallies[manner].lost for manner in counted):
                 result.goal = 0.0
         yield result
     bench.end(server)
@@ -79,33 +90,34 @@ def _steps(bench: Bench, home: Path) -> float:
     return time.monotonic() - begun
 
 
-def _round(bench: Bench, home: Path) -> tuple[float, dict[bool, Tally]]:
+def _round(bench: Bench, home: Path) -> tuple[float, dict[str, Tally]]:
     service = _get(home, "service", "web")
     address, port = service["spec"]["clusterIP"], service["spec"]["ports"][0]["nodePort"]
-    inside = _inside_client(bench, home)
     first, second = bench.lab.nodes[:2]
-    clients = []
-    for kept in (True, False):
-        clients.append(_wrk([], f"http://{first.address}:{port}/", kept))
-        clients.append(_wrk(["nsenter", "-t", str(second.pid), "-n"], f"http://{address}/", kept))
-        clients.append(_wrk(inside, f"http://{address}/", kept))
+    places: list[tuple[list[str], str]] = [
+        ([], f"http://{first.address}:{port}/"),
+        (["nsenter", "-t", str(second.pid), "-n"], f"http://{address}/"),
+        (_inside_client(bench, home), f"http://{address}/"),
+    ]
+    clients = [_client(manner, *place) for manner in (KEPT, NEW, RETRIED) for place in places]
     time.sleep(1)
     took = _steps(bench, home)
     time.sleep(1)
-    tallies = {True: Tally(), False: Tally()}
+    tallies = {KEPT: Tally(), NEW: Tally(), RETRIED: Tally()}
     for client in clients:
         os.killpg(client.process.pid, signal.SIGINT)
         requests, lost = _told(client.process.communicate(timeout=30)[0])
-        tallies[client.kept].requests += requests
-        tallies[client.kept].lost += lost
+        tallies[client.manner].requests += requests
+        tallies[client.manner].lost += lost
     return took, tallies
 
 
-def _wrk(within: list[str], url: str, kept: bool) -> Client:
-    header = [] if kept else ["-H", "Connection: close"]
+def _client(manner: str, within: list[str], url: str) -> Client:
+    wrk = ["wrk", "-t1", "-c4", "-d300", "--timeout", "10", *(["-H", "Connection: close"] if manner == NEW else [])]
+    asking = [sys.executable, str(Path(__file__).with_name("asking.py"))]
+    words = [*within, *(asking if manner == RETRIED else wrk), url]
     # A group of its own: nsenter hands no signal on to what it started.
-    words = [*within, "wrk", "-t1", "-c4", "-d300", "--timeout", "10", *header, url]
-    return Client(subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True), kept)
+    return Client(subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True), manner)
 
 
 def _told(text: str) -> tuple[int, int]:
@@ -125,7 +137,7 @@ def _inside_client(bench: Bench, home: Path) -> list[str]:
     node = next(node for node in bench.lab.nodes if node.name == pod["spec"]["nodeName"])
     own = pod["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2]
     state = floor.Podman(floor.node_socket(node.pid)).call("GET", f"/containers/{own}/json")["State"]
-    return ["nsenter", "-t", str(node.pid), "-a", "nsenter", "-t", str(state["Pid"]), "-n"]
+    return ["nsenter", f"--net=/proc/{node.pid}/root/proc/{state['Pid']}/ns/net"]
 
 
 def _get(home: Path, kind: str, name: str) -> Any:
@@ -134,17 +146,17 @@ def _get(home: Path, kind: str, name: str) -> Any:
     return json.loads(subprocess.run(words, env=env, capture_output=True, timeout=60, check=True).stdout)
 
 
-def _objects(env: dict[str, str]) -> list[dict[str, Any]]:
-    container = {
+def _objects(at_once: bool, notes: dict[str, str]) -> list[dict[str, Any]]:
+    container: dict[str, Any] = {
         "name": "web",
         "image": "registry.lab/web:v1",
-        "env": [{"name": key, "value": value} for key, value in env.items()],
         "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1},
     }
-    if env:
+    if at_once:
+        container["env"] = [{"name": "EXIT_AT_ONCE", "value": "1"}]
         container["lifecycle"] = {"preStop": {"sleep": {"seconds": 0}}}
     labels = {"app": "web"}
-    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    template = {"metadata": {"labels": labels, "annotations": notes}, "spec": {"containers": [container]}}
     deployment = {"replicas": REPLICAS, "selector": {"matchLabels": labels}, "template": template}
     service = {"type": "NodePort", "selector": labels, "ports": [{"port": 80, "targetPort": 8080}]}
     client = {"containers": [{"name": "main", "image": "registry.lab/web:v1"}], "terminationGracePeriodSeconds": 1}

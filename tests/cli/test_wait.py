@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 
+from ktool.cli import converge
 from ktool.cli.podsteps import unschedulable
+from ktool.client.base import Client
 
 
 @pytest.mark.parametrize(
@@ -23,3 +28,35 @@ from ktool.cli.podsteps import unschedulable
 def test_why_a_pod_has_no_node(status, message, said):
     pod = {"status": {"conditions": [{"type": "PodScheduled", "status": status, "message": message}]}}
     assert unschedulable(pod) == said
+
+
+@pytest.fixture
+def complaints(monkeypatch: pytest.MonkeyPatch) -> converge._Complaints:
+    """Of a control plane whose events say that one probe failed."""
+    monkeypatch.setattr(converge, "SLOW", 0.0)
+    event = {"involvedObject": {"uid": "u-slow"}, "message": "Readiness probe failed: 503"}
+    client = SimpleNamespace(list=lambda kind, space, fields: SimpleNamespace(items=[event]))
+    return converge._Complaints(cast(Client, client))
+
+
+def waiting(name: str, message: str) -> dict[str, Any]:
+    condition = {"type": "PodScheduled", "status": "False", "message": message}
+    status = {"phase": "Pending", "conditions": [condition]}
+    return {"metadata": {"name": name, "uid": f"u-{name}"}, "spec": {}, "status": status}
+
+
+def test_a_pod_that_has_no_node_is_complained_of_once_for_all_that_wait_for_the_same(complaints) -> None:
+    assert complaints.look(waiting("a", "0/1 nodes are available")) == "is not placed: 0/1 nodes are available"
+    assert complaints.look(waiting("b", "0/1 nodes are available")) == ""
+    assert complaints.look(waiting("c", "0/2 nodes are available")) == "is not placed: 0/2 nodes are available"
+
+
+def test_a_pod_that_runs_is_complained_of_in_the_words_of_its_probes(complaints) -> None:
+    runs = {"spec": {"nodeName": "n"}, "status": {"phase": "Running"}}
+    assert complaints.look({"metadata": {"uid": "u-slow"}, **runs}) == "is not ready: Readiness probe failed: 503"
+    assert complaints.look({"metadata": {"uid": "u-other"}, **runs}) == ""
+
+
+def test_nobody_complains_before_a_pod_is_slow(complaints, monkeypatch) -> None:
+    monkeypatch.setattr(converge, "SLOW", 60.0)
+    assert complaints.look(waiting("a", "0/1 nodes are available")) == ""

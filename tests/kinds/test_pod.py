@@ -233,3 +233,12 @@ def test_a_node_that_goes_wakes_its_pods_and_its_heartbeats_do_not():
     assert list(watch.wakes(node, world)) == []
     world.remove(Ref("Node", "", "node1"))
     assert list(watch.wakes(node, world)) == [Ref("Pod", "default", "web")]
+
+
+@pytest.mark.parametrize(("text", "refused"), [("0", 0), ("30", 0), ("-1", 1), ("soon", 1), ("1.5", 1), ("86400", 1)])
+def test_the_time_that_open_connections_get_is_a_number_of_seconds(text: str, refused: int) -> None:
+    obj = put(pod(), "metadata", "annotations", {"ktool.dev/drain-seconds": text})
+    assert KIND.validate is not None
+    causes = [str(cause) for cause in KIND.validate(obj, None) if "drain-seconds" in str(cause)]
+    assert len(causes) == refused
+    assert not causes or "whole number of seconds from 0 to 3600" in causes[0]

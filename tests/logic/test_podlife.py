@@ -152,6 +152,22 @@ def test_a_pod_that_may_be_sent_to_is_not_ended_and_gets_a_moment_then() -> None
     assert [type(one) for one in planned(obj, ended, held={"uid-web": 4.5})] == [RemovePod], "there is nobody to end"
 
 
+@pytest.mark.parametrize(
+    ("notes", "grace", "seconds"),
+    [
+        ({}, 30, 1.0),
+        ({"ktool.dev/drain-seconds": "60"}, 30, 60.0),
+        ({"ktool.dev/drain-seconds": "0"}, 30, 0.0),
+        ({"ktool.dev/drain-seconds": "60"}, 5, 5.0),
+    ],
+    ids=["default", "asked", "none", "hurried"],
+)
+def test_how_long_open_connections_get(notes: dict[str, str], grace: int, seconds: float) -> None:
+    obj = deleted(put(web(), "metadata", "annotations", notes), grace)
+    [drain, *_] = planned(obj, RUNNING, held={"uid-web": 0.0})
+    assert drain == DrainPod("uid-web", "p1", seconds)
+
+
 def test_waiting_at_the_gate_has_an_end() -> None:
     fact = PodFact("uid-web", "default", "web", "p1", "h", "10.244.1.5", "running", (RUNNING,))
     result = plan(

@@ -10,6 +10,7 @@ import pytest
 from ktool.logic.nodeaction import (
     CreateContainer,
     CreatePod,
+    DrainPod,
     EnsureImage,
     Failure,
     RemoveContainer,
@@ -233,3 +234,24 @@ def test_the_run_before_one_that_has_ended(node: Node) -> None:
     seen = node.container(fact.uid, "app")
     assert seen.exit_code == 0 and seen.before is not None and seen.before.exit_code == 5
     assert seen.before.at <= seen.started_at
+
+
+def test_open_connections_get_their_time_and_no_more(node: Node) -> None:
+    fact = node.run(pod("drained"), "10.244.101.15")
+    until(lambda: "drained" in node.shell("wget -qO- http://10.244.101.15:8080/ || true"))
+
+    def seconds(limit: float, connected: float) -> float:
+        """How long a drain takes beside a client that stays connected for a time."""
+        client = f"bash -c 'exec 3<>/dev/tcp/10.244.101.15/8080; sleep {connected}'"
+        visit = threading.Thread(target=node.shell, args=(client,))
+        visit.start()
+        time.sleep(0.5)
+        begun = time.monotonic()
+        done(node.runtime.perform(DrainPod(fact.uid, fact.id, limit)))
+        took = time.monotonic() - begun
+        visit.join()
+        return took
+
+    assert seconds(limit=0.6, connected=2.5) < 1.6
+    assert 2.0 < seconds(limit=20.0, connected=3.5) < 7.0
+    assert seconds(limit=20.0, connected=0.0) < 1.0, "nobody is there"

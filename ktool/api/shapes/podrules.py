@@ -11,6 +11,7 @@ from typing import Any
 
 from ktool.api import names
 from ktool.api.errors import Cause
+from ktool.api.obj import DOMAIN
 from ktool.api.shapes.containerrules import (
     DUPLICATE,
     FORBIDDEN,
@@ -21,6 +22,10 @@ from ktool.api.shapes.containerrules import (
 )
 from ktool.api.shapes.placementrules import placement_causes
 from ktool.api.shapes.volumerules import volume_causes
+
+DRAIN_SECONDS = f"{DOMAIN}/drain-seconds"
+"""Annotation of pods: how long connections that are open get to finish before the containers are told to end."""
+LONGEST_DRAIN = 3600
 
 _RESOLVER_WORD = re.compile(r"[-A-Za-z0-9_.]{1,255}")
 
@@ -43,6 +48,15 @@ def validate_pod_spec(spec: Mapping[str, Any], path: str = "spec") -> list[Cause
     if resources := spec.get("resources"):
         causes += resource_causes(resources, f"{path}.resources")
     return causes
+
+
+def pod_annotation_causes(annotations: Mapping[str, str], path: str) -> list[Cause]:
+    """What is wrong with the annotations of a pod that mean something here. `path` is the field they stand in."""
+    text = annotations.get(DRAIN_SECONDS)
+    if text is None or (text.isdecimal() and text.isascii() and int(text) <= LONGEST_DRAIN):
+        return []
+    message = f'must be a whole number of seconds from 0 to {LONGEST_DRAIN}, in quotes, not "{text}"'
+    return [Cause(f"{path}[{DRAIN_SECONDS}]", message)]
 
 
 # --- containers --------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from ktool.api.errors import Cause
 from ktool.api.obj import Obj, annotations_of, get, labels
 from ktool.api.selector import from_label_selector
 from ktool.api.shapes.placementrules import selector_causes
+from ktool.api.shapes.podrules import pod_annotation_causes
 from ktool.api.shapes.podspec import default_pod_spec, validate_pod_spec
 
 
@@ -25,6 +26,7 @@ def template_causes(obj: Obj, old: Obj | None) -> list[Cause]:
     template = spec.get("template") or {}
     causes = names.label_causes(labels(template), "spec.template.metadata.labels")
     causes += names.annotation_causes(annotations_of(template), "spec.template.metadata.annotations")
+    causes += pod_annotation_causes(annotations_of(template), "spec.template.metadata.annotations")
     causes += _selector_causes(spec.get("selector") or {}, labels(template))
     if old is not None and get(old, "spec", "selector") != spec.get("selector"):
         causes.append(Cause("spec.selector", "field is immutable; delete the object and create it anew"))
