@@ -200,7 +200,7 @@ class PodmanRuntime:
         """As base.Runtime has it. Where the stream of events ends (Podman's service was restarted), `changed` is called
         once more, and the next observation listens again."""
         self._listener = changed
-        stream = self._api.stream("GET", "events", stream=True, filters=facts.label_filter(self.cluster))
+        stream = self._api.stream("GET", "events", stream=True, filters=facts.events_filter(self.cluster))
         self._events = stream
         thread = threading.Thread(target=self._follow, args=(stream, changed), name=f"events-{self.node}", daemon=True)
         thread.start()
