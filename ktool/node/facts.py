@@ -310,8 +310,8 @@ def pods(
 
 
 _TELLING = ("start", "died", "oom", "restart", "stop", "kill", "remove", "pause", "unpause")
-"""Events after which something of a container is not as it was. The others, half a dozen for each container that is made
-and two for each probe that is a command, are not worth their way here."""
+"""Events after which something of a container is not as it was. The others, three for each container that is made and
+two for each probe that is a command, are not worth their way here."""
 
 
 def label_filter(cluster: str) -> str:
