@@ -129,6 +129,20 @@ FRIENDS = {"podSelector": {"matchLabels": {"role": "friend"}}}
 BLUE = {"namespaceSelector": {"matchLabels": {"team": "blue"}}}
 
 
+def test_without_a_server_a_command_leaves_with_its_policies_in_force(cluster: Ktool, lab: Lab) -> None:
+    assert not (cluster.home / "ktool.sock").exists(), "this has to run before the yard, which has a server, is there"
+    with space(cluster) as namespace:
+        place = {"nodeSelector": {"kubernetes.io/hostname": lab.nodes[1].name}}
+        cluster("apply", "-n", namespace, "-f", "-", stdin=documents(pod("alone", container("main"), **place)))
+        address = cluster.pods(namespace)[0]["status"]["podIP"]
+        cluster("apply", "-n", namespace, "-f", "-", stdin=documents(made("deny")))
+        assert f"{address} : drop" in on(lab.nodes[1], "nft list map ip ktool-pol ingress")
+        listed = cluster("get", "netpol", "-n", namespace).stdout.splitlines()
+        assert [line.split()[:2] for line in listed] == [["NAME", "POD-SELECTOR"], ["deny", "<none>"]]
+        cluster("delete", "netpol", "deny", "-n", namespace)
+        assert "ktool-pol" not in on(lab.nodes[1], "nft list tables")
+
+
 @pytest.fixture(scope="module")
 def yard(cluster: Ktool, lab: Lab) -> Iterator[Yard]:
     with serving(cluster), space(cluster) as home, space(cluster) as other:
@@ -226,16 +240,3 @@ def test_a_pod_is_isolated_from_its_first_moment_and_a_table_goes_with_its_pods(
     assert "ktool-pol" in on(yard.nodes[2], "nft list tables")
     yard.ktool("delete", "pod", "fresh", "-n", yard.home, "--now")
     until(lambda: "ktool-pol" not in on(yard.nodes[2], "nft list tables"), 5)
-
-
-def test_without_a_server_a_command_leaves_with_its_policies_in_force(cluster: Ktool, lab: Lab) -> None:
-    with space(cluster) as namespace:
-        place = {"nodeSelector": {"kubernetes.io/hostname": lab.nodes[1].name}}
-        cluster("apply", "-n", namespace, "-f", "-", stdin=documents(pod("alone", container("main"), **place)))
-        address = cluster.pods(namespace)[0]["status"]["podIP"]
-        cluster("apply", "-n", namespace, "-f", "-", stdin=documents(made("deny")))
-        assert f"{address} : drop" in on(lab.nodes[1], "nft list map ip ktool-pol ingress")
-        listed = cluster("get", "netpol", "-n", namespace).stdout.splitlines()
-        assert [line.split()[:2] for line in listed] == [["NAME", "POD-SELECTOR"], ["deny", "<none>"]]
-        cluster("delete", "netpol", "deny", "-n", namespace)
-        assert "ktool-pol" not in on(lab.nodes[1], "nft list tables")
