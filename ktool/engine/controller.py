@@ -44,8 +44,8 @@ class Controllers:
         effort: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """`effort` tells the processor time of this thread in seconds (time.thread_time)."""
-        self._registry, self._cache, self._kinds, self._clock = registry, cache, kinds, clock
-        self._effort = effort
+        self._registry, self._cache, self._kinds = registry, cache, kinds
+        self._clock, self._effort = clock, effort
         self.queue: WorkQueue[Ref] = WorkQueue() if queue is None else queue
         self._watches: dict[str, list[Watch]] = {}
         self._planned: dict[str, Kind] = {}

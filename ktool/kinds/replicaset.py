@@ -10,7 +10,6 @@ from ktool.api.kind import Column, Kind, Progress, Watch, owned
 from ktool.api.obj import (
     Obj,
     annotations_of,
-    condition,
     content_hash,
     controller_of,
     deleting,
@@ -34,6 +33,7 @@ from ktool.api.world import World
 from ktool.logic import digests, stranded
 from ktool.logic.claims import claim, ownerless
 from ktool.logic.podcounts import active, count
+from ktool.logic.routes import answers
 from ktool.logic.scaledown import first_to_go
 
 SCHEMA = resource(
@@ -150,7 +150,7 @@ def _status(replica_set: Obj, there: list[Obj], now: float) -> tuple[Obj, float 
 
 def _with_pods_on(node: Obj, world: World) -> Iterable[Ref]:
     """A node that stops answering concerns those whose pods have not begun to run there."""
-    if (condition(node, "Ready") or {}).get("status") != "Unknown":
+    if answers(node):
         return ()
     owners = [(namespace(pod), controller_of(pod)) for pod in world.on_node(name(node))]
     return {

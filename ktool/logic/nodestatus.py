@@ -9,7 +9,6 @@ from ktool.api.action import Action, Emit, Patch, Status
 from ktool.api.obj import (
     Obj,
     annotations_of,
-    condition,
     deleting,
     get,
     is_true,
@@ -21,7 +20,7 @@ from ktool.api.obj import (
 from ktool.api.ref import Ref
 from ktool.logic import links, netstate
 from ktool.logic.nodeaction import Failure, NodeFacts, NodeInfo
-from ktool.logic.routes import is_simulated, silent_since
+from ktool.logic.routes import answers, is_simulated, silent_since
 
 ARCHITECTURE = "kubernetes.io/arch"
 _UNREACHABLE = "NodeStatusUnknown"
@@ -105,7 +104,7 @@ def unreachable(node: Obj, message: str, now: float) -> list[Action]:
     """The node did not answer; what runs there keeps running, and nothing new is sent to it."""
     status = _with_ready(get(node, "status", default={}), "Unknown", now, _UNREACHABLE, message)
     actions = _changed(node, status)
-    if actions and (condition(node, "Ready") or {}).get("status") != "Unknown":
+    if actions and answers(node):
         actions.append(Emit(Ref.of(node), "NodeNotReady", f"Node {name(node)}: {message}", "Warning", uid(node)))
     return actions
 

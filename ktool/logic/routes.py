@@ -38,10 +38,14 @@ def others(node: Obj, nodes: Iterable[Obj]) -> list[Other]:
     return [found[subnet] for subnet in sorted(found)]
 
 
+def answers(node: Obj) -> bool:
+    """Whether a node answers: its Ready condition is Unknown where it does not."""
+    return (condition(node, "Ready") or {}).get("status") != "Unknown"
+
+
 def silent_since(node: Obj) -> float:
     """When a node stopped answering (epoch seconds); 0 where it does."""
-    ready = condition(node, "Ready") or {}
-    return epoch(ready.get("lastTransitionTime")) if ready.get("status") == "Unknown" else 0.0
+    return 0.0 if answers(node) else epoch((condition(node, "Ready") or {}).get("lastTransitionTime"))
 
 
 def is_simulated(node: Obj) -> bool:

@@ -16,6 +16,7 @@ from ktool.api.world import World
 from ktool.logic import rollout
 from ktool.logic.deploymentstatus import limits, replicas
 from ktool.logic.rollout import Limits, Sizes
+from ktool.logic.routes import answers
 
 SINGLE_WRITER = f"{DOMAIN}/single-writer"
 """Annotation of a workload: its volumes have one writer, so an old pod ends before a new one begins."""
@@ -69,7 +70,7 @@ def _finds_no_port(pod: Obj, world: World) -> bool:
 def _answers(pod: Obj, world: World) -> bool:
     """Whether the pod's node does: on another one nothing ends."""
     node = world.get(Ref("Node", "", get(pod, "spec", "nodeName", default="")))
-    return node is not None and (condition(node, "Ready") or {}).get("status") != "Unknown"
+    return node is not None and answers(node)
 
 
 @dataclass(frozen=True)

@@ -309,16 +309,16 @@ def pods(
     return tuple(sorted(facts, key=lambda fact: (fact.uid, fact.id)))
 
 
-_TELLING = ("start", "died", "oom", "restart", "stop", "kill", "remove", "pause", "unpause")
+_WORTH_A_LOOK = ("start", "died", "oom", "restart", "stop", "kill", "remove", "pause", "unpause")
 """Events after which something of a container is not as it was. The others, three for each container that is made and
 two for each probe that is a command, are not worth their way here."""
 
 
-def label_filter(cluster: str) -> str:
-    """The `filters` parameter that selects what this cluster made."""
-    return json.dumps({"label": [f"{CLUSTER_LABEL}={cluster}"]})
+def label_filter(cluster: str, **others: Sequence[str]) -> str:
+    """The `filters` parameter that selects what this cluster made, and of that what `others` select."""
+    return json.dumps({"label": [f"{CLUSTER_LABEL}={cluster}"], **others})
 
 
 def events_filter(cluster: str) -> str:
     """The `filters` parameter of the events that are worth a look at what this cluster made."""
-    return json.dumps({"label": [f"{CLUSTER_LABEL}={cluster}"], "event": _TELLING})
+    return label_filter(cluster, event=_WORTH_A_LOOK)
