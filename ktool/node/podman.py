@@ -76,14 +76,15 @@ class PodmanRuntime:
 
     def observe(self) -> NodeFacts:
         """All facts; one call where nothing ended since the last time."""
-        if self._listener is not None and self._events is None:
+        heard = self._events is not None
+        if self._listener is not None and not heard:
             self.listen(self._listener)
         ended, known = self._take_ended(), frozenset(self._hands.made)
         try:
             filters = facts.label_filter(self.cluster)
             containers = self._api.get("containers/json", all=True, filters=filters)
             sandboxes = self._sandboxes(containers, filters)
-            details = self._details(containers, ended)
+            details = self._details(containers, ended, heard)
             digests = self._digests(containers)
             settled, net = self._read_settled_and_network()
         except Refused as refused:
@@ -124,17 +125,17 @@ class PodmanRuntime:
         with self._lock:
             self._ended |= ended
 
-    def _details(self, containers: list[dict[str, Any]], ended: set[str]) -> dict[str, dict[str, Any]]:
-        """Inspects by container id, read again only where something may have happened."""
+    def _details(self, containers: list[dict[str, Any]], ended: set[str], heard: bool) -> dict[str, dict[str, Any]]:
+        """Inspects by container id, read again only where something may have happened; everywhere where Podman's events
+        were not `heard` since the last time: the list has whole seconds, in which a container may end twice."""
         seen: dict[str, tuple[tuple[Any, ...] | None, dict[str, Any] | None]] = {}
         for entry in containers:
             own = str(entry["Id"])
             if entry.get("IsInfra"):
                 continue
             key, (before, details) = facts.container_key(entry), self._seen.get(own, (None, None))
-            if key != before or own in ended:
-                # Without Podman's events nobody would tell us of an end in between.
-                quiet = self._events is not None and own in self._hands.made and own not in ended
+            if key != before or own in ended or not heard:
+                quiet = heard and own in self._hands.made and own not in ended
                 details = self._inspect(own) if facts.needs_inspect(entry, before, quiet) else None
             # One that was restarted between the list and the inspect may look in the next list as it did in this one.
             moved = details is not None and facts.state(str(details["State"]["Status"])) != key[0]

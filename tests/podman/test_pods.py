@@ -92,6 +92,23 @@ def test_the_restart_policy_works_while_nobody_watches(node: Node) -> None:
     assert (stopped.state, stopped.restarts) == ("exited", restarts), "stopped by us: Podman leaves it alone"
 
 
+def test_two_runs_within_one_second_are_two(node: Node) -> None:
+    """containers/json has times in whole seconds: nobody who hears no events may trust it to show a change."""
+    once = pod("twice", {"name": "app", "command": ["true"]}, restartPolicy="Never")
+    fact = node.run(once, "10.244.101.13")
+    own = fact.containers[0].id
+
+    def run() -> float:
+        """When the run that is seen began, after one that somebody else started has ended."""
+        node.runtime._api.post(f"containers/{own}/start")
+        node.runtime._api.post(f"containers/{own}/wait", condition="exited")
+        return node.container(fact.uid, "app").started_at
+
+    time.sleep(1.05 - time.time() % 1)
+    starts = [run() for _ in range(3)]
+    assert starts == sorted(set(starts))
+
+
 def test_a_container_between_two_runs_stays_ended_when_it_is_stopped(node: Node) -> None:
     crash = {"name": "app", "command": ["sh", "-c", "sleep 0.05; exit 4"]}
     api = node.runtime._api
