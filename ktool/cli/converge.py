@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, TextIO
 from ktool.api.errors import ApiError
 from ktool.api.obj import Obj, deleting, get, is_true, name, namespace, uid
 from ktool.api.ref import Ref
+from ktool.api.world import World
 from ktool.cli import errors, render
-from ktool.cli.podsteps import node_of, pods_of, settled, unschedulable
+from ktool.cli.podsteps import homeless, pods_of, settled
 from ktool.cli.wait import PATIENCE, Departure, Waited, shown, wait_for
 
 if TYPE_CHECKING:
@@ -88,20 +89,20 @@ class _Complaints:
         self._said: dict[str, str] = {}
         self._unplaced: set[str] = set()
 
-    def look(self, pod: Obj) -> str:
+    def look(self, pod: Obj, world: World) -> str:
         """The newest failure of a probe of a pod that runs, or why one has no node; "" for none, and for what was said
         of another pod already."""
         runs = get(pod, "status", "phase") == "Running"
-        homeless = "" if runs or node_of(pod) else unschedulable(pod)
-        if deleting(pod) or not (runs or homeless):
+        unplaced = "" if runs else homeless(world, pod)
+        if deleting(pod) or not (runs or unplaced):
             return ""
         now = time.monotonic()
         if now - self._since.setdefault((uid(pod), runs), now) < SLOW:
             return ""
         if not runs:
-            is_new = homeless not in self._unplaced
-            self._unplaced.add(homeless)
-            return f"is not placed: {homeless}" if is_new else ""
+            is_new = unplaced not in self._unplaced
+            self._unplaced.add(unplaced)
+            return f"is not placed: {unplaced}" if is_new else ""
         if now - self._looked >= SLOW:
             self._looked, self._said = now, unhealthy(self._client, namespace(pod))
         said = self._said.get(uid(pod), "")

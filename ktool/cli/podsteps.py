@@ -38,6 +38,15 @@ def unschedulable(pod: Obj) -> str:
     )
 
 
+def homeless(world: World, pod: Obj) -> str:
+    """Why no node runs the pod, and none is going to as things are; "" where one does."""
+    node = node_of(pod)
+    if not node:
+        return unschedulable(pod)
+    gone = get(pod, "status", "phase") == "Pending" and world.get(Ref("Node", "", node)) is None
+    return f"spec.nodeName is {node}, and there is no such node" if gone else ""
+
+
 def not_ready(world: World, node: str) -> str:
     """Why a node takes no orders; "" where it does, or is not known."""
     found = world.get(Ref("Node", "", node)) if node else None

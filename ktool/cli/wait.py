@@ -16,7 +16,7 @@ from ktool.api.world import World
 from ktool.cli.doubt import MOMENT, Doubt
 from ktool.cli.errors import DONE, ERROR, PARTIAL, ROLLED_BACK, TIMEOUT
 from ktool.cli.follow import Follower, below, scopes
-from ktool.cli.podsteps import node_of, not_ready, pod_line, pods_of, rollout_lines, settled, unschedulable
+from ktool.cli.podsteps import homeless, node_of, not_ready, pod_line, pods_of, rollout_lines, settled
 from ktool.cli.render import Progress
 from ktool.logic.trouble import trouble
 
@@ -82,7 +82,7 @@ def wait_for(
     patience: float = math.inf,
     leavers: bool = False,
     witness: Callable[[Obj], None] = lambda pod: None,
-    complaint: Callable[[Obj], str] = lambda pod: "",
+    complaint: Callable[[Obj, World], str] = lambda pod, world: "",
 ) -> Waited:
     """Wait until every object is as desired or has certainly failed, `timeout` seconds at most (0: for ever).
 
@@ -107,7 +107,7 @@ class _Wait:
         patience: float,
         leavers: bool,
         witness: Callable[[Obj], None],
-        complaint: Callable[[Obj], str],
+        complaint: Callable[[Obj, World], str],
     ) -> None:
         self.follower, self.progress = follower, progress
         self.world = follower.world
@@ -161,7 +161,7 @@ class _Wait:
         for pod in self._waiting():
             if trouble(pod):
                 self.witness(pod)
-            elif uid(pod) not in self.complained and (text := self.complaint(pod)):
+            elif uid(pod) not in self.complained and (text := self.complaint(pod, self.world)):
                 self.complained.add(uid(pod))
                 self.progress.say(f"pod {name(pod)} {text}")
         if all(ref in failed for ref in self.open):
@@ -220,15 +220,15 @@ class _Wait:
         """Whether every pod that is left is on a node that takes no orders or fits nowhere, for too long."""
         waiting = self._waiting()
         bad = {node: why for pod in waiting if (why := not_ready(self.world, node := node_of(pod)))}
-        homeless = [pod for pod in waiting if not node_of(pod) and unschedulable(pod)]
-        stuck = sum(node_of(pod) in bad for pod in waiting) + len(homeless)
+        unplaced = {uid(pod): why for pod in waiting if (why := homeless(self.world, pod))}
+        stuck = sum(node_of(pod) in bad for pod in waiting) + len(unplaced)
         if not self.patience.is_over(bool(waiting) and stuck == len(waiting)):
             return False
         self.result.unreachable = bad
         for ref in self.open:
             for pod in pods_of(self.world, ref):
-                if pod in homeless:
-                    self.result.failed.setdefault(ref, f"pod {name(pod)}: {unschedulable(pod)}")
+                if why := unplaced.get(uid(pod)):
+                    self.result.failed.setdefault(ref, f"pod {name(pod)}: {why}")
         return True
 
 

@@ -9,7 +9,7 @@ from ktool.api.action import Delete, Emit, Plan
 from ktool.api.duration import age, since
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Kind, Progress, Watch
-from ktool.api.obj import Obj, annotations_of, condition, deleting, drop, get, is_true, name, put, uid
+from ktool.api.obj import Obj, annotations_of, condition, deleting, drop, epoch, get, is_true, meta, name, put, uid
 from ktool.api.ref import Ref
 from ktool.api.shapes.meta import resource
 from ktool.api.shapes.podrules import pod_annotation_causes
@@ -22,6 +22,10 @@ from ktool.logic.trouble import trouble
 
 SCHEMA = resource(spec=POD_SPEC, status=POD_STATUS)
 _NONE = "<none>"
+
+QUARANTINE = 40.0
+"""Seconds that a pod made for a node that does not exist is kept, as Kubernetes has it (PodGC): the node may
+be added yet, and whoever made the pod would make the next one at once."""
 
 
 def default(obj: Obj) -> Obj:
@@ -222,7 +226,11 @@ def plan(obj: Obj, world: World, now: float) -> Plan:
     if world.get(Ref("Node", "", node)) is not None:
         return Plan(because=f"the loop of node {node} runs it")
     ref = Ref.of(obj)
-    message = f"node {node} does not exist any more: the pod is deleted"
+    left = epoch(meta(obj).get("creationTimestamp")) + QUARANTINE - now
+    if left > 0 and not (deleting(obj) or get(obj, "status", "startTime")):
+        message = f"spec.nodeName is {node}, and there is no such node"
+        return Plan((Emit(ref, "NodeNotFound", message, "Warning", uid(obj)),), after=left)
+    message = f"node {node} does not exist: the pod is deleted"
     return Plan((Emit(ref, "NodeGone", message, "Warning", uid(obj)), Delete(ref, uid(obj), grace=0)))
 
 

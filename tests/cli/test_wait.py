@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from ktool.api.world import World
 from ktool.cli import converge
 from ktool.cli.podsteps import unschedulable
 from ktool.client.base import Client
@@ -46,17 +47,18 @@ def waiting(name: str, message: str) -> dict[str, Any]:
 
 
 def test_a_pod_that_has_no_node_is_complained_of_once_for_all_that_wait_for_the_same(complaints) -> None:
-    assert complaints.look(waiting("a", "0/1 nodes are available")) == "is not placed: 0/1 nodes are available"
-    assert complaints.look(waiting("b", "0/1 nodes are available")) == ""
-    assert complaints.look(waiting("c", "0/2 nodes are available")) == "is not placed: 0/2 nodes are available"
+    assert complaints.look(waiting("a", "0/1 nodes are available"), World()) == "is not placed: 0/1 nodes are available"
+    assert complaints.look(waiting("b", "0/1 nodes are available"), World()) == ""
+    assert complaints.look(waiting("c", "0/2 nodes are available"), World()) == "is not placed: 0/2 nodes are available"
 
 
 def test_a_pod_that_runs_is_complained_of_in_the_words_of_its_probes(complaints) -> None:
     runs = {"spec": {"nodeName": "n"}, "status": {"phase": "Running"}}
-    assert complaints.look({"metadata": {"uid": "u-slow"}, **runs}) == "is not ready: Readiness probe failed: 503"
-    assert complaints.look({"metadata": {"uid": "u-other"}, **runs}) == ""
+    said = complaints.look({"metadata": {"uid": "u-slow"}, **runs}, World())
+    assert said == "is not ready: Readiness probe failed: 503"
+    assert complaints.look({"metadata": {"uid": "u-other"}, **runs}, World()) == ""
 
 
 def test_nobody_complains_before_a_pod_is_slow(complaints, monkeypatch) -> None:
     monkeypatch.setattr(converge, "SLOW", 60.0)
-    assert complaints.look(waiting("a", "0/1 nodes are available")) == ""
+    assert complaints.look(waiting("a", "0/1 nodes are available"), World()) == ""

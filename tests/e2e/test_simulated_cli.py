@@ -106,6 +106,18 @@ def test_failures_that_were_asked_for(sim: Ktool) -> None:
         sim("delete", "pods", "--all", "--now")
 
 
+def test_pods_for_a_node_that_does_not_exist_wait_for_it(sim: Ktool) -> None:
+    lost = deployment("lost", 3)
+    lost["spec"]["template"]["spec"]["nodeName"] = "nowhere"
+    done = sim("apply", "-f", "-", stdin=documents(lost), status=1)
+    assert "spec.nodeName is nowhere, and there is no such node" in done.stderr
+    pods = sim.json("get", "pods", "-l", "app=lost")["items"]
+    told = sim.json("get", "events", "--field-selector", "reason=SuccessfulCreate,involvedObject.kind=ReplicaSet")
+    assert sum(event["involvedObject"]["name"].startswith("lost-") for event in told["items"]) == len(pods) == 3
+    assert "NodeNotFound" in sim("describe", "pod", pods[0]["metadata"]["name"]).stdout
+    sim("delete", "deployment", "lost", "--now")
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [
