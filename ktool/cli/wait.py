@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ktool.api.errors import ApiError
 from ktool.api.kind import REGISTRY
 from ktool.api.kind import Progress as Standing
 from ktool.api.obj import Obj, deleting, name, uid
@@ -30,6 +31,10 @@ nowhere, once nothing else is left to wait for: nobody but itself could change t
 LEAST_IDLE = 4.0
 """Judging takes at most one part in five of the time: each round is followed by four times its length of listening.
 A large rollout brings thousands of events, and this process may be the one that produces them."""
+
+HEAD_START = 0.1
+"""Seconds that controllers get to begin with what was just changed. A look that cannot find anything yet would take the
+processor from them: it lists and watches all kinds below."""
 
 
 @dataclass
@@ -93,8 +98,21 @@ def wait_for(
     refs = [ref for ref in dict.fromkeys(refs) if REGISTRY[ref.kind].progress]
     if not refs:
         return Waited()
+    changing = _is_under_way(client, refs[0])
+    if changing:
+        time.sleep(HEAD_START)
     with Follower(client, scopes(refs)) as follower:
-        return _Wait(follower, refs, timeout, progress, patience, leavers, witness, complaint).run()
+        return _Wait(follower, refs, timeout, progress, patience, leavers, witness, complaint).run(first=not changing)
+
+
+def _is_under_way(client: Client, ref: Ref) -> bool:
+    """Whether it was just changed, and its controllers have begun at best."""
+    try:
+        obj = client.get(ref)
+    except ApiError:  # whoever judges it says so
+        return False
+    judge = REGISTRY[ref.kind].progress
+    return judge is not None and not judge(obj, World([obj])).done
 
 
 class _Wait:
@@ -121,8 +139,8 @@ class _Wait:
         self.doubted: set[Ref] = set()
         self.was_done: frozenset[Ref] = frozenset()
 
-    def run(self) -> Waited:
-        first = True
+    def run(self, first: bool) -> Waited:
+        """`first`: nothing has been waited for yet."""
         while True:
             began = time.monotonic()
             self._judge(first)

@@ -31,7 +31,7 @@ ENV_FIELDS = frozenset(
 )
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 _HOST = re.compile(r"[A-Za-z0-9_.:-]{1,253}")
-_URL_PATH = re.compile(r"[\x21-\x7e\u0080-\U0010ffff]{1,4096}")
+_URL_PATH = re.compile(r"[^\x00-\x20\x7f]{1,4096}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _STANDARD = frozenset({"cpu", "memory", "ephemeral-storage"})
