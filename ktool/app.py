@@ -33,10 +33,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-IMPORTING = threading.RLock()
-"""Held by whoever imports one of the large libraries. They bring each other along (paramiko an invoke, that one a yaml;
-podman a rich), and where two threads import modules that need each other, Python hands out one that is half made."""
-
 FIRST_NAMESPACES = ("default", "kube-system")
 
 
@@ -154,10 +150,9 @@ def connector(cluster: str, token: int = 0) -> Callable[[Obj], Runtime]:
     """How to open a node. With a token it is claimed for this control plane; without one nothing may be changed."""
 
     def connect(node: Obj) -> Runtime:
-        with IMPORTING:
-            from ktool.node.connect import runtime_for
+        from ktool.node.connect import runtime_for
 
-            runtime = runtime_for(node, cluster)
+        runtime = runtime_for(node, cluster)
         if token:
             try:
                 runtime.claim(cluster, token)
@@ -176,7 +171,7 @@ def sealing() -> Seal:
 
     members = {kind.name: [name for name, field in kind.schema.fields.items() if field.masked] for kind in kinds()}
     confidential = {kind: names for kind, names in members.items() if names}
-    return Seal(KeyRing(home() / "secret.key", os.environ, _ask), confidential, IMPORTING)
+    return Seal(KeyRing(home() / "secret.key", os.environ, _ask), confidential)
 
 
 def _ask(prompt: str) -> str:

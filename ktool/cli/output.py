@@ -12,6 +12,7 @@ from ktool.api.kind import REGISTRY
 from ktool.api.obj import Obj, drop, name
 from ktool.cli.errors import CliError, JsonPathError, UsageError
 from ktool.cli.yamltext import resolve
+from ktool.importing import IMPORTING
 
 if TYPE_CHECKING:
     from ktool.cli.customcolumns import CustomColumns
@@ -104,8 +105,6 @@ def without_bookkeeping(obj: Obj) -> Obj:
 def to_yaml(value: Any) -> str:
     """YAML as kubectl prints it: sorted keys, lists not indented, long texts in one piece, no anchors; and text that
     YAML 1.1 would read as something else in quotes."""
-    from ktool.app import IMPORTING
-
     with IMPORTING:
         import yaml
 

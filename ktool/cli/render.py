@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from ktool.importing import IMPORTING
+
 GAP = 3
 NARROWEST = 6
 """kubectl's tabwriter: three spaces between columns, no column narrower than six."""
@@ -87,8 +89,6 @@ class LiveProgress(Progress):
     detailed = True
 
     def __init__(self, stream: TextIO) -> None:
-        from ktool.app import IMPORTING
-
         with IMPORTING:
             from rich.console import Console
             from rich.live import Live

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from ktool.importing import IMPORTING
+
 MAX_DEPTH = 100
 MAX_EXPANSION = 100_000
 """How much aliases may add to one document, in nodes (a long text counts as several)."""
@@ -272,8 +274,6 @@ def _merged(value: Any, lines: Lines) -> list[tuple[dict[str, Any], dict[str, Li
 def documents(text: str) -> Iterator[Document]:
     """The documents of a YAML text, one after the other. Raises YamlProblem where it cannot be read on; a document
     that holds nothing (only comments) is skipped but counted."""
-    from ktool.app import IMPORTING
-
     with IMPORTING:
         import yaml
 

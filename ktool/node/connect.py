@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ktool.api.obj import DOMAIN, Obj, annotations_of, name
+from ktool.importing import IMPORTING
 from ktool.node.base import NodeError, Runtime, Transport
 
 CONNECTION = f"{DOMAIN}/connection"
@@ -24,7 +25,8 @@ def runtime_for(node: Obj, cluster: str) -> Runtime:
 
         return from_url(name(node), url)
     transport = transport_for(node)
-    from ktool.node.podman import PodmanRuntime
+    with IMPORTING:
+        from ktool.node.podman import PodmanRuntime
 
     return PodmanRuntime(transport, node=name(node), cluster=cluster)
 
@@ -40,7 +42,8 @@ def transport_for(node: Obj, *, accept_new_host_key: bool = False) -> Transport:
     if not url.startswith("ssh:"):
         message = f"node {name(node)} has no annotation {CONNECTION} with ssh://, local:// or simulated:// in it"
         raise NodeError(name(node), "connect", message)
-    from ktool.node.ssh import SshTransport
+    with IMPORTING:
+        from ktool.node.ssh import SshTransport
 
     annotations = annotations_of(node)
     return SshTransport(

@@ -28,6 +28,7 @@ INFO = (
     "-c",
     r"""
 LC_ALL=C; export LC_ALL
+echo "podman=$(podman --version 2>/dev/null)" & # it takes as long as all the others
 echo "hostname=$(uname -n)"
 echo "machine_id=$(cat /etc/machine-id 2>/dev/null)"
 echo "boot_id=$(cat /proc/sys/kernel/random/boot_id)"
@@ -36,7 +37,6 @@ echo "memory=$(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo)"
 echo "kernel=$(uname -r)"
 echo "os=$(. /etc/os-release 2>/dev/null; printf %s "${PRETTY_NAME:-Linux}")"
 echo "architecture=$(uname -m)"
-echo "podman=$(podman --version 2>/dev/null)"
 echo "clock=$(date +%s.%N)"
 ip -4 route get 192.0.2.1 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/address=\1/p'
 uplink=$(ip -4 route get 192.0.2.1 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p')
@@ -44,6 +44,7 @@ cat "/sys/class/net/${uplink:-none}/mtu" 2>/dev/null | sed 's/^/mtu=/'
 ip -4 -o address show scope global 2>/dev/null | while read -r _ device _ address _; do
     case $device in ktool*|podman*|cni-*|docker*|veth*) ;; *) echo "address=${address%%/*}" ;; esac
 done
+wait
 """,
 )
 

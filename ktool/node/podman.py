@@ -51,6 +51,7 @@ class PodmanRuntime:
             raise NodeError(self.node, "info", f"{error}{': ' + said if said else ''}") from None
 
     def claim(self, cluster: str, token: int) -> None:
+        threading.Thread(target=self._api.prepare, name=f"import-{self.node}").start()  # while the node answers
         fence.claim(self._transport, cluster, token)
 
     def release(self) -> None:

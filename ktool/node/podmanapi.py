@@ -8,24 +8,19 @@ import json
 import socket
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-import requests
-import urllib3
-from podman.api.client import APIClient
-from podman.errors import APIError
-from requests.adapters import HTTPAdapter
-
+from ktool.importing import IMPORTING
 from ktool.node.base import NodeError, Transport
 from ktool.node.stream import ChannelStream, Stream
+
+if TYPE_CHECKING:
+    from ktool.node.podmanclient import PodmanClient
 
 SOCKET = "/run/podman/podman.sock"
 VERSION = "4.3.1"
 """The oldest Podman we work with; newer servers answer older paths."""
-
-POOL = 16
-"""Idle connections kept: one per lane of pods, and a few for the loop itself. A forwarded one costs sshd nothing."""
 
 UNCHANGED: Any = object()
 """The answer 304 Not Modified: it is so already."""
@@ -46,11 +41,18 @@ class PodmanApi:
 
     def __init__(self, transport: Transport, path: str = SOCKET) -> None:
         self._transport, self._path = transport, path
-        self._client = APIClient(base_url="http://podman", version=VERSION)
-        self._client.trust_env = False  # no proxies, no .netrc: this never leaves the machine by itself
-        self._client.mount("http://", _Adapter(self._open))
+        self._client: PodmanClient | None = None
         self._streams: set[ApiStream] = set()
         self._lock = threading.Lock()
+
+    def prepare(self) -> PodmanClient:
+        """podman-py's client. It is imported with the first call, or by whoever has time for it before that."""
+        with self._lock:
+            if self._client is None:
+                with IMPORTING:
+                    from ktool.node.podmanclient import PodmanClient
+                self._client = PodmanClient(self._transport.node, self._open, VERSION)
+            return self._client
 
     def get(self, path: str, *, deadline: float = 15.0, **params: Any) -> Any:
         return self._call("GET", path, params, None, deadline)
@@ -83,7 +85,7 @@ class PodmanApi:
             return stream
         except (OSError, http.client.HTTPException) as error:
             stream.close()
-            raise NodeError(self._transport.node, path, self._says(error)) from None
+            raise NodeError(self._transport.node, path, says(self._transport.node, error)) from None
         except BaseException:
             stream.close()
             raise
@@ -93,7 +95,8 @@ class PodmanApi:
             streams = list(self._streams)
         for stream in streams:
             stream.close()
-        self._client.close()
+        if self._client is not None:
+            self._client.close()
 
     def _forget(self, stream: ApiStream) -> None:
         with self._lock:
@@ -114,24 +117,7 @@ class PodmanApi:
         data = None if body is None else json.dumps(body).encode()
         headers = {**({"Content-Type": "application/json"} if data is not None else {}), **(more_headers or {})}
         query = {key: _param(value) for key, value in params.items()}
-        send = {"GET": self._client.get, "DELETE": self._client.delete, "POST": self._client.post}[method]
-        extra: dict[str, Any] = {"data": data} if method == "POST" else {}
-        for attempt in (1, 2):
-            try:
-                response = send(path, params=query, headers=headers, timeout=deadline, **extra)
-                return _answer(response)
-            except (APIError, requests.RequestException) as error:
-                # podman.service ends itself after five idle seconds under socket activation, and a kept connection
-                # may die under a request. Everything asked for here may be asked for twice.
-                if attempt == 2 or not _dropped(error):
-                    raise NodeError(self._transport.node, path, self._says(error)) from None
-        raise AssertionError("unreachable")
-
-    def _says(self, error: BaseException) -> str:
-        cause: BaseException = error.__cause__ or error.__context__ or error if isinstance(error, APIError) else error
-        if isinstance(cause, requests.Timeout | TimeoutError):
-            return f"Podman on {self._transport.node} did not answer in time"
-        return f"Podman on {self._transport.node} cannot be asked: {_innermost(cause)}"
+        return _answer(*self.prepare().send(method, path, query, headers, data, deadline))
 
 
 class ApiStream:
@@ -212,32 +198,6 @@ class ApiStream:
             return b""
 
 
-class _Adapter(HTTPAdapter):
-    """requests over connections that a Transport opens."""
-
-    def __init__(self, open_stream: Any) -> None:
-        class Connection(urllib3.connection.HTTPConnection):
-            def connect(self) -> None:
-                limit = self.timeout if isinstance(self.timeout, int | float) else 10.0
-                self.sock = open_stream(min(limit, 10.0))
-
-            @property
-            def is_connected(self) -> bool:
-                if isinstance(self.sock, ChannelStream):
-                    return not self.sock.dropped
-                return bool(super().is_connected)
-
-        class Pool(urllib3.HTTPConnectionPool):
-            ConnectionCls = Connection
-
-        self._pool_class = Pool
-        super().__init__(pool_connections=1, pool_maxsize=POOL)
-
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **kwargs: Any) -> None:
-        self.poolmanager = urllib3.PoolManager(num_pools=connections, maxsize=maxsize, block=block, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": self._pool_class}
-
-
 def _param(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -248,12 +208,20 @@ def _query(params: Mapping[str, Any]) -> str:
     return "?" + urlencode({key: _param(value) for key, value in params.items()}) if params else ""
 
 
-def _answer(response: Any) -> Any:
-    if response.status_code >= 400:
-        raise _refused(response.status_code, response.content)
-    text = response.content
+def says(node: str, error: BaseException) -> str:
+    """Why Podman on a node could not be asked."""
+    if isinstance(error, TimeoutError):
+        return f"Podman on {node} did not answer in time"
+    while inner := next((arg for arg in error.args if isinstance(arg, BaseException)), None):
+        error = inner
+    return f"Podman on {node} cannot be asked: {str(error) or type(error).__name__}"
+
+
+def _answer(status: int, text: bytes) -> Any:
+    if status >= 400:
+        raise _refused(status, text)
     if not text:
-        return UNCHANGED if response.status_code == 304 else None
+        return UNCHANGED if status == 304 else None
     try:
         return json.loads(text)
     except ValueError:
@@ -271,21 +239,3 @@ def _refused(status: int, content: bytes) -> Refused:
     errors = [str(entry) for entry in body.get("Errs") or () if entry]
     message = str(body.get("message") or "; ".join(errors) or f"HTTP {status}")
     return Refused(status, str(body.get("cause") or message), message)
-
-
-def _dropped(error: BaseException) -> bool:
-    """Whether a kept connection turned out to be closed before any answer came."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, http.client.RemoteDisconnected | BrokenPipeError | ConnectionResetError):
-            return True
-        inner = next((arg for arg in seen.args if isinstance(arg, BaseException)), None)
-        seen = inner or seen.__cause__
-    return False
-
-
-def _innermost(error: BaseException) -> str:
-    seen = error
-    while inner := next((arg for arg in seen.args if isinstance(arg, BaseException)), None):
-        seen = inner
-    return str(seen) or type(seen).__name__

@@ -12,13 +12,13 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from ktool.api.errors import ApiError
 from ktool.api.masked import UNREADABLE
 from ktool.api.obj import Obj, meta
 from ktool.api.ref import Ref
+from ktool.importing import IMPORTING
 from ktool.store.keys import KeyProblem, KeyRing
 
 VERSION = 1
@@ -31,18 +31,12 @@ class Tampered(Exception):
 
 
 class Seal:
-    """`members`: kind -> the members of its objects that are confidential. `importing` is held while `cryptography` is
-    imported, which happens with the first confidential record."""
+    """`members`: kind -> the members of its objects that are confidential. `cryptography` is imported with the first
+    confidential record."""
 
-    def __init__(
-        self,
-        ring: KeyRing,
-        members: Mapping[str, Sequence[str]],
-        importing: AbstractContextManager[Any] | None = None,
-    ) -> None:
+    def __init__(self, ring: KeyRing, members: Mapping[str, Sequence[str]]) -> None:
         self.ring = ring
         self._members = dict(members)
-        self._importing = importing if importing is not None else nullcontext()
         self._cipher: Callable[[bytes], Any] | None = None
 
     def covers(self, key: str) -> bool:
@@ -102,7 +96,7 @@ class Seal:
 
     def _aes(self, key: bytes) -> Any:
         if self._cipher is None:
-            with self._importing:
+            with IMPORTING:
                 self._cipher = _imported()
         return self._cipher(key)
 
@@ -125,7 +119,7 @@ class Seal:
 
 def _imported() -> Callable[[bytes], Any]:
     """Everything of `cryptography` that this program uses at all, so that no other thread imports a part of it while
-    this one does (see app.IMPORTING)."""
+    this one does (see ktool/importing)."""
     import cryptography.hazmat.primitives.asymmetric.x25519
     import cryptography.hazmat.primitives.kdf.hkdf  # noqa: F401
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
