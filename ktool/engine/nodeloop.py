@@ -131,6 +131,7 @@ class NodeLoop:
             now=self._clock(),
             vitals=self._signs.now(),
             held=self._gate.held(self.node, pods),
+            ending=self._lanes.ending,
         )
         self._report(node, pods, facts, plan, failed)
         self._addresses.update(plan.addresses)
@@ -140,6 +141,8 @@ class NodeLoop:
         again = self._teller.tell(runtime, node)
         lanes = [] if any(failures) else self._guarded(node, plan.lanes)
         self._first = bool(lanes) and not busy
+        for action in plan.sooner:
+            self._lanes.hasten(runtime, action)
         for lane in lanes:
             self._lanes.start(runtime, lane)
         self._forget(pods, facts)

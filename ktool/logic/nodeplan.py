@@ -23,12 +23,17 @@ from ktool.logic.nodeaction import (
     NodeFacts,
     PodFact,
     RemoveVolumes,
+    StopPod,
 )
 from ktool.logic.podenv import Lookup
 from ktool.logic.podfields import host_network
 from ktool.logic.probes import UNKNOWN, Vitals
 
 NOT_HELD: Mapping[str, float] = MappingProxyType({})
+NOT_ENDING: Mapping[str, int] = MappingProxyType({})
+
+FORCED = 2
+"""Seconds for a pod that is ending when it is deleted by force, as kubelet has it (minimumGracePeriodInSeconds)."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +54,15 @@ class Gone:
 
 @dataclass(frozen=True)
 class NodePlan:
-    """`setup` comes first; lanes only when all of it is done. `addresses`: uid -> address, newly reserved; hold it
+    """`setup` comes first; lanes only when all of it is done. `sooner`: what is to be done beside the lanes of pods that
+    are being ended with more grace than they have by now. `addresses`: uid -> address, newly reserved; hold it
     until the pod is seen or gone. `problems`: (uid, container or "") -> what keeps it from being made, found while
     planning (a missing ConfigMap); podstatus.status wants them among the failures. `waiting`: uid -> why what is to be
     done for a pod is not done yet, where only time is in the way. `after`: plan again in so many seconds, for that."""
 
     setup: tuple[NodeAction, ...] = ()
     lanes: tuple[Lane, ...] = ()
+    sooner: tuple[StopPod, ...] = ()
     addresses: Mapping[str, str] = field(default_factory=dict)
     gone: tuple[Gone, ...] = ()
     problems: Mapping[tuple[str, str], Failure] = field(default_factory=dict)
@@ -77,14 +84,16 @@ def plan(
     now: float,
     vitals: Vitals = UNKNOWN,
     held: Mapping[str, float] = NOT_HELD,
+    ending: Mapping[str, int] = NOT_ENDING,
 ) -> NodePlan:
     """Plan a node. `pods`: every Pod bound to it, the ones being deleted too; whatever else the node has of ours is
     removed, so never call this with a list that is not complete. `busy`: uids whose lane runs right now; they are
-    left alone. `failures`: what failed last, by (uid, container or "") and ("", "") for the setup. `lookup` gives
-    ConfigMaps. `now` in epoch seconds. `vitals`: what probes and hooks say. `held`: for deleted pods that
-    serve, by uid, the seconds for which they may be sent to still and are not to be ended; 0 where that is over."""
+    left alone, but for those that are `ending` with more seconds of grace than they have now. `failures`: what failed
+    last, by (uid, container or "") and ("", "") for the setup. `lookup` gives ConfigMaps. `now` in epoch seconds.
+    `vitals`: what probes and hooks say. `held`: for deleted pods that serve, by uid, the seconds for which they may be
+    sent to still and are not to be ended; 0 where that is over."""
     context = podplan.Context(node, cluster, failures, lookup, now, facts.volumes, vitals)
-    return _Planner(pods, facts, context, busy, addresses, held).plan()
+    return _Planner(pods, facts, context, busy, addresses, held, ending).plan()
 
 
 class _Planner:
@@ -98,14 +107,17 @@ class _Planner:
         busy: Set[str],
         addresses: Mapping[str, str],
         held: Mapping[str, float],
+        ending: Mapping[str, int],
     ) -> None:
         self.pods = sorted(pods, key=lambda pod: (namespace(pod), name(pod), uid(pod)))
-        self.facts, self.busy, self.held, self.context = facts, busy, held, context
+        self.facts, self.context = facts, context
+        self.busy, self.held, self.ending = busy, held, ending
         self.failures, self.now = context.failures, context.now
         self.subnet = str(get(context.node, "spec", "podCIDR", default=""))
         self.on_node: dict[str, PodFact] = {fact.uid: fact for fact in facts.pods}
         self.pool = _Addresses(self.subnet, self.pods, facts, addresses)
         self.lanes: list[Lane] = []
+        self.sooner: list[StopPod] = []
         self.gone: list[Gone] = []
         self.problems: dict[tuple[str, str], Failure] = {}
         self.waiting: dict[str, str] = {}
@@ -121,10 +133,11 @@ class _Planner:
         for pod in self.pods:
             if not deleting(pod):
                 self._keep(pod, networked)
-        quiet = not (setup or self.lanes or self.gone)
+        quiet = not (setup or self.lanes or self.sooner or self.gone)
         return NodePlan(
             setup=setup,
             lanes=tuple(self.lanes),
+            sooner=tuple(self.sooner),
             addresses=self.pool.reserved,
             gone=tuple(self.gone),
             problems=self.problems,
@@ -153,6 +166,7 @@ class _Planner:
     def _end(self, pod: Obj) -> None:
         own = uid(pod)
         if own in self.busy:
+            self._hasten(own, podplan.asked_grace(pod))
             self.reasons[f"pod {name(pod)} is being worked on"] = None
         elif self.held.get(own) and podlife.is_alive(self.on_node.get(own)):
             self.wake.append(self.now + self.held[own])
@@ -165,7 +179,9 @@ class _Planner:
             self.gone.append(Gone(Ref("Pod", namespace(pod), name(pod)), own))
 
     def _orphans(self) -> None:
-        """What the node has of pods that nobody wants: deleted while it was away, or of another uid."""
+        """What the node has of pods that nobody wants: deleted by force or while it was away, or of another uid."""
+        for own in sorted(self.busy - {uid(pod) for pod in self.pods}):
+            self._hasten(own, FORCED)
         wanted = {uid(pod) for pod in self.pods} | self.busy
         for fact in sorted(self.facts.pods, key=lambda fact: (fact.namespace, fact.name, fact.uid)):
             if fact.uid not in wanted:
@@ -173,6 +189,12 @@ class _Planner:
         for own in sorted(self.facts.volumes):
             if own not in wanted and own not in self.on_node:
                 self._remove_volumes(own, own)
+
+    def _hasten(self, own: str, grace: int) -> None:
+        """Without the hooks, which had their time or have it still, and all containers at once."""
+        fact = self.on_node.get(own)
+        if fact is not None and grace < self.ending.get(own, 0) and podlife.is_alive(fact):
+            self.sooner.append(podlife.stop(None, fact, grace, self.context))
 
     def _remove_volumes(self, own: str, shown: str) -> None:
         failure = self.failures.get((own, ""))

@@ -250,10 +250,7 @@ def end(pod: Obj | None, fact: PodFact, context: Context, *, serves: bool = Fals
         step.wake.append(retry_at(failure))
         step.because = f"{failure.step} is tried again later"
         return step
-    grace = GRACE
-    if pod is not None:
-        asked = meta(pod).get("deletionGracePeriodSeconds")
-        grace = grace_period(pod) if asked is None else int(asked)
+    grace = GRACE if pod is None else asked_grace(pod)
     if serves and grace > 0 and podlife.alive(fact):
         step.actions.append(DrainPod(fact.uid, fact.id, _drain(pod, grace)))
     step.actions += podlife.end(pod, fact, grace, context)
@@ -261,6 +258,12 @@ def end(pod: Obj | None, fact: PodFact, context: Context, *, serves: bool = Fals
     if fact.uid in context.written:
         step.actions.append(RemoveVolumes(fact.uid))
     return step
+
+
+def asked_grace(pod: Obj) -> int:
+    """Seconds that whoever deleted the pod leaves it."""
+    asked = meta(pod).get("deletionGracePeriodSeconds")
+    return grace_period(pod) if asked is None else int(asked)
 
 
 def _drain(pod: Obj | None, grace: int) -> float:

@@ -524,6 +524,30 @@ def test_grace_periods(world: World) -> None:
     assert 3 <= took["patient"] < 9 and took["now"] < 9, took
 
 
+def test_a_pod_that_is_ending_ends_sooner_when_it_is_asked_to(world: World) -> None:
+    """With two minutes of grace at first: one ignores SIGTERM, one is in its preStop hook, one is deleted by force."""
+    node = world.lab.nodes[0]
+    stubborn = script("main", "trap '' TERM; echo up; while :; do sleep 0.1; done")
+    hooked = stubborn | {"lifecycle": {"preStop": {"exec": {"command": ["sleep", "100"]}}}}
+    names = ("stubborn", "hooked", "forced")
+    world.apply(
+        *(
+            pod(name, hooked if name == "hooked" else stubborn, terminationGracePeriodSeconds=120, nodeName=node.name)
+            for name in names
+        )
+    )
+    for name in names:
+        world.until(name, lambda one: ready(one))
+    until(lambda: all(world.logs(name) == ["up"] for name in names))
+    world("delete", "pod", *names, "--wait=false")
+    time.sleep(3)
+    began = time.monotonic()
+    world("delete", "pod", "stubborn", "hooked", "--grace-period=1")
+    world("delete", "pod", "forced", "--force", "--grace-period=0")
+    until(lambda: f"_{world.namespace}_" not in on(node, "podman ps --format '{{.PodName}}'"))
+    assert time.monotonic() - began < 20
+
+
 # --- scheduling --------------------------------------------------------------------------------------------------
 
 

@@ -64,6 +64,7 @@ def found(result: NodePlan) -> dict[str, Any]:
     entries: dict[str, Any] = {
         "setup": [line(action) for action in result.setup],
         "lanes": {lane.uid: [line(action) for action in lane.actions] for lane in result.lanes},
+        "sooner": [line(action) for action in result.sooner],
         "addresses": dict(result.addresses),
         "gone": [gone.uid for gone in result.gone],
         "problems": {"/".join(key): f"{failure.reason}: {failure.message}" for key, failure in result.problems.items()},
@@ -95,8 +96,10 @@ def test_node_plan(path: Path) -> None:
         addresses=given.get("addresses", {}),
         lookup=lookup,
         now=float(given.get("now", 1_700_000_000)),
+        ending=given.get("ending", {}),
     )
-    assert result.setup or result.lanes or result.gone or result.because, "an empty plan must say because"
+    does = result.setup or result.lanes or result.sooner or result.gone
+    assert does or result.because, "an empty plan must say because"
     assert found(result) == case["expect"]
 
 
