@@ -54,8 +54,8 @@ class Gone:
 
 @dataclass(frozen=True)
 class NodePlan:
-    """`setup` comes first; lanes only when all of it is done. `sooner`: what is to be done beside the lanes of pods that
-    are being ended with more grace than they have by now. `addresses`: uid -> address, newly reserved; hold it
+    """`setup` comes first; lanes only when all of it is done. `sooner`: done beside the lanes of pods that are
+    being ended with more grace than they have by now. `addresses`: uid -> address, newly reserved; hold it
     until the pod is seen or gone. `problems`: (uid, container or "") -> what keeps it from being made, found while
     planning (a missing ConfigMap); podstatus.status wants them among the failures. `waiting`: uid -> why what is to be
     done for a pod is not done yet, where only time is in the way. `after`: plan again in so many seconds, for that."""
