@@ -134,6 +134,14 @@ def _answers(path: Path) -> bool:
 
 
 @pytest.fixture
+def serverless(cluster: Ktool) -> Ktool:
+    """The cluster while no server acts for it. Tests that ask for this stand before those with a server for a whole
+    module."""
+    assert not _answers(cluster.home / "ktool.sock"), "a server is running"
+    return cluster
+
+
+@pytest.fixture
 def server(cluster: Ktool) -> Iterator[subprocess.Popen[bytes]]:
     """`ktool serve` for the time of a test."""
     with serving(cluster) as process:

@@ -96,6 +96,15 @@ def town(cluster: Ktool, lab: Lab) -> Iterator[Town]:
         yield found
 
 
+def test_without_a_server_names_are_there_when_a_command_ends_and_stay(serverless: Ktool, lab: Lab) -> None:
+    with space(serverless) as namespace:
+        objects = documents(service("web", "only"), member("only", "only", lab.nodes[1].name))
+        serverless("apply", "-n", namespace, "-f", "-", stdin=objects)
+        address = serverless.json("get", "service", "web", "-n", namespace)["spec"]["clusterIP"]
+        found = serverless("exec", "-n", namespace, "only", "--", "sh", "-c", f"{RESOLVE} web").stdout
+        assert found == address
+
+
 def test_every_kind_of_record_from_a_pod_on_each_node(town: Town) -> None:
     web, one, two = town.cluster_ip("web"), town.address("one"), town.address("two")
     dashed = two.replace(".", "-")
@@ -272,12 +281,3 @@ def test_a_killed_server_comes_back(town: Town) -> None:
     on(node, "kill -KILL $(cat /run/ktool/dns/pid)")
     web = town.cluster_ip("web")
     until(lambda: on(node, f"dig +time=1 +tries=1 +short @{DNS} {town.name('web')} || :", check=False) == web, 70, 1.0)
-
-
-def test_without_a_server_names_are_there_when_a_command_ends_and_stay(cluster: Ktool, lab: Lab) -> None:
-    with space(cluster) as namespace:
-        objects = documents(service("web", "only"), member("only", "only", lab.nodes[1].name))
-        cluster("apply", "-n", namespace, "-f", "-", stdin=objects)
-        address = cluster.json("get", "service", "web", "-n", namespace)["spec"]["clusterIP"]
-        found = cluster("exec", "-n", namespace, "only", "--", "sh", "-c", f"{RESOLVE} web").stdout
-        assert found == address

@@ -129,17 +129,16 @@ FRIENDS = {"podSelector": {"matchLabels": {"role": "friend"}}}
 BLUE = {"namespaceSelector": {"matchLabels": {"team": "blue"}}}
 
 
-def test_without_a_server_a_command_leaves_with_its_policies_in_force(cluster: Ktool, lab: Lab) -> None:
-    assert not (cluster.home / "ktool.sock").exists(), "this has to run before the yard, which has a server, is there"
-    with space(cluster) as namespace:
+def test_without_a_server_a_command_leaves_with_its_policies_in_force(serverless: Ktool, lab: Lab) -> None:
+    with space(serverless) as namespace:
         place = {"nodeSelector": {"kubernetes.io/hostname": lab.nodes[1].name}}
-        cluster("apply", "-n", namespace, "-f", "-", stdin=documents(pod("alone", container("main"), **place)))
-        address = cluster.pods(namespace)[0]["status"]["podIP"]
-        cluster("apply", "-n", namespace, "-f", "-", stdin=documents(made("deny")))
+        serverless("apply", "-n", namespace, "-f", "-", stdin=documents(pod("alone", container("main"), **place)))
+        address = serverless.pods(namespace)[0]["status"]["podIP"]
+        serverless("apply", "-n", namespace, "-f", "-", stdin=documents(made("deny")))
         assert f"{address} : drop" in on(lab.nodes[1], "nft list map ip ktool-pol ingress")
-        listed = cluster("get", "netpol", "-n", namespace).stdout.splitlines()
+        listed = serverless("get", "netpol", "-n", namespace).stdout.splitlines()
         assert [line.split()[:2] for line in listed] == [["NAME", "POD-SELECTOR"], ["deny", "<none>"]]
-        cluster("delete", "netpol", "deny", "-n", namespace)
+        serverless("delete", "netpol", "deny", "-n", namespace)
         assert "ktool-pol" not in on(lab.nodes[1], "nft list tables")
 
 

@@ -101,6 +101,23 @@ def town(cluster: Ktool, lab: Lab) -> Iterator[Town]:
         yield found
 
 
+def test_without_a_server_a_command_leaves_with_its_rules_in_place(serverless: Ktool, lab: Lab) -> None:
+    with space(serverless) as namespace:
+        objects = documents(service("web"), server_pod("only", lab.nodes[1].name))
+        serverless("apply", "-n", namespace, "-f", "-", stdin=objects)
+        address = serverless.json("get", "service", "web", "-n", namespace)["spec"]["clusterIP"]
+        # Nothing acts any more: what is answered now was in place when the command left. Only the web server itself may
+        # still be starting, for a pod without a probe is ready when its container runs.
+        for node in lab.nodes:
+            until(lambda node=node: on(node, f"busybox wget -qO- http://{address}/", check=False) == "v1 only", 10)
+        listed = serverless("get", "svc", "-n", namespace).stdout.splitlines()
+        assert listed[0].split() == ["NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE"]
+        assert listed[1].split()[:5] == ["web", "ClusterIP", address, "<none>", "80/TCP"]
+        told = serverless("describe", "service", "web", "-n", namespace).stdout
+        assert f"{address}\n" in told and ":8080" in told and "80/TCP" in told
+        assert json.loads(serverless("get", "all", "-n", namespace, "-o", "json").stdout)["items"]
+
+
 def test_every_request_is_answered_each_pod_is_hit_and_the_client_is_known(town: Town) -> None:
     address = town.made(service("web"))["spec"]["clusterIP"]
 
@@ -365,20 +382,3 @@ def _own_address(towards: str) -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((towards, 9))
         return str(probe.getsockname()[0])
-
-
-def test_without_a_server_a_command_leaves_with_its_rules_in_place(cluster: Ktool, lab: Lab) -> None:
-    with space(cluster) as namespace:
-        objects = documents(service("web"), server_pod("only", lab.nodes[1].name))
-        cluster("apply", "-n", namespace, "-f", "-", stdin=objects)
-        address = cluster.json("get", "service", "web", "-n", namespace)["spec"]["clusterIP"]
-        # Nothing acts any more: what is answered now was in place when the command left. Only the web server itself may
-        # still be starting, for a pod without a probe is ready when its container runs.
-        for node in lab.nodes:
-            until(lambda node=node: on(node, f"busybox wget -qO- http://{address}/", check=False) == "v1 only", 10)
-        listed = cluster("get", "svc", "-n", namespace).stdout.splitlines()
-        assert listed[0].split() == ["NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE"]
-        assert listed[1].split()[:5] == ["web", "ClusterIP", address, "<none>", "80/TCP"]
-        told = cluster("describe", "service", "web", "-n", namespace).stdout
-        assert f"{address}\n" in told and ":8080" in told and "80/TCP" in told
-        assert json.loads(cluster("get", "all", "-n", namespace, "-o", "json").stdout)["items"]
