@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 
@@ -20,10 +21,12 @@ used up the restarts before its back-off by then."""
 
 
 class Doubt:
-    """Remembers since when each pod has been seen Ready."""
+    """Remembers since when each pod has been seen Ready. `until`: when to look again at those that are doubted, the
+    first of them (time.monotonic)."""
 
     def __init__(self) -> None:
         self._first: dict[str, float] = {}
+        self.until = math.inf
 
     def look(self, pods: Iterable[Obj]) -> None:
         """Take note of pods whose object is not done yet: the time that the first of them stay counts too."""
@@ -39,6 +42,7 @@ class Doubt:
         stay: dict[str, str] = {}
         for pod in pods:
             if again := _started_again(pod):
+                self._look_at(time.monotonic() + MOMENT)
                 return again
             owner = next((one["uid"] for one in meta(pod).get("ownerReferences") or ()), uid(pod))
             if stay.get(owner) != "":
@@ -49,7 +53,14 @@ class Doubt:
         ready = condition(pod, "Ready") or {}
         if ready.get("status") != "True" or time.time() - epoch(ready.get("lastTransitionTime")) >= SURE:
             return True
-        return time.monotonic() - self._first.setdefault(uid(pod), time.monotonic()) >= MOMENT
+        stays = self._first.setdefault(uid(pod), time.monotonic()) + MOMENT
+        if time.monotonic() >= stays:
+            return True
+        self._look_at(stays)
+        return False
+
+    def _look_at(self, moment: float) -> None:
+        self.until = min(self.until, moment)
 
 
 def _started_again(pod: Obj) -> str:

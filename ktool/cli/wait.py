@@ -14,7 +14,7 @@ from ktool.api.kind import Progress as Standing
 from ktool.api.obj import Obj, deleting, name, uid
 from ktool.api.ref import Ref
 from ktool.api.world import World
-from ktool.cli.doubt import MOMENT, Doubt
+from ktool.cli.doubt import Doubt
 from ktool.cli.errors import DONE, ERROR, PARTIAL, ROLLED_BACK, TIMEOUT
 from ktool.cli.follow import Follower, below, scopes
 from ktool.cli.podsteps import homeless, node_of, not_ready, pod_line, pods_of, rollout_lines, settled
@@ -148,7 +148,7 @@ class _Wait:
                 self.was_done, first = frozenset(self.doubted), False
             if not self.open or self._is_hopeless() or time.monotonic() >= self.end:
                 break
-            end = min(self.end, time.monotonic() + MOMENT) if self.doubted else self.end
+            end = min(self.end, self.doubt.until)
             listen(self.follower, end, (time.monotonic() - began) * LEAST_IDLE)
         self.result.pending = {ref: text for ref, text in self.open.items() if ref not in self.result.failed}
         if not self.open:
@@ -159,6 +159,7 @@ class _Wait:
         """Ask every object that is not done yet; a failed one may still mend while others are waited for."""
         failed = self.result.failed
         self.doubted.clear()
+        self.doubt.until = math.inf
         for ref in list(self.open):
             standing = self._standing(ref)
             self.open[ref] = standing.message

@@ -60,7 +60,9 @@ class Lanes:
         self._lock = threading.Lock()
         self._busy: set[str] = set()
         self._ending: dict[str, int] = {}
-        self._acting = 0
+        self._acting = self._waits = 0
+        self.last_end = 0.0
+        """When a lane ended last (time.monotonic)."""
         self._failures: Failures = {}
         self._untold: list[Action] = []
         self.stopping = False
@@ -70,6 +72,12 @@ class Lanes:
         """The uids of the pods that are being worked on."""
         with self._lock:
             return frozenset(self._busy)
+
+    @property
+    def working(self) -> bool:
+        """Whether any lane does more than wait for the end of containers or for a hook."""
+        with self._lock:
+            return len(self._busy) > self._waits
 
     @property
     def failures(self) -> Failures:
@@ -125,6 +133,7 @@ class Lanes:
         finally:
             with self._lock:
                 self._acting -= 1
+                self.last_end = time.monotonic()
                 self._busy.discard(lane.uid)
                 self._ending.pop(lane.uid, None)
             self._wake(0.05 if self._pool is None else 0.0)
@@ -150,9 +159,18 @@ class Lanes:
 
     def _perform(self, runtime: Runtime, action: NodeAction) -> Outcome:
         if isinstance(action, _WAITING):
-            return runtime.perform(action)
+            return self._wait(runtime, action)
         with self._leaving if isinstance(action, _ENDING) else self._room:
             return runtime.perform(action)
+
+    def _wait(self, runtime: Runtime, action: NodeAction) -> Outcome:
+        with self._lock:
+            self._waits += 1
+        try:
+            return runtime.perform(action)
+        finally:
+            with self._lock:
+                self._waits -= 1
 
     def note(self, pod_uid: str, outcome: Outcome, pod: Obj | None) -> bool:
         """Remember how an action went, tell the user by an Event, and say whether it failed."""

@@ -34,10 +34,11 @@ log = logging.getLogger(__name__)
 
 RESYNC = 15.0
 """Seconds after which a node is observed again although nothing was heard of it."""
-GATHER, PER_LANE, SHARE = 2.0, 0.25, 8
+GATHER, PER_LANE, SHARE, BURST = 2.0, 0.25, 8, 0.3
 """While lanes are running, an observation costs the node some of its processor, and waits for the containers that are
 just being started or ended. So from one to the next it is PER_LANE seconds for each lane up to GATHER, and SHARE times
-as long as the last one took up to 5 s."""
+as long as the last one took up to 5 s; and while one lane after the other ends within BURST seconds, GATHER: the last
+one of them shows what the others did."""
 COMPONENT = "kubelet"
 FINALIZER = "ktool.dev/node"
 
@@ -104,7 +105,7 @@ class NodeLoop:
     def _pass(self, node: Obj) -> float:
         runtime = self._connected(node)
         busy = self._lanes.busy
-        early = self._observed_at + max(min(GATHER, PER_LANE * len(busy)), self._gather) - time.monotonic()
+        early = self._earliest(busy) - time.monotonic()
         if early > 0 and busy and not self._may_end(busy):
             self._teller.tell(runtime, node)
             return early
@@ -154,6 +155,14 @@ class NodeLoop:
             self._let_go(node)
         waits = (plan.after, again, 0.0 if plan.setup else None, 0.1 if len(lanes) < len(plan.lanes) else None)
         return min((RESYNC, *(wait for wait in waits if wait is not None)))
+
+    def _earliest(self, busy: frozenset[str]) -> float:
+        """When the node may be looked at while these lanes are running (time.monotonic)."""
+        enough = max(min(GATHER, PER_LANE * len(busy)), self._gather)
+        if not self._lanes.working or not self._observed_at:
+            return self._observed_at + enough
+        burst = self._lanes.last_end + BURST
+        return max(self._observed_at + enough, min(burst, self._observed_at + max(GATHER, enough)))
 
     def _may_end(self, busy: frozenset[str]) -> bool:
         """Whether the gate has opened for a pod: that is not held up by the lanes of others."""

@@ -28,7 +28,7 @@ SIGKILLED = 137
 NOBODY = ("", -1)
 """The owner of a machine that belongs to no cluster."""
 
-CRASH_AFTER = 1.0
+CRASH_AFTER = 0.5
 """Seconds that a container with the fault Crash runs."""
 
 
@@ -38,7 +38,7 @@ class Fault:
 
     ErrImagePull, ErrImageNeverPull, InvalidImageName: the image cannot be had;
     CreateContainerError, RunContainerError: the container is not made, or made and not started;
-    Crash (exit status 1), Crash:N (status N), OOMKilled: it ends a second after each start;
+    Crash (exit status 1), Crash:N (status N), OOMKilled: it ends half a second after each start;
     IgnoreSIGTERM: it ends by SIGKILL only, after the whole grace period;
     StartupProbe, LivenessProbe, ReadinessProbe, PostStart, PreStop: that probe or hook fails."""
 

@@ -14,9 +14,10 @@ from ktool.node import calls, containerio, dns, ends, execute, facts, fence, net
 from ktool.node.base import ExecStream, LogOptions, NodeError, Transport
 from ktool.node.podmanapi import ApiStream, PodmanApi, Refused
 
-SETTLED_FOR = 10.0
+SETTLED_FOR = 14.5
 """Seconds for which routes, volumes and the network are believed to be as they were, unless we changed them. Less than
-the 15 s after which a quiet node is observed again, so that each of these observations reads them."""
+the 15 s after which a quiet node is observed again, so that each of these observations reads them, and few of those
+that somebody waits for."""
 
 _ENDS = ("died", "oom", "restart")
 """Events after which a container is to be asked how it ended."""
@@ -25,7 +26,7 @@ _ENDS = ("died", "oom", "restart")
 class PodmanRuntime:
     """Runtime of base.Runtime. It lives as long as its transport's connection."""
 
-    concurrency = 4
+    concurrency = 8
 
     def __init__(self, transport: Transport, *, node: str, cluster: str) -> None:
         self.node, self.cluster = node, cluster
@@ -39,7 +40,7 @@ class PodmanRuntime:
         self._ended: set[str] = set()
         self._events: ApiStream | None = None
         self._listener: Callable[[], None] | None = None
-        self._closed = False
+        self._closed = self._lists_infra = False
         self._hands = execute.Hands(self._api, transport, cluster, self._read_settled, self._unsettle)
 
     def info(self) -> NodeInfo:
@@ -113,7 +114,8 @@ class PodmanRuntime:
     def _sandboxes(self, containers: list[dict[str, Any]], filters: str) -> list[facts.Sandbox]:
         """The infra containers tell all that pods/json does, at half the price for the node, where this Podman lists
         them."""
-        if any(entry.get("IsInfra") for entry in containers):
+        self._lists_infra = self._lists_infra or any(entry.get("IsInfra") for entry in containers)
+        if self._lists_infra:
             return facts.sandboxes_of_infra(containers)
         return facts.sandboxes(self._api.get("pods/json", filters=filters))
 

@@ -57,7 +57,9 @@ def test_doubt(pods, doubted):
 
 def test_doubt_ends_after_a_moment():
     doubt, new = Doubt(), pod("new", ready=0)
+    began = time.monotonic()
     assert doubt.about([new])
+    assert 0 <= doubt.until - MOMENT - began < 0.5, "whoever waits looks again when it can be told, not later"
     time.sleep(MOMENT)
     assert not doubt.about([new])
 

@@ -32,7 +32,7 @@ from ktool.logic.nodeaction import (
 from ktool.logic.podspec import Rendered, render
 from ktool.node import simulated
 from ktool.node.base import LogOptions, NodeError, Unreachable
-from ktool.node.machine import Fault
+from ktool.node.machine import CRASH_AFTER, Fault
 from ktool.node.simulated import SimulatedRuntime, from_url
 
 Obj = dict[str, Any]
@@ -233,19 +233,19 @@ def test_a_fault_can_be_mended(clock: Time) -> None:
         pytest.param("Never", "OOMKilled", "exited", 137, 0, True, id="out-of-memory"),
     ],
 )
-def test_a_crash_a_second_after_each_start(
+def test_a_crash_a_moment_after_each_start(
     clock: Time, policy: str, fault: str, state: str, code: int, restarts: int, oom: bool
 ) -> None:
     node, heard = runtime(clock, fail={"web": fault}), []
     node.listen(lambda: heard.append(clock.now))
     launch(node, pod(restartPolicy=policy))
     began = clock.now
-    clock.sleep(5.5)
+    clock.sleep(5.5 * CRASH_AFTER)
     container = only(node)
     assert (container.state, container.exit_code, container.restarts, container.oom_killed) == (
         state, code, restarts, oom
     )  # fmt: skip
-    assert container.finished_at == began + (5 if restarts else 1)
+    assert container.finished_at == began + (5 if restarts else 1) * CRASH_AFTER
     assert len(heard) == (5 if restarts else 1)
 
 
