@@ -545,7 +545,7 @@ def test_a_pod_that_is_ending_ends_sooner_when_it_is_asked_to(world: World) -> N
     world("delete", "pod", "stubborn", "hooked", "--grace-period=1")
     world("delete", "pod", "forced", "--force", "--grace-period=0")
     until(lambda: f"_{world.namespace}_" not in on(node, "podman ps --format '{{.PodName}}'"))
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
 
 
 # --- scheduling --------------------------------------------------------------------------------------------------
