@@ -16,13 +16,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from ktool.api import framing
 from ktool.api.errors import ApiError, bad_request
 from ktool.api.kind import REGISTRY, Kind
 from ktool.api.obj import Obj, get, meta, namespace
 from ktool.api.ref import Ref
-from ktool.client.base import Applied, ClientError, Listing, LogRequest
 from ktool.client.httpstream import ANSWER_WITHIN, Connection, HttpExec, LogStream, WatchStream
+from ktool.registry import execframes
+from ktool.registry.client import Applied, ClientError, Listing, LogRequest
 
 PATCH_TYPES = {
     "merge": "application/merge-patch+json",
@@ -46,7 +46,7 @@ def probe(socket_path: str, timeout: float = 2.0) -> bool:
 
 
 class HttpClient:
-    """ktool.client.base.Client on a server's socket. Threads may share one."""
+    """ktool.registry.client.Client on a server's socket. Threads may share one."""
 
     def __init__(self, socket_path: str) -> None:
         self._path = socket_path
@@ -150,7 +150,7 @@ class HttpClient:
             "stderr": _bool(not tty),
             "tty": _bool(tty),
         }
-        headers = {"Connection": "Upgrade", "Upgrade": framing.PROTOCOL}
+        headers = {"Connection": "Upgrade", "Upgrade": execframes.PROTOCOL}
         connection, response = self._stream("POST", _object_path(pod, "exec"), query, headers)
         return HttpExec(self._path, connection, response)
 

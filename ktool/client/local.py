@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from ktool import __version__
 from ktool.api.obj import Obj
 from ktool.api.ref import Ref
-from ktool.client.base import Applied, ClientError, Listing, LogRequest, WatchEvent
-from ktool.engine import apply as applying
-from ktool.engine.podstreams import Backend, open_exec, open_logs
-from ktool.engine.registry import Registry
 from ktool.node.base import ExecStream, LogOptions
+from ktool.nodeplane.podstreams import Backend, open_exec, open_logs
+from ktool.registry import apply as applying
+from ktool.registry.client import Applied, ClientError, Listing, LogRequest, WatchEvent
+from ktool.registry.registry import Registry
 from ktool.store.errors import StoreError
 
 _LOOK_SECONDS = 0.5
@@ -32,7 +32,7 @@ def _plainly() -> Iterator[None]:
 
 
 class LocalClient:
-    """ktool.client.base.Client on a Registry. Objects that come out are shared and must not be changed in place."""
+    """ktool.registry.client.Client on a Registry. Objects that come out are shared and must not be changed in place."""
 
     def __init__(self, registry: Registry, backend: Backend) -> None:
         self._registry, self._backend = registry, backend

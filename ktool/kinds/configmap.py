@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 
 from ktool.api import names
-from ktool.api.duration import age
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Kind
 from ktool.api.obj import Obj, name
@@ -13,7 +12,8 @@ from ktool.api.ref import Ref
 from ktool.api.schema import Field
 from ktool.api.shapes.build import boolean, string_map
 from ktool.api.shapes.meta import resource
-from ktool.logic import links
+from ktool.api.units.duration import age
+from ktool.logic.network import links
 
 SIZE_LIMIT = 1024 * 1024
 

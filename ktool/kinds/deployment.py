@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ktool.api.duration import age
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Kind, Progress, Watch, owned
 from ktool.api.obj import Obj, annotations_of, condition, controller_of, generation, get, name, namespace, uid
@@ -12,11 +11,12 @@ from ktool.api.ref import Ref
 from ktool.api.selector import from_label_selector
 from ktool.api.shapes.deployment import DEPLOYMENT
 from ktool.api.shapes.workload import default_template, images, template_causes
+from ktool.api.units.duration import age
 from ktool.api.world import World
-from ktool.logic import configuse, revisions, rollback, stopfirst
-from ktool.logic.claims import ownerless
-from ktool.logic.deploymentplan import plan
-from ktool.logic.deploymentstatus import DEADLINE_EXCEEDED, held, replicas
+from ktool.logic.workload import configuse, revisions, rollback, stopfirst
+from ktool.logic.workload.adoption import ownerless
+from ktool.logic.workload.deploymentplan import plan
+from ktool.logic.workload.deploymentstatus import DEADLINE_EXCEEDED, held, replicas
 
 # --- what wakes it -----------------------------------------------------------------------------------------------
 

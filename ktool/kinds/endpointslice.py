@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 
 from ktool.api import names
 from ktool.api.action import Create, Plan, Update
-from ktool.api.duration import age
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Kind, Watch
 from ktool.api.obj import (
@@ -24,8 +23,9 @@ from ktool.api.ref import Ref
 from ktool.api.shapes.build import array, boolean, choice, integer, obj, string, string_map, strings
 from ktool.api.shapes.meta import OBJECT_REFERENCE, resource
 from ktool.api.shapes.service import APP_PROTOCOL, PORT, PROTOCOLS, usable_address
+from ktool.api.units.duration import age
 from ktool.api.world import World
-from ktool.logic import endpoints, legacyendpoints
+from ktool.logic.network import endpoints, legacyendpoints
 
 MOST_ENDPOINTS, MOST_PORTS, MOST_ADDRESSES = 1000, 100, 100
 MORE = 3

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ktool.api.duration import UNKNOWN, since
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Kind
 from ktool.api.obj import Obj, get, meta, name, namespace
 from ktool.api.shapes.build import integer, obj, string, time
 from ktool.api.shapes.meta import OBJECT_REFERENCE, resource
+from ktool.api.units.duration import UNKNOWN, since
 
 SCHEMA = resource(
     involvedObject=replace(OBJECT_REFERENCE, doc="The object it happened to.", required=True),

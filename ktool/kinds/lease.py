@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ktool.api.duration import age
 from ktool.api.kind import Column, Kind
 from ktool.api.obj import get, name
 from ktool.api.shapes.build import INT32_MAX, integer, obj, string, time
 from ktool.api.shapes.meta import resource
+from ktool.api.units.duration import age
 
 SCHEMA = resource(
     spec=obj(

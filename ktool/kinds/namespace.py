@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ktool.api import names
-from ktool.api.duration import age
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Kind, Progress
 from ktool.api.obj import Obj, deleting, get, meta, name, put
 from ktool.api.shapes.build import choice, obj, strings
 from ktool.api.shapes.meta import CONDITIONS, resource
+from ktool.api.units.duration import age
 from ktool.api.world import World
-from ktool.logic.podrefs import PULL_DEFAULT, pull_defaults
+from ktool.logic.secrets.podrefs import PULL_DEFAULT, pull_defaults
 
 SCHEMA = resource(
     spec=obj(

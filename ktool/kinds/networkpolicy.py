@@ -1,8 +1,8 @@
-"""NetworkPolicy (networking.k8s.io/v1): which pods may talk to whom. logic/policy makes the nodes' rules for it."""
+"""NetworkPolicy (networking.k8s.io/v1): which pods may talk to whom. logic/network/policy makes the nodes' rules
+for it."""
 
 from __future__ import annotations
 
-from ktool.api.duration import age
 from ktool.api.kind import Column, Kind
 from ktool.api.obj import Obj, get, name
 from ktool.api.selector import from_label_selector
@@ -13,6 +13,7 @@ from ktool.api.shapes.networkpolicy import (
     validate_network_policy,
     warn_network_policy,
 )
+from ktool.api.units.duration import age
 
 SCHEMA = resource(spec=NETWORK_POLICY_SPEC)
 

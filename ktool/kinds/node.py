@@ -7,7 +7,6 @@ from ipaddress import ip_network
 
 from ktool.api import names
 from ktool.api.action import Delete, Emit, Patch, Plan
-from ktool.api.duration import age
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Kind, Progress, Watch
 from ktool.api.obj import Obj, annotations_of, condition, deleting, get, is_true, labels, meta, name, uid
@@ -16,9 +15,10 @@ from ktool.api.schema import Field
 from ktool.api.shapes.build import array, boolean, choice, integer, obj, quantities, string, strings, time
 from ktool.api.shapes.meta import CONDITIONS, resource
 from ktool.api.shapes.service import SERVICE_CIDR
+from ktool.api.units.duration import age
 from ktool.api.world import World
-from ktool.logic.ipam import IpamError, carve
-from ktool.logic.routes import is_simulated
+from ktool.logic.network.ipam import IpamError, carve
+from ktool.logic.network.nodefields import is_simulated
 
 CLUSTER_CIDR, SUBNET_BITS = "10.244.0.0/16", 24
 SIMULATED_CIDR, SIMULATED_BITS = "100.64.0.0/10", 22

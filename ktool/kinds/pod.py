@@ -1,12 +1,11 @@
 """Pod (v1): containers that share an address, on one node, once. What makes, places and runs them are others:
-a ReplicaSet, the scheduler, and the node's loop (logic/nodeplan, logic/podstatus)."""
+a ReplicaSet, the scheduler, and the node's loop (logic/plan/nodeplan, logic/pod/podstatus)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from ktool.api.action import Delete, Emit, Plan
-from ktool.api.duration import age, since
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Kind, Progress, Watch
 from ktool.api.obj import Obj, annotations_of, condition, deleting, drop, epoch, get, is_true, meta, name, put, uid
@@ -15,10 +14,11 @@ from ktool.api.shapes.meta import resource
 from ktool.api.shapes.podrules import pod_annotation_causes
 from ktool.api.shapes.podspec import POD_SPEC, default_pod_spec, validate_pod_spec
 from ktool.api.shapes.podstatus import POD_STATUS
+from ktool.api.units.duration import age, since
 from ktool.api.world import World
-from ktool.logic.podfields import grace_period, is_sidecar
-from ktool.logic.podqos import qos_class
-from ktool.logic.trouble import trouble
+from ktool.logic.pod.podfields import grace_period, is_sidecar
+from ktool.logic.pod.podqos import qos_class
+from ktool.logic.workload.podtrouble import trouble
 
 SCHEMA = resource(spec=POD_SPEC, status=POD_STATUS)
 _NONE = "<none>"

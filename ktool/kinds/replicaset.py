@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ktool.api.action import Action, Create, Delete, Emit, Plan, Status
-from ktool.api.duration import age
 from ktool.api.kind import Column, Kind, Progress, Watch, owned
 from ktool.api.obj import (
     Obj,
@@ -29,12 +28,13 @@ from ktool.api.selector import from_label_selector
 from ktool.api.shapes.meta import CONDITIONS, LABEL_SELECTOR, resource
 from ktool.api.shapes.podspec import POD_TEMPLATE
 from ktool.api.shapes.workload import default_template, images, template_causes
+from ktool.api.units.duration import age
 from ktool.api.world import World
-from ktool.logic import digests, stranded
-from ktool.logic.claims import claim, ownerless
-from ktool.logic.podcounts import active, count
-from ktool.logic.routes import answers
-from ktool.logic.scaledown import first_to_go
+from ktool.logic.network.nodefields import answers
+from ktool.logic.workload import digests, stranded
+from ktool.logic.workload.adoption import claim, ownerless
+from ktool.logic.workload.podcounts import active, count
+from ktool.logic.workload.scaledown import first_to_go
 
 SCHEMA = resource(
     spec=Field(

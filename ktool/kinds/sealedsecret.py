@@ -10,7 +10,6 @@ from collections.abc import Iterable
 
 from ktool.api import names
 from ktool.api.action import Action, Create, Delete, Patch, Plan, Status
-from ktool.api.duration import age
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Kind, Progress, Watch
 from ktool.api.masked import Unreadable, encoded, values
@@ -32,8 +31,9 @@ from ktool.api.ref import Ref
 from ktool.api.schema import Field
 from ktool.api.shapes.build import boolean, integer, obj, string, string_map
 from ktool.api.shapes.meta import CONDITIONS, resource
+from ktool.api.units.duration import age
 from ktool.api.world import World
-from ktool.logic import sealing, secrets
+from ktool.logic.secrets import sealing, secretdata
 
 SCHEMA = resource(
     spec=obj(
@@ -48,7 +48,7 @@ SCHEMA = resource(
                         "What the Secret carries.",
                         {"labels": string_map("Its labels."), "annotations": string_map("Its annotations.")},
                     ),
-                    "type": string("Its type.", default=secrets.OPAQUE),
+                    "type": string("Its type.", default=secretdata.OPAQUE),
                     "immutable": boolean("Whether it can be changed."),
                 },
                 default={},
@@ -113,11 +113,11 @@ def _wanted(sealed: Obj, world: World) -> Obj:
             **{word: notes for word in NOTES if (notes := get(template, "metadata", word))},
             "ownerReferences": [owner_reference(sealed)],
         },
-        "type": template.get("type") or secrets.OPAQUE,
+        "type": template.get("type") or secretdata.OPAQUE,
         "data": {key: encoded(value) for key, value in sealing.unsealed(sealed, private).items()},
         **({"immutable": True} if template.get("immutable") else {}),
     }
-    if causes := secrets.causes(secret, None):
+    if causes := secretdata.causes(secret, None):
         raise sealing.SealError("; ".join(map(str, causes)))
     return secret
 
@@ -130,7 +130,7 @@ def _bring(found: Obj | None, wanted: Obj) -> list[Action]:
         return []
     held = values(found)
     fixed = bool(found.get("immutable")) and (held != values(wanted) or not wanted.get("immutable"))
-    if fixed or (found.get("type") or secrets.OPAQUE) != wanted["type"]:
+    if fixed or (found.get("type") or secretdata.OPAQUE) != wanted["type"]:
         return [Delete(Ref.of(found), uid(found))]
     patch: Obj = {}
     if held != values(wanted):

@@ -1,12 +1,11 @@
 """Service (v1): one address for many pods. Its plan gives addresses and node ports, and keeps the EndpointSlices; what
-the nodes do with them is logic/balance."""
+the nodes do with them is logic/network/balance."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
 from ktool.api.action import Action, Create, Delete, Emit, Patch, Plan, Status, Update
-from ktool.api.duration import age
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Kind, Watch
 from ktool.api.obj import Obj, controlled_by, deleting, epoch, get, is_true, labels, meta, name, namespace, uid
@@ -22,9 +21,10 @@ from ktool.api.shapes.service import (
     ports_of,
     validate_service,
 )
+from ktool.api.units.duration import age
 from ktool.api.world import World
-from ktool.logic import allocation, endpoints
-from ktool.logic.routes import is_simulated
+from ktool.logic.network import allocation, endpoints
+from ktool.logic.network.nodefields import is_simulated
 
 PATIENCE = 30.0
 """Seconds after which a service whose selector matches no pod is said to be wrong: its pods may be made after it."""

@@ -13,8 +13,8 @@ from ktool.api.action import Bind
 from ktool.api.errors import ApiError, bad_request, conflict, method_not_allowed
 from ktool.api.obj import Obj, get, uid
 from ktool.api.ref import Ref
-from ktool.engine import apply as applying
-from ktool.engine.registry import Registry
+from ktool.registry import apply as applying
+from ktool.registry.registry import Registry
 from ktool.serve import routes
 from ktool.serve.routes import Query, Route
 

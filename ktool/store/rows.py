@@ -16,7 +16,7 @@ from ktool.api.ref import Ref
 from ktool.store.errors import StoreError
 from ktool.store.hub import Change
 from ktool.store.schema import HISTORY, META, OBJECTS
-from ktool.store.seal import Seal
+from ktool.store.sealing.seal import Seal
 
 CHUNK = 500
 """Keys in one IN list: below every database's limit on parameters."""

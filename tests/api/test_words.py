@@ -9,10 +9,10 @@ import pytest
 
 import ktool.kinds
 from ktool.api import names, openapi
-from ktool.api.duration import age, human
 from ktool.api.errors import ApiError
-from ktool.api.explain import explain, explain_tree
 from ktool.api.kind import REGISTRY, discover
+from ktool.api.units.duration import age, human
+from ktool.present.explain import explain, explain_tree
 
 discover(ktool.kinds)
 

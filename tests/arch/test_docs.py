@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from ktool.api.kind import Kind
-from ktool.cli import errors, main
+from ktool.cli import main
+from ktool.cli.plumbing import errors
 from tests.arch import fieldtable
 from tests.arch.commandlines import blocks, ktool_lines, parse
 

@@ -9,7 +9,7 @@ import pytest
 from ktool import app
 from ktool.api.kind import REGISTRY
 from ktool.api.schema import not_acted_on
-from ktool.cli.manifests import load
+from ktool.manifests.load import load
 
 FOLDERS = sorted(path for path in (Path(__file__).parents[2] / "manifests").iterdir() if path.is_dir())
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ktool.api.obj import Obj
 from ktool.kinds.pod import KIND as POD
-from ktool.logic.podspec import render
+from ktool.logic.pod.podspec import render
 
 
 class Podman(http.client.HTTPConnection):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ktool.logic.links import MODES
+from ktool.logic.network.links import MODES
 from tests.bench.rows import ENVIRONMENT, IMAGE, KTOOL, Bench, Result
 
 GIGABYTE = 1_000_000_000

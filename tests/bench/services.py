@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ktool.logic.balance import frontends, render
-from ktool.node.tables import RULES, transaction
+from ktool.logic.network.balance import frontends, render
+from ktool.node.network.nftables import RULES, transaction
 from tests.bench.rows import Bench, Result, deployment
 
 SERVICES, ENDPOINTS, CONNECTS = 1000, 10, 1500

@@ -16,10 +16,10 @@ import pytest
 import ktool.kinds
 from ktool.api.kind import REGISTRY, Kind, discover
 from ktool.api.obj import Obj
-from ktool.client.base import Client
 from ktool.client.http import HttpClient
 from ktool.client.local import LocalClient
-from ktool.engine.registry import Registry
+from ktool.registry.client import Client
+from ktool.registry.registry import Registry
 from ktool.serve.server import Server
 from ktool.store.store import Store
 from tests.contract.contract_backend import Backend

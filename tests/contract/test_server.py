@@ -14,8 +14,8 @@ import pytest
 
 from ktool.api.errors import ApiError
 from ktool.api.ref import Ref
-from ktool.client.base import ClientError, LogRequest
 from ktool.client.http import HttpClient, probe
+from ktool.registry.client import ClientError, LogRequest
 from ktool.serve.server import Server, ServerError
 from tests.contract.conftest import Plane, configmap, pod
 

@@ -10,7 +10,7 @@ import pytest
 
 from ktool.api.errors import ApiError
 from ktool.api.ref import Ref
-from ktool.client.base import LogRequest
+from ktool.registry.client import LogRequest
 from tests.contract.conftest import pod
 
 P = Ref("Pod", "default", "p")

@@ -8,7 +8,7 @@ import pytest
 
 from ktool.api.errors import ApiError
 from ktool.api.ref import Ref
-from ktool.client.base import Client
+from ktool.registry.client import Client
 
 FIRST = {"clusterIP": "10.96.3.3", "type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}]}
 

@@ -11,7 +11,7 @@ import pytest
 from ktool.api.errors import ApiError
 from ktool.api.obj import put
 from ktool.api.ref import Ref
-from ktool.engine.apply import LAST_APPLIED, apply
+from ktool.registry.apply import LAST_APPLIED, apply
 from tests.engine.builders import a, config, space, thing
 
 

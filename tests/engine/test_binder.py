@@ -10,9 +10,9 @@ import ktool.kinds
 from ktool.api.kind import REGISTRY, discover
 from ktool.api.obj import get
 from ktool.api.ref import Ref
-from ktool.engine.binder import Binder
-from ktool.engine.cache import Cache
-from ktool.engine.registry import Registry
+from ktool.control.scheduler import Binder
+from ktool.registry.cache import Cache
+from ktool.registry.registry import Registry
 from ktool.store.store import Store
 from tests.engine.conftest import Clock
 

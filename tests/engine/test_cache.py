@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ktool.api.obj import Obj, name, uid
-from ktool.engine.cache import Cache
-from ktool.engine.registry import Registry
+from ktool.registry.cache import Cache
+from ktool.registry.registry import Registry
 from ktool.store.store import Store
 
 from .builders import a, thing

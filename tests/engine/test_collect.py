@@ -8,8 +8,8 @@ from ktool.api.action import Delete, Patch
 from ktool.api.obj import meta
 from ktool.api.ref import Ref
 from ktool.api.world import World
-from ktool.engine import collect
-from ktool.engine.cache import Cache
+from ktool.control import collect
+from ktool.registry.cache import Cache
 from tests.engine.builders import a, owned_by, pod, space, thing
 from tests.engine.kinds_for_tests import small_kinds
 

@@ -12,10 +12,10 @@ from ktool.api.kind import Kinds, Watch
 from ktool.api.obj import Obj, get, name
 from ktool.api.ref import Ref
 from ktool.api.world import World
-from ktool.engine.cache import Cache
-from ktool.engine.controller import SHARE, Controllers
-from ktool.engine.queue import WorkQueue
-from ktool.engine.registry import Registry
+from ktool.control.controller import SHARE, Controllers
+from ktool.registry.cache import Cache
+from ktool.registry.registry import Registry
+from ktool.registry.workqueue import WorkQueue
 from ktool.store.store import Store
 
 from .builders import a, config, thing

@@ -17,8 +17,8 @@ import pytest
 import ktool.kinds
 from ktool.api.kind import REGISTRY, discover
 from ktool.api.obj import Obj, get, micro_timestamp
-from ktool.engine.lease import LEASE, Holder, Leadership, Locked
-from ktool.engine.registry import Registry
+from ktool.control.lease import LEASE, Holder, Leadership, Locked
+from ktool.registry.registry import Registry
 from ktool.store.store import Store
 
 discover(ktool.kinds)
@@ -101,7 +101,7 @@ def test_whoever_waits_gets_it_when_it_is_let_go(registry: Registry, leaders: li
     first.keep()
     code = (
         "import sys, ktool.kinds; from ktool.api.kind import REGISTRY, discover;"
-        "from ktool.engine.lease import Leadership; from ktool.engine.registry import Registry;"
+        "from ktool.control.lease import Leadership; from ktool.registry.registry import Registry;"
         "from ktool.store.store import Store; discover(ktool.kinds);"
         "mine = Leadership(Registry(Store(sys.argv[1]), REGISTRY), 'ktool wait', life=1.0);"
         "print('waiting', flush=True); print(mine.acquire(timeout=20), flush=True); mine.release()"
@@ -132,7 +132,7 @@ def test_it_is_renewed(registry: Registry, leaders: list[Leadership]) -> None:
 def test_a_killed_holder_of_this_machine_is_noticed_at_once(registry: Registry, leaders: list[Leadership]) -> None:
     code = (
         "import sys, time, ktool.kinds; from ktool.api.kind import REGISTRY, discover;"
-        "from ktool.engine.lease import Leadership; from ktool.engine.registry import Registry;"
+        "from ktool.control.lease import Leadership; from ktool.registry.registry import Registry;"
         "from ktool.store.store import Store; discover(ktool.kinds);"
         "mine = Leadership(Registry(Store(sys.argv[1]), REGISTRY), 'ktool serve', life=600.0);"
         "print(mine.acquire(timeout=0), flush=True); mine.keep(); time.sleep(60)"

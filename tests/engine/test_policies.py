@@ -14,21 +14,13 @@ from ktool.api.action import Status
 from ktool.api.kind import REGISTRY, discover
 from ktool.api.obj import Obj, get, name
 from ktool.api.ref import Ref
-from ktool.engine.cache import Cache
-from ktool.engine.netview import NetView
-from ktool.engine.nodes import Nodes
-from ktool.engine.queue import WorkQueue
-from ktool.engine.registry import Registry
-from ktool.logic.nodeaction import (
-    CreatePod,
-    Failure,
-    NodeAction,
-    NodeFacts,
-    Outcome,
-    SetPolicies,
-    SetRules,
-)
-from ktool.node.simulated import RUNTIMES, SimulatedRuntime
+from ktool.logic.node.nodeaction import CreatePod, Failure, NodeAction, NodeFacts, Outcome, SetPolicies, SetRules
+from ktool.node.simulated.runtime import RUNTIMES, SimulatedRuntime
+from ktool.nodeplane.netview import NetView
+from ktool.nodeplane.nodes import Nodes
+from ktool.registry.cache import Cache
+from ktool.registry.registry import Registry
+from ktool.registry.workqueue import WorkQueue
 from ktool.store.store import Store
 from tests.engine.conftest import Clock
 from tests.logic.policymodel import policy

@@ -107,7 +107,7 @@ def test_closing_the_store_ends_a_watch_without_a_timeout(registry, store):
 
 
 def test_other_registries_are_heard(registry, tmp_path):
-    from ktool.engine.registry import Registry
+    from ktool.registry.registry import Registry
     from ktool.store.store import Store
 
     other_store = Store(tmp_path / "ktool.db")

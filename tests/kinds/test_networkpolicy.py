@@ -11,8 +11,8 @@ from ktool.api import schema
 from ktool.api.kind import REGISTRY, discover
 from ktool.api.obj import Obj
 from ktool.api.world import World
-from ktool.cli.describe_policy import network_policy
 from ktool.kinds.networkpolicy import KIND, SCHEMA
+from ktool.present.describe_policy import network_policy
 
 discover(ktool.kinds)
 NOW = 1_700_000_000.0

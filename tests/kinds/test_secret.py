@@ -15,7 +15,7 @@ from ktool.api import schema
 from ktool.api.kind import REGISTRY, discover
 from ktool.api.masked import UNREADABLE, Masked, Unreadable, values
 from ktool.api.obj import LAST_APPLIED
-from ktool.logic import secrets
+from ktool.logic.secrets import secretdata
 
 discover(ktool.kinds)
 CANARY = "canary-5f1c"
@@ -109,42 +109,42 @@ REFUSED = {
         [f"{REQUIRED} data[tls.key]: is required for the type {TLS}"],
     ),
     "dockerconfigjson": (
-        secret(type=secrets.DOCKER_CONFIG, stringData={"x": CANARY}),
-        [f"{REQUIRED} data[.dockerconfigjson]: is required for the type {secrets.DOCKER_CONFIG}"],
+        secret(type=secretdata.DOCKER_CONFIG, stringData={"x": CANARY}),
+        [f"{REQUIRED} data[.dockerconfigjson]: is required for the type {secretdata.DOCKER_CONFIG}"],
     ),
     "dockerconfigjson-no-json": (
-        secret(type=secrets.DOCKER_CONFIG, stringData={".dockerconfigjson": CANARY}),
+        secret(type=secretdata.DOCKER_CONFIG, stringData={".dockerconfigjson": CANARY}),
         [f"{INVALID} data[.dockerconfigjson]: {JSON}"],
     ),
     "dockerconfigjson-list": (
-        secret(type=secrets.DOCKER_CONFIG, stringData={".dockerconfigjson": "[]"}),
+        secret(type=secretdata.DOCKER_CONFIG, stringData={".dockerconfigjson": "[]"}),
         [f"{INVALID} data[.dockerconfigjson]: {JSON}: an object with `auths`"],
     ),
     "dockerconfigjson-auths": (
-        secret(type=secrets.DOCKER_CONFIG, stringData={".dockerconfigjson": '{"auths": 1}'}),
+        secret(type=secretdata.DOCKER_CONFIG, stringData={".dockerconfigjson": '{"auths": 1}'}),
         [f"{INVALID} data[.dockerconfigjson]: {JSON}: an object with `auths`"],
     ),
     "dockercfg-bytes": (
-        secret(type=secrets.DOCKER_CFG, data={".dockercfg": b64(b"\xff\x00")}),
+        secret(type=secretdata.DOCKER_CFG, data={".dockercfg": b64(b"\xff\x00")}),
         [f"{INVALID} data[.dockercfg]: {JSON}"],
     ),
     "dockercfg-number": (
-        secret(type=secrets.DOCKER_CFG, stringData={".dockercfg": "1"}),
+        secret(type=secretdata.DOCKER_CFG, stringData={".dockercfg": "1"}),
         [f"{INVALID} data[.dockercfg]: {JSON}: an object"],
     ),
     "basic-auth": (
-        secret(type=secrets.BASIC_AUTH, data={"user": ""}),
-        [f"{REQUIRED} data[username]: this or data[password] is required for the type {secrets.BASIC_AUTH}"],
+        secret(type=secretdata.BASIC_AUTH, data={"user": ""}),
+        [f"{REQUIRED} data[username]: this or data[password] is required for the type {secretdata.BASIC_AUTH}"],
     ),
     "ssh-auth-empty": (
-        secret(type=secrets.SSH_AUTH, data={"ssh-privatekey": ""}),
-        [f"{REQUIRED} data[ssh-privatekey]: is required for the type {secrets.SSH_AUTH}"],
+        secret(type=secretdata.SSH_AUTH, data={"ssh-privatekey": ""}),
+        [f"{REQUIRED} data[ssh-privatekey]: is required for the type {secretdata.SSH_AUTH}"],
     ),
     "token": (
-        secret(type=secrets.SERVICE_ACCOUNT),
+        secret(type=secretdata.SERVICE_ACCOUNT),
         [
             f"{REQUIRED} metadata.annotations[kubernetes.io/service-account.name]: is required for the type "
-            f"{secrets.SERVICE_ACCOUNT}"
+            f"{secretdata.SERVICE_ACCOUNT}"
         ],
     ),
     "key": (secret(data={"a b": ""}), [f"{INVALID} data[a b]: the key must be letters, digits, '-', '_' and '.'"]),

@@ -8,8 +8,8 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from ktool.kinds import networkpolicy
-from ktool.logic.isolation import isolated
-from ktool.logic.policy import Policies, render
+from ktool.logic.network.isolation import isolated
+from ktool.logic.network.policy import Policies, render
 
 Obj = dict[str, Any]
 DNS = {"name": "dns", "namespace": "kube-system", "labels": {"k8s-app": "kube-dns"}, "ip": "10.96.0.10", "node": None}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ktool.api import schema
 from ktool.kinds import endpointslice, service
-from ktool.logic.balance import Rules, frontends, render
+from ktool.logic.network.balance import Rules, frontends, render
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "balance"
 CASES = [pytest.param(path, id=path.stem) for path in sorted(GOLDEN.glob("*.yaml"))]

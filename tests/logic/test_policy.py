@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from ktool.api import schema
 from ktool.kinds import networkpolicy
-from ktool.logic.isolation import isolated
-from ktool.logic.policy import TABLE, Policies, render
+from ktool.logic.network.isolation import isolated
+from ktool.logic.network.policy import TABLE, Policies, render
 from tests.logic.policymodel import DNS, Judge, allowed, pod, policy, space, table
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "policy"

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping
 
 from ktool.api.obj import Obj, condition, controller_of, deleting, epoch, generation, get, is_true, name, uid
-from ktool.api.quantity import bytes_, milli
+from ktool.api.units.quantity import bytes_, milli
 from ktool.api.world import World
-from ktool.logic.rollout import Limits, limits
-from ktool.node.machine import Machine
+from ktool.logic.workload.rollout import Limits, limits
+from ktool.node.simulated.simmachine import Machine
 
 
 class Promises:

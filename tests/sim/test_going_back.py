@@ -7,9 +7,9 @@ import pytest
 
 from ktool.api.obj import Obj, annotations_of, condition, get, name, put, uid
 from ktool.api.ref import Ref
-from ktool.logic import configuse, rollback, stopfirst
-from ktool.node.machine import Fault
-from ktool.node.simulated import RUNTIMES
+from ktool.logic.workload import configuse, rollback, stopfirst
+from ktool.node.simulated.runtime import RUNTIMES
+from ktool.node.simulated.simmachine import Fault
 
 from .test_rollouts import images, said, web
 from .world import Cluster, deployment, rolling

@@ -9,7 +9,7 @@ import pytest
 
 from ktool.api.obj import Obj, condition, deleting, get, is_true, put
 from ktool.api.ref import Ref
-from ktool.node.machine import Fault
+from ktool.node.simulated.simmachine import Fault
 
 from .world import Cluster, deployment
 

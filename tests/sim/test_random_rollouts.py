@@ -19,8 +19,8 @@ from ktool.api.kind import REGISTRY
 from ktool.api.obj import Obj, controller_of, deleting, get, name, put, uid
 from ktool.api.ref import Ref
 from ktool.api.world import World
-from ktool.engine.rehearsal import Rehearsal
-from ktool.logic import revisions
+from ktool.control.rehearsal import Rehearsal
+from ktool.logic.workload import revisions
 
 from .promises import Promises
 from .world import START, deployment, rolling

@@ -8,8 +8,8 @@ import pytest
 
 from ktool.api.obj import Obj, condition, get, labels, name
 from ktool.api.ref import Ref
-from ktool.node.machine import Fault
-from ktool.node.simulated import RUNTIMES
+from ktool.node.simulated.runtime import RUNTIMES
+from ktool.node.simulated.simmachine import Fault
 
 from .world import Cluster, deployment, rolling
 

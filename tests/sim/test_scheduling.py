@@ -6,8 +6,8 @@ import pytest
 
 from ktool.api.obj import Obj, condition, get, is_true, name, uid
 from ktool.api.ref import Ref
-from ktool.node.machine import Fault
-from ktool.node.simulated import RUNTIMES
+from ktool.node.simulated.runtime import RUNTIMES
+from ktool.node.simulated.simmachine import Fault
 
 from .world import Cluster, deployment, rolling
 

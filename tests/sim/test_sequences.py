@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from ktool.api.obj import Obj, deleting
 from ktool.api.ref import Ref
-from ktool.node.machine import Fault
-from ktool.node.simulated import RUNTIMES
+from ktool.node.simulated.runtime import RUNTIMES
+from ktool.node.simulated.simmachine import Fault
 
 from .world import Cluster, Killed, deployment, rolling
 

@@ -21,17 +21,17 @@ from ktool.api.kind import REGISTRY, discover
 from ktool.api.obj import Obj, deleting, get, name, uid
 from ktool.api.ref import Ref
 from ktool.api.world import World
-from ktool.engine.apply import apply
-from ktool.engine.binder import Binder
-from ktool.engine.cache import Cache
-from ktool.engine.controller import Controllers
-from ktool.engine.nodes import Nodes
-from ktool.engine.queue import WorkQueue
-from ktool.engine.registry import Outcomes, Registry
-from ktool.logic.nodeaction import NodeAction, Outcome, StopPod
+from ktool.control.controller import Controllers
+from ktool.control.scheduler import Binder
+from ktool.logic.node.nodeaction import NodeAction, Outcome, StopPod
 from ktool.logic.schedule import project
-from ktool.node.machine import Machine
-from ktool.node.simulated import RUNTIMES, SimulatedRuntime
+from ktool.node.simulated.runtime import RUNTIMES, SimulatedRuntime
+from ktool.node.simulated.simmachine import Machine
+from ktool.nodeplane.nodes import Nodes
+from ktool.registry.apply import apply
+from ktool.registry.cache import Cache
+from ktool.registry.registry import Outcomes, Registry
+from ktool.registry.workqueue import WorkQueue
 from ktool.store.store import Store, StoreError
 
 from .promises import Promises

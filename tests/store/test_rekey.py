@@ -16,9 +16,9 @@ import pytest
 
 from ktool.api.errors import ApiError
 from ktool.api.masked import UNREADABLE
-from ktool.store import keys
-from ktool.store.keys import KeyRing
-from ktool.store.seal import Seal
+from ktool.store.sealing import keyring
+from ktool.store.sealing.keyring import KeyRing
+from ktool.store.sealing.seal import Seal
 from ktool.store.store import Store
 
 MEMBERS = {"Secret": ("data",)}
@@ -116,7 +116,7 @@ def test_a_record_that_cannot_be_read_keeps_the_old_key(tmp_path: Path) -> None:
 
 
 def test_from_one_source_to_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(keys.SCRYPT, "n", 2**10)
+    monkeypatch.setitem(keyring.SCRYPT, "n", 2**10)
     first, second = os.urandom(32).hex(), os.urandom(32).hex()
     fill(opened(tmp_path), 2)
     opened(tmp_path, KTOOL_SECRET_KEY=first).rekey("environment")

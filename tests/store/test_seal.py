@@ -15,9 +15,9 @@ import pytest
 
 from ktool.api.errors import ApiError
 from ktool.api.masked import UNREADABLE
-from ktool.store import keys
-from ktool.store.keys import KeyProblem, KeyRing, key_id
-from ktool.store.seal import Seal
+from ktool.store.sealing import keyring
+from ktool.store.sealing.keyring import KeyProblem, KeyRing, key_id
+from ktool.store.sealing.seal import Seal
 from ktool.store.store import Store
 
 CANARY = "canary-e11a"
@@ -61,7 +61,7 @@ class House:
 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(keys.SCRYPT, "n", 2**10)
+    monkeypatch.setitem(keyring.SCRYPT, "n", 2**10)
     house = House(tmp_path)
     yield house
     for store in house.stores:
@@ -187,7 +187,7 @@ def _type(body: dict[str, Any]) -> None:
 
 
 def _label_and_its_digest(body: dict[str, Any]) -> None:
-    from ktool.store import seal
+    from ktool.store.sealing import seal
 
     _label(body)
     body["sealed"]["clear"] = seal._digest({k: v for k, v in body.items() if k != "sealed"})
