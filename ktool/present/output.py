@@ -56,6 +56,8 @@ class Output:
         if self.format == "json":
             return json.dumps(whole, indent=4, sort_keys=True, ensure_ascii=False) + "\n"
         if self.format == "yaml":
+            from ktool.manifests.dump import to_yaml
+
             return to_yaml(whole)
         try:
             return self._template.render(whole)
