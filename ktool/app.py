@@ -16,12 +16,13 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ktool.api.kind import REGISTRY, Kinds, discover
+from ktool.api.kinds import Kinds, discover
 from ktool.api.obj import Obj, get
-from ktool.api.ref import Ref
+from ktool.api.ref import NAMESPACE, POD, Ref
 
 if TYPE_CHECKING:
     from ktool.control.lease import Leadership
@@ -59,13 +60,12 @@ def lab_root() -> Path:
     return home() / "labs"
 
 
+@cache
 def kinds() -> Kinds:
-    """All kinds, imported on first use."""
-    if not len(list(REGISTRY)):
-        import ktool.kinds
+    """The kinds of this program, imported on first use. A command adds those that its server has besides."""
+    import ktool.kinds
 
-        discover(ktool.kinds)
-    return REGISTRY
+    return discover(ktool.kinds)
 
 
 # --- the control plane -------------------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ class ControlPlane:
     def _nodes_of(self, namespaces: Collection[str]) -> set[str]:
         self.cache.sync()
         with self.cache.lock:
-            pods = [pod for namespace in namespaces for pod in self.cache.world.list("Pod", namespace)]
+            pods = [pod for namespace in namespaces for pod in self.cache.world.list(POD, namespace)]
         return {node for pod in pods if (node := get(pod, "spec", "nodeName"))}
 
     def _decide(self) -> None:
@@ -169,8 +169,8 @@ def sealing() -> Seal:
     from ktool.store.sealing.keyring import KeyRing
     from ktool.store.sealing.seal import Seal
 
-    members = {kind.name: [name for name, field in kind.schema.fields.items() if field.masked] for kind in kinds()}
-    confidential = {kind: names for kind, names in members.items() if names}
+    members = {kind.gk: [name for name, field in kind.schema.fields.items() if field.masked] for kind in kinds()}
+    confidential = {gk.prefix: names for gk, names in members.items() if names}
     return Seal(KeyRing(home() / "secret.key", os.environ, _ask), confidential)
 
 
@@ -191,7 +191,7 @@ def open_registry() -> tuple[Store, Registry]:
     home().mkdir(mode=0o700, parents=True, exist_ok=True)
     store = Store(database(), seal=sealing())
     registry = Registry(store, kinds(), clock=time.time)
-    missing = [name for name in FIRST_NAMESPACES if store.get(Ref("Namespace", "", name).key) is None]
+    missing = [name for name in FIRST_NAMESPACES if store.get(Ref(NAMESPACE, "", name).key) is None]
     for name in missing:
         try:
             registry.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
@@ -236,7 +236,7 @@ def _remote() -> AbstractContextManager[Session] | None:
 
     if not probe(str(socket_path())):
         return None
-    client = HttpClient(str(socket_path()))
+    client = HttpClient(str(socket_path()), kinds())
 
     @contextmanager
     def opened() -> Iterator[Session]:

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ktool import __version__
+from ktool.api.kinds import Kinds
 from ktool.api.obj import Obj
-from ktool.api.ref import Ref
+from ktool.api.ref import GroupKind, Ref
 from ktool.node.base import ExecStream, LogOptions
 from ktool.nodeplane.podstreams import Backend, open_exec, open_logs
 from ktool.registry import apply as applying
@@ -37,17 +38,21 @@ class LocalClient:
     def __init__(self, registry: Registry, backend: Backend) -> None:
         self._registry, self._backend = registry, backend
 
+    @property
+    def kinds(self) -> Kinds:
+        return self._registry.kinds
+
     def get(self, ref: Ref) -> Obj:
         with _plainly():
             return self._registry.get(ref)
 
-    def list(self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = "") -> Listing:
+    def list(self, gk: GroupKind, namespace: str | None = None, *, labels: str = "", fields: str = "") -> Listing:
         with _plainly():
-            return Listing(*self._registry.list(kind, namespace, labels, fields))
+            return Listing(*self._registry.list(gk, namespace, labels, fields))
 
     def watch(
         self,
-        kind: str,
+        gk: GroupKind,
         namespace: str | None = None,
         *,
         labels: str = "",
@@ -55,7 +60,7 @@ class LocalClient:
         since: str = "",
         timeout: float | None = None,
     ) -> LocalWatch:
-        return LocalWatch(self._registry, kind, namespace, labels, fields, since, timeout)
+        return LocalWatch(self._registry, gk, namespace, labels, fields, since, timeout)
 
     def create(self, obj: Obj, *, dry_run: bool = False) -> Obj:
         with _plainly():
@@ -121,7 +126,7 @@ class LocalWatch:
     def __init__(
         self,
         registry: Registry,
-        kind: str,
+        gk: GroupKind,
         namespace: str | None,
         labels: str,
         fields: str,
@@ -130,7 +135,7 @@ class LocalWatch:
     ) -> None:
         self._closed = threading.Event()
         with _plainly():
-            found = registry.watch(kind, namespace, labels, fields, since, timeout, bookmark_every=_LOOK_SECONDS)
+            found = registry.watch(gk, namespace, labels, fields, since, timeout, bookmark_every=_LOOK_SECONDS)
         self._events = self._read(found)
 
     def __iter__(self) -> Iterator[WatchEvent]:

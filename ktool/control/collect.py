@@ -10,9 +10,9 @@ Source: kubernetes.io/docs/concepts/architecture/garbage-collection.
 from __future__ import annotations
 
 from ktool.api.action import Action, Delete, Patch
-from ktool.api.kind import REGISTRY, Kinds
+from ktool.api.kinds import Kinds
 from ktool.api.obj import Obj, deleting, meta, name, namespace, uid
-from ktool.api.ref import Ref
+from ktool.api.ref import EVENT, NAMESPACE, GroupKind, Ref
 from ktool.api.world import World
 from ktool.registry.deletion import FOREGROUND
 
@@ -26,10 +26,10 @@ def concerns(obj: Obj, before: Obj | None = None) -> bool:
     """Whether `plan` may have something to say about an object that was just seen, or has just changed from `before`.
     What it says of a dependent changes with its metadata or with its owner, who is asked about itself then."""
     if before is not None and all(meta(obj).get(key) == meta(before).get(key) for key in _READ):
-        return deleting(obj) and obj.get("kind") == "Namespace"
+        return deleting(obj) and GroupKind.of(obj) == NAMESPACE
     if meta(obj).get("ownerReferences"):
         return True
-    return deleting(obj) and (obj.get("kind") == "Namespace" or _in_foreground(obj))
+    return deleting(obj) and (GroupKind.of(obj) == NAMESPACE or _in_foreground(obj))
 
 
 def orphaned_by(gone: Obj, world: World) -> list[Ref]:
@@ -40,18 +40,18 @@ def orphaned_by(gone: Obj, world: World) -> list[Ref]:
         owner = _owner(reference, gone, world)
         if owner is not None and _in_foreground(owner):
             found.append(Ref.of(owner))
-    within = world.get(Ref("Namespace", "", namespace(gone))) if namespace(gone) else None
+    within = world.get(Ref(NAMESPACE, "", namespace(gone))) if namespace(gone) else None
     if within is not None and deleting(within):
         found.append(Ref.of(within))
     return found
 
 
-def plan(obj: Obj, world: World, kinds: Kinds = REGISTRY) -> tuple[Action, ...]:
-    """What the garbage collector does for one object as it is now; nothing, for nearly all of them. `kinds` are the
-    names of the kinds that `world` would hold: an owner of any other kind is taken to exist."""
+def plan(obj: Obj, world: World, kinds: Kinds) -> tuple[Action, ...]:
+    """What the garbage collector does for one object as it is now; nothing, for nearly all of them. `kinds` are
+    those that `world` would hold: an owner of any other kind is taken to exist."""
     if not deleting(obj):
         return _by_owners(obj, world, kinds)
-    if obj.get("kind") == "Namespace":
+    if GroupKind.of(obj) == NAMESPACE:
         return empty(obj, world)
     return _foreground(obj, world, kinds) if _in_foreground(obj) else ()
 
@@ -59,7 +59,9 @@ def plan(obj: Obj, world: World, kinds: Kinds = REGISTRY) -> tuple[Action, ...]:
 def empty(within: Obj, world: World) -> tuple[Action, ...]:
     """Delete everything in a Namespace that is being deleted, and let it go when nothing is left. The Events in it go
     with it."""
-    content = [obj for kind in sorted(world.kinds()) if kind != "Event" for obj in world.list(kind, name(within))]
+    content = [
+        obj for kind in sorted(world.kinds(), key=str) if kind != EVENT for obj in world.list(kind, name(within))
+    ]
     if content:
         return tuple(Delete(Ref.of(obj), uid(obj)) for obj in content if not deleting(obj))
     return (Patch(Ref.of(within), {"spec": {"finalizers": []}}, uid(within)),)
@@ -100,7 +102,7 @@ def _blocks(dependent: Obj, owner: Obj) -> bool:
 
 
 def _state(reference: Obj, dependent: Obj, world: World, kinds: Kinds) -> str:
-    if str(reference.get("kind")) not in kinds:
+    if GroupKind.of(reference) not in kinds:
         return _SOLID
     owner = _owner(reference, dependent, world)
     if owner is None:
@@ -110,9 +112,9 @@ def _state(reference: Obj, dependent: Obj, world: World, kinds: Kinds) -> str:
 
 def _owner(reference: Obj, dependent: Obj, world: World) -> Obj | None:
     """An owner is in the namespace of its dependent, or an object of the cluster."""
-    kind, owner_name = str(reference.get("kind", "")), str(reference.get("name", ""))
+    gk, owner_name = GroupKind.of(reference), str(reference.get("name", ""))
     for within in dict.fromkeys((namespace(dependent), "")):
-        found = world.get(Ref(kind, within, owner_name))
+        found = world.get(Ref(gk, within, owner_name))
         if found is not None and uid(found) == reference.get("uid"):
             return found
     return None

@@ -13,9 +13,10 @@ from collections.abc import Callable
 
 from ktool.api.action import Action
 from ktool.api.errors import ApiError
-from ktool.api.kind import Kind, Kinds, Watch
+from ktool.api.kind import Kind, Watch
+from ktool.api.kinds import Kinds
 from ktool.api.obj import Obj, labels
-from ktool.api.ref import Ref
+from ktool.api.ref import GroupKind, Ref
 from ktool.control import collect
 from ktool.registry.cache import Cache
 from ktool.registry.registry import Registry
@@ -47,13 +48,13 @@ class Controllers:
         self._registry, self._cache, self._kinds = registry, cache, kinds
         self._clock, self._effort = clock, effort
         self.queue: WorkQueue[Ref] = WorkQueue() if queue is None else queue
-        self._watches: dict[str, list[Watch]] = {}
-        self._planned: dict[str, Kind] = {}
+        self._watches: dict[GroupKind, list[Watch]] = {}
+        self._planned: dict[GroupKind, Kind] = {}
         for kind in kinds:
-            if kind.plan is not None:
-                self._planned[kind.name] = kind
-                for watch in kind.watches:
-                    self._watches.setdefault(watch.kind, []).append(watch)
+            if kind.controller.plan is not None:
+                self._planned[kind.gk] = kind
+                for watch in kind.controller.watches:
+                    self._watches.setdefault(watch.gk, []).append(watch)
         cache.listen(self._changed)
 
     def step(self, timeout: float = 0.0) -> bool:
@@ -95,11 +96,11 @@ class Controllers:
     def _plan(self, ref: Ref, obj: Obj | None) -> tuple[tuple[Action, ...], float | None]:
         if obj is None:
             return (), None
-        kind = self._planned.get(ref.kind)
+        kind = self._planned.get(ref.gk)
         collected = collect.plan(obj, self._cache.world, self._kinds)
-        if collected or kind is None or kind.plan is None:
+        if collected or kind is None or kind.controller.plan is None:
             return tuple(collected), None
-        plan = kind.plan(obj, self._cache.world, self._clock())
+        plan = kind.controller.plan(obj, self._cache.world, self._clock())
         return plan.actions, plan.after
 
     def _changed(self, type_: str, obj: Obj, before: Obj | None) -> None:
@@ -108,9 +109,9 @@ class Controllers:
         if type_ == "DELETED":
             for dependent in collect.orphaned_by(obj, self._cache.world):
                 self.queue.add(dependent)
-        elif ref.kind in self._planned or collect.concerns(obj, before):
+        elif ref.gk in self._planned or collect.concerns(obj, before):
             self.queue.add(ref)
-        for watch in self._watches.get(ref.kind, ()):
+        for watch in self._watches.get(ref.gk, ()):
             for woken in watch.wakes(obj, self._cache.world):
                 self.queue.add(woken)
             if before is not None and labels(before) != labels(obj):  # whoever selected it by the old ones

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 from ktool.api.errors import ApiError, is_already_exists, is_conflict, is_not_found
 from ktool.api.obj import Obj, get, micro_timestamp
-from ktool.api.ref import Ref
+from ktool.api.ref import LEASE, Ref
 from ktool.registry.registry import Registry
 from ktool.store.store import StoreError
 
-LEASE = Ref("Lease", "kube-system", "ktool")
+LOCK = Ref(LEASE, "kube-system", "ktool")
 LIFE = 10.0
 """Seconds a silent holder keeps the Lease: the longest time a killed control plane on another machine blocks."""
 
@@ -151,7 +151,7 @@ class Leadership:
             "renewTime": now,
             "leaseTransitions": self.token,
         }
-        metadata = {"name": LEASE.name, "namespace": LEASE.namespace}
+        metadata = {"name": LOCK.name, "namespace": LOCK.namespace}
         try:
             if lease is None:
                 new = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
@@ -166,7 +166,7 @@ class Leadership:
 
     def _read(self) -> Obj | None:
         try:
-            return self._registry.get(LEASE)
+            return self._registry.get(LOCK)
         except ApiError as error:
             if is_not_found(error):
                 return None

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from ktool.api import patch as patches
 from ktool.api.action import Action, Bind, Create, Delete, Emit, Patch, Status, Update
-from ktool.api.kind import Kind, Kinds
+from ktool.api.kind import Kind
+from ktool.api.kinds import Kinds
 from ktool.api.obj import (
     Obj,
     condition,
@@ -29,7 +30,7 @@ from ktool.api.obj import (
     uid,
     with_condition,
 )
-from ktool.api.ref import Ref
+from ktool.api.ref import NAMESPACE, NODE, POD, GroupKind, Ref
 from ktool.api.world import World
 from ktool.logic import schedule
 from ktool.logic.workload.podtrouble import trouble
@@ -115,14 +116,14 @@ class Rehearsal:
         while todo:
             obj = self.world.get(todo.pop())
             below = [Ref.of(child) for child in self.world.owned(uid(obj))] if obj is not None else []
-            new = [ref for ref in below if ref.kind != "Pod" and ref not in found]
+            new = [ref for ref in below if ref.gk != POD and ref not in found]
             found += new
             todo += new
-        return [ref for ref in found if _makes_pods(self.kinds[ref.kind])]
+        return [ref for ref in found if _makes_pods(self.kinds[ref.gk])]
 
     def plan(self, ref: Ref) -> tuple[bool, float | None]:
         """One step of one controller; whether it did anything, and when it wants to look again."""
-        obj, planner = self.world.get(ref), self.kinds[ref.kind].plan
+        obj, planner = self.world.get(ref), self.kinds[ref.gk].controller.plan
         if obj is None or planner is None:
             return False, None
         plan = planner(obj, self.world, self.now)
@@ -132,12 +133,12 @@ class Rehearsal:
 
     def place(self) -> bool:
         """One step of the scheduler; whether a pod found a node, or was told for the first time that there is none."""
-        waiting = [pod for pod in self.world.list("Pod") if not get(pod, "spec", "nodeName") and not deleting(pod)]
+        waiting = [pod for pod in self.world.list(POD) if not get(pod, "spec", "nodeName") and not deleting(pod)]
         if not waiting:
             return False
-        spaces = {name(space): labels(space) for space in self.world.list("Namespace")}
+        spaces = {name(space): labels(space) for space in self.world.list(NAMESPACE)}
         moved = False
-        for decision in schedule.place(waiting, self.world.list("Node"), self.world.list("Pod"), spaces):
+        for decision in schedule.place(waiting, self.world.list(NODE), self.world.list(POD), spaces):
             if decision.node:
                 self.execute(Bind(decision.ref, decision.node, decision.uid))
                 moved = True
@@ -164,7 +165,7 @@ class Rehearsal:
     def come_about(self, chosen: Callable[[Obj], bool] = lambda pod: True) -> bool:
         """Pods that end are gone, and those that have a node are ready; whether there were any. Those that are known
         not to run stay so."""
-        found = [pod for pod in self.world.list("Pod") if self._below(pod) and chosen(pod)]
+        found = [pod for pod in self.world.list(POD) if self._below(pod) and chosen(pod)]
         moved = False
         for pod in found:
             if deleting(pod):
@@ -179,7 +180,7 @@ class Rehearsal:
     def _is_waiting(self) -> bool:
         """Whether one of the objects is not yet as it should be, so that time is worth waiting for."""
         for ref in self.refs:
-            obj, judge = self.world.get(ref), self.kinds[ref.kind].progress
+            obj, judge = self.world.get(ref), self.kinds[ref.gk].controller.progress
             if obj is not None and judge is not None and not (found := judge(obj, self.world)).done:
                 return not found.failed
         return False
@@ -193,7 +194,7 @@ class Rehearsal:
             if Ref.of(here) in self.refs:
                 return True
             owner = controller_of(here)
-            here = self.world.get(Ref(owner["kind"], namespace(pod), owner["name"])) if owner else None
+            here = self.world.get(Ref(GroupKind.of(owner), namespace(pod), owner["name"])) if owner else None
         return False
 
     # --- actions
@@ -234,10 +235,10 @@ class Rehearsal:
         if self.world.get(ref) is not None:
             return
         self._made += 1
-        kind = self.kinds[ref.kind]
+        kind = self.kinds[ref.gk]
         given = {"uid": f"rehearsed-{self._made}", "creationTimestamp": timestamp(self.now), "generation": 1}
         obj = {**obj, "metadata": {**obj["metadata"], **given}}
-        self._set(kind.default(obj) if kind.default is not None else obj)
+        self._set(kind.rules.default(obj) if kind.rules.default is not None else obj)
 
     def _change(self, old: Obj, new: Obj) -> None:
         if new.get("spec") != old.get("spec"):
@@ -245,7 +246,7 @@ class Rehearsal:
         self._set(new)
 
     def _delete(self, obj: Obj) -> None:
-        if obj["kind"] != "Pod" or not get(obj, "spec", "nodeName") or _ended(obj):
+        if Ref.of(obj).gk != POD or not get(obj, "spec", "nodeName") or _ended(obj):
             self.world.remove(Ref.of(obj))
         elif not deleting(obj):
             self._set(put(obj, "metadata", "deletionTimestamp", timestamp(self.now)))
@@ -264,7 +265,7 @@ class Rehearsal:
 
 def _makes_pods(kind: Kind) -> bool:
     spec = kind.schema.fields.get("spec")
-    return kind.plan is not None and spec is not None and "template" in spec.fields
+    return kind.controller.plan is not None and spec is not None and "template" in spec.fields
 
 
 def _owner(pod: Obj) -> str:
@@ -283,4 +284,4 @@ def _running(pod: Obj, now: float) -> Obj:
 
 def concerned(kinds: Kinds, refs: Iterable[Ref]) -> Collection[Ref]:
     """Those of the objects that have pods, and pods themselves."""
-    return [ref for ref in refs if ref.kind == "Pod" or (ref.kind in kinds and _makes_pods(kinds[ref.kind]))]
+    return [ref for ref in refs if ref.gk == POD or ((kind := kinds.get(ref.gk)) is not None and _makes_pods(kind))]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ktool.api.action import Action, Bind, Emit, Status
 from ktool.api.obj import Obj, condition, deleting, get, labels, name, uid, with_condition
-from ktool.api.ref import Ref
+from ktool.api.ref import NAMESPACE, NODE, POD, GroupKind, Ref
 from ktool.logic import schedule
 from ktool.logic.schedule import Decision
 from ktool.registry.cache import Cache
@@ -35,8 +35,8 @@ class Binder:
             self._dirty = False
             pending = list(self._pending.values())
             world = self._cache.world
-            namespaces = {name(ns): labels(ns) for ns in world.list("Namespace")}
-            decisions = schedule.place(pending, world.list("Node"), world.list("Pod"), namespaces)
+            namespaces = {name(ns): labels(ns) for ns in world.list(NAMESPACE)}
+            decisions = schedule.place(pending, world.list(NODE), world.list(POD), namespaces)
         try:
             self._registry.execute(self._actions(pending, decisions), component="default-scheduler")
         except Exception:
@@ -68,10 +68,10 @@ class Binder:
         return {**status, "phase": "Pending", "conditions": conditions}
 
     def _changed(self, type_: str, obj: Obj, before: Obj | None) -> None:
-        kind = obj.get("kind")
-        if kind not in ("Pod", "Node", "Namespace"):
+        gk = GroupKind.of(obj)
+        if gk not in (POD, NODE, NAMESPACE):
             return
-        if kind == "Pod":
+        if gk == POD:
             ref = Ref.of(obj)
             if type_ != "DELETED" and not get(obj, "spec", "nodeName") and not deleting(obj):
                 self._pending[ref] = obj

@@ -7,17 +7,17 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ktool.api.kind import REGISTRY
 from ktool.api.obj import Obj, namespace
-from ktool.api.ref import Ref
+from ktool.api.ref import CONFIG_MAP, SECRET, GroupKind, Ref
 from ktool.api.world import World
 from ktool.logic.workload import configuse
+from ktool.logic.workload.kinds import DEPLOYMENT
 
 if TYPE_CHECKING:
     from ktool.registry.client import Client
 
-FOLLOWING = "Deployment"
-CONFIGS = ("ConfigMap", "Secret")
+FOLLOWING = DEPLOYMENT
+CONFIGS = (CONFIG_MAP, SECRET)
 LONGEST = 5.0
 """Seconds to wait for the controller to take notice; it takes a few milliseconds."""
 
@@ -25,7 +25,7 @@ LONGEST = 5.0
 def followers(client: Client, changed: Iterable[Obj]) -> list[Ref]:
     """The workloads that follow these objects, once their controller knows of the change: from then on their own
     progress tells how far they are."""
-    configs = [obj for obj in changed if obj.get("kind") in CONFIGS]
+    configs = [obj for obj in changed if GroupKind.of(obj) in CONFIGS]
     if not configs:
         return []
     spaces = {namespace(obj) for obj in configs}
@@ -48,5 +48,5 @@ def _world(client: Client, spaces: Iterable[str]) -> World:
     return World([*workloads, *_listed(client, CONFIGS, spaces)])
 
 
-def _listed(client: Client, kinds: Sequence[str], spaces: Sequence[str]) -> list[Obj]:
-    return [obj for kind in kinds if kind in REGISTRY for space in spaces for obj in client.list(kind, space).items]
+def _listed(client: Client, kinds: Sequence[GroupKind], spaces: Sequence[str]) -> list[Obj]:
+    return [obj for kind in kinds if kind in client.kinds for space in spaces for obj in client.list(kind, space).items]

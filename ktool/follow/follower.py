@@ -9,39 +9,40 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ktool.api.errors import ApiError
-from ktool.api.kind import REGISTRY
+from ktool.api.kinds import Kinds
 from ktool.api.obj import Obj
-from ktool.api.ref import Ref
+from ktool.api.ref import NODE, POD, GroupKind, Ref
 from ktool.api.world import World
 
 if TYPE_CHECKING:
     from ktool.registry.client import Client
 
-Scope = tuple[str, str | None]
+Scope = tuple[GroupKind, str | None]
 """A kind, and a namespace or None for all (and for kinds of the cluster)."""
 
 
-def scopes(refs: Iterable[Ref]) -> list[Scope]:
+def scopes(kinds: Kinds, refs: Iterable[Ref]) -> list[Scope]:
     """What has to be watched to tell how far these objects are: their kinds, and below them every kind that their
     controllers watch and that makes progress of its own (Deployment: ReplicaSet, Pod). With Pods come the Nodes."""
     found: dict[Scope, None] = {}
 
-    def add(kind_name: str, namespace: str) -> None:
-        kind = REGISTRY[kind_name]
-        if kind.redact is not None:
+    def add(gk: GroupKind, namespace: str) -> None:
+        kind = kinds[gk]
+        if kind.rules.redact is not None:
             return  # confidential: complete when it is written, and not read in passing
-        scope = (kind_name, namespace if kind.namespaced and namespace else None)
+        scope = (gk, namespace if kind.namespaced and namespace else None)
         if scope in found:
             return
         found[scope] = None
-        for watch in kind.watches:
-            if watch.kind in REGISTRY and REGISTRY[watch.kind].progress and REGISTRY[watch.kind].namespaced:
-                add(watch.kind, namespace)
-        if kind_name == "Pod" and "Node" in REGISTRY:
-            found.setdefault(("Node", None))
+        for watch in kind.controller.watches:
+            below = kinds.get(watch.gk)
+            if below is not None and below.controller.progress and below.namespaced:
+                add(watch.gk, namespace)
+        if gk == POD and NODE in kinds:
+            found.setdefault((NODE, None))
 
     for ref in refs:
-        add(ref.kind, ref.namespace)
+        add(ref.gk, ref.namespace)
     return list(found)
 
 
@@ -50,7 +51,7 @@ class Follower:
 
     def __init__(self, client: Client, scopes: Iterable[Scope]) -> None:
         self.world = World()
-        self._client = client
+        self._client, self.kinds = client, client.kinds
         self._scopes = list(scopes)
         self._news: queue.SimpleQueue[tuple[str, Obj] | Exception] = queue.SimpleQueue()
         self._streams: list[object] = []
@@ -97,7 +98,7 @@ class Follower:
         except queue.Empty:
             return list(changed)
 
-    def _watch(self, kind: str, namespace: str | None, since: str) -> None:
+    def _watch(self, kind: GroupKind, namespace: str | None, since: str) -> None:
         while not self._stopped.is_set():
             try:
                 stream = self._client.watch(kind, namespace, since=since, timeout=300.0)
@@ -121,7 +122,7 @@ class Follower:
         if not self._stopped.is_set():
             self._news.put(error)
 
-    def _again(self, kind: str, namespace: str | None) -> str:
+    def _again(self, kind: GroupKind, namespace: str | None) -> str:
         """The history was compacted below us: list anew. Objects that are gone are found out by the diff."""
         listing = self._client.list(kind, namespace)
         present = {Ref.of(item) for item in listing.items}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ktool.api.obj import Obj, condition, deleting, get, is_true, name, uid
-from ktool.api.ref import Ref
+from ktool.api.ref import NODE, POD, GroupKind, Ref
 from ktool.api.world import World
 from ktool.follow.follower import below
 from ktool.logic.workload import revisions
+from ktool.logic.workload.kinds import REPLICA_SET
 from ktool.present.table import Table
 
 
@@ -15,7 +16,7 @@ def pods_of(world: World, ref: Ref) -> list[Obj]:
     obj = world.get(ref)
     if obj is None:
         return []
-    return [found for found in (obj, *below(world, uid(obj))) if found.get("kind") == "Pod"]
+    return [found for found in (obj, *below(world, uid(obj))) if GroupKind.of(found) == POD]
 
 
 def node_of(pod: Obj) -> str:
@@ -43,13 +44,13 @@ def homeless(world: World, pod: Obj) -> str:
     node = node_of(pod)
     if not node:
         return unschedulable(pod)
-    gone = get(pod, "status", "phase") == "Pending" and world.get(Ref("Node", "", node)) is None
+    gone = get(pod, "status", "phase") == "Pending" and world.get(Ref(NODE, "", node)) is None
     return f"spec.nodeName is {node}, and there is no such node" if gone else ""
 
 
 def not_ready(world: World, node: str) -> str:
     """Why a node takes no orders; "" where it does, or is not known."""
-    found = world.get(Ref("Node", "", node)) if node else None
+    found = world.get(Ref(NODE, "", node)) if node else None
     ready = condition(found, "Ready") if found else None
     if ready is None or ready.get("status") == "True":
         return ""
@@ -78,9 +79,9 @@ def pod_step(pod: Obj) -> str:
 
 def rollout_lines(deployment: Obj, world: World) -> list[str]:
     """A table of all pods of a Deployment: what is under way first, and the new revision before the old ones."""
-    sets = world.controlled(uid(deployment), "ReplicaSet")
+    sets = world.controlled(uid(deployment), REPLICA_SET)
     new = revisions.find_new(deployment, sets)
-    found = [(rs is new, revisions.revision(rs), pod) for rs in sets for pod in world.controlled(uid(rs), "Pod")]
+    found = [(rs is new, revisions.revision(rs), pod) for rs in sets for pod in world.controlled(uid(rs), POD)]
     if not found:
         return []
     found.sort(key=lambda one: (_rests(one[2]), not one[0], -one[1], name(one[2])))

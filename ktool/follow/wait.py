@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ktool.api.errors import DONE, ERROR, PARTIAL, ROLLED_BACK, TIMEOUT, ApiError
-from ktool.api.kind import REGISTRY
 from ktool.api.kind import Progress as Standing
 from ktool.api.obj import Obj, deleting, name, uid
-from ktool.api.ref import Ref
+from ktool.api.ref import NAMESPACE, NODE, POD, Ref
 from ktool.api.world import World
 from ktool.follow.doubt import Doubt
 from ktool.follow.follower import Follower, below, scopes
 from ktool.follow.steps import homeless, node_of, not_ready, pod_line, pods_of, rollout_lines, settled
+from ktool.logic.workload.kinds import DEPLOYMENT
 from ktool.logic.workload.podtrouble import trouble
 from ktool.present.progress import Progress
 
@@ -94,13 +94,13 @@ def wait_for(
     goes on below the objects (pods that are to end), as a command must that is the control plane itself. `witness` is
     shown each pod that certainly fails, while it is there; `complaint` tells what is the matter with one that takes
     long to become Ready."""
-    refs = [ref for ref in dict.fromkeys(refs) if REGISTRY[ref.kind].progress]
+    refs = [ref for ref in dict.fromkeys(refs) if client.kinds[ref.gk].controller.progress]
     if not refs:
         return Waited()
     changing = _is_under_way(client, refs[0])
     if changing:
         time.sleep(HEAD_START)
-    with Follower(client, scopes(refs)) as follower:
+    with Follower(client, scopes(client.kinds, refs)) as follower:
         return _Wait(follower, refs, timeout, progress, patience, leavers, witness, complaint).run(first=not changing)
 
 
@@ -110,7 +110,7 @@ def _is_under_way(client: Client, ref: Ref) -> bool:
         obj = client.get(ref)
     except ApiError:  # whoever judges it says so
         return False
-    judge = REGISTRY[ref.kind].progress
+    judge = client.kinds[ref.gk].controller.progress
     return judge is not None and not judge(obj, World([obj])).done
 
 
@@ -127,7 +127,7 @@ class _Wait:
         complaint: Callable[[Obj, World], str],
     ) -> None:
         self.follower, self.progress = follower, progress
-        self.world = follower.world
+        self.world, self.kinds = follower.world, follower.kinds
         self.end = time.monotonic() + timeout if timeout else math.inf
         self.refs, self.open = refs, dict.fromkeys(refs, "")
         self.result = Waited(world=follower.world)
@@ -190,7 +190,7 @@ class _Wait:
         obj = self.world.get(ref)
         if obj is None:
             return Standing(False, "", f"{shown(ref)} was deleted while it was waited for")
-        judge = REGISTRY[ref.kind].progress
+        judge = self.kinds[ref.gk].controller.progress
         assert judge is not None
         standing = judge(obj, self.world)
         if standing.done and self.leavers and (unrest := self._unrest(obj)):
@@ -208,8 +208,9 @@ class _Wait:
         for child in below(self.world, uid(obj)):
             if deleting(child):
                 return f"Waiting for {shown(Ref.of(child))} to end"
-            judge = REGISTRY[child["kind"]].progress
-            if child["kind"] != "Pod" and judge is not None and not (standing := judge(child, self.world)).done:
+            kind = self.kinds.get(Ref.of(child).gk)
+            judge = kind.controller.progress if kind is not None else None
+            if Ref.of(child).gk != POD and judge is not None and not (standing := judge(child, self.world)).done:
                 return standing.message
         return ""
 
@@ -221,7 +222,7 @@ class _Wait:
 
     def _details(self, ref: Ref) -> list[str]:
         obj = self.world.get(ref)
-        if obj is not None and ref.kind == "Deployment":
+        if obj is not None and ref.gk == DEPLOYMENT:
             return [f"  {line}" for line in rollout_lines(obj, self.world)]
         return [pod_line(pod) for pod in pods_of(self.world, ref) if not settled(pod)]
 
@@ -260,7 +261,7 @@ def listen(follower: Follower, end: float, at_least: float) -> None:
 
 def shown(ref: Ref) -> str:
     """As output names it: `deployment.apps/web`."""
-    return REGISTRY[ref.kind].display(ref.name)
+    return ref.gk.display(ref.name)
 
 
 # --- gone --------------------------------------------------------------------------------------------------------
@@ -274,10 +275,10 @@ class Departure:
 
     def __init__(self, client: Client, refs: Iterable[Ref], *, dependents: bool) -> None:
         refs = list(refs)
-        watched = scopes(refs)
+        watched = scopes(client.kinds, refs)
         for ref in refs:
-            if ref.kind == "Namespace":
-                watched += [("Pod", ref.name), ("Node", None)]
+            if ref.gk == NAMESPACE:
+                watched += [(POD, ref.name), (NODE, None)]
         self._follower = Follower(client, dict.fromkeys(watched))
         self._refs, self._dependents = refs, dependents
         self._doomed: set[str] = set()
@@ -328,10 +329,10 @@ class Departure:
 
 def _kept_by(world: World, left: list[Ref]) -> dict[str, str]:
     """The nodes that keep pods from ending, if nothing but such pods and their owners is left."""
-    pods = [obj for ref in left if ref.kind == "Pod" and (obj := world.get(ref)) is not None]
+    pods = [obj for ref in left if ref.gk == POD and (obj := world.get(ref)) is not None]
     for ref in left:
-        if ref.kind == "Namespace":
-            pods += world.list("Pod", ref.name)
+        if ref.gk == NAMESPACE:
+            pods += world.list(POD, ref.name)
     bad = {node_of(pod): not_ready(world, node_of(pod)) for pod in pods}
     return bad if pods and all(bad.values()) else {}
 
@@ -349,7 +350,7 @@ def _ending(world: World, ref: Ref) -> str:
     obj = world.get(ref)
     if obj is None:
         return f"{shown(ref)} is gone"
-    if ref.kind == "Namespace":
-        return f"{shown(ref)} is ending, {len(world.list('Pod', name(obj)))} pods left"
-    on = f" on {node_of(obj)}" if ref.kind == "Pod" and node_of(obj) else ""
+    if ref.gk == NAMESPACE:
+        return f"{shown(ref)} is ending, {len(world.list(POD, name(obj)))} pods left"
+    on = f" on {node_of(obj)}" if ref.gk == POD and node_of(obj) else ""
     return f"{shown(ref)} {'is ending' if deleting(obj) else 'waits for its turn'}{on}"

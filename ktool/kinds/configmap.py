@@ -6,7 +6,7 @@ import base64
 
 from ktool.api import names
 from ktool.api.errors import Cause
-from ktool.api.kind import Column, Kind
+from ktool.api.kind import Column, Kind, Looks, Names, Rules, Version
 from ktool.api.obj import Obj, name
 from ktool.api.ref import Ref
 from ktool.api.schema import Field
@@ -64,17 +64,15 @@ def _count(config: Obj, now: float) -> str:
 
 
 KIND = Kind(
-    "",
-    "v1",
-    "ConfigMap",
-    "configmaps",
-    SCHEMA,
-    short=("cm",),
-    validate=validate,
-    columns=(
-        Column("NAME", lambda obj, now: name(obj)),
-        Column("DATA", _count, type="integer"),
-        Column("AGE", age),
+    Names("", "ConfigMap", "configmaps", short=("cm",)),
+    (Version("v1", SCHEMA),),
+    rules=Rules(validate=validate),
+    looks=Looks(
+        columns=(
+            Column("NAME", lambda obj, now: name(obj)),
+            Column("DATA", _count, type="integer"),
+            Column("AGE", age),
+        )
     ),
     apply_order=20,
 )

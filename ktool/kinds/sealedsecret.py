@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from ktool.api import names
 from ktool.api.action import Action, Create, Delete, Patch, Plan, Status
 from ktool.api.errors import Cause
-from ktool.api.kind import Column, Kind, Progress, Watch
+from ktool.api.kind import Column, Controller, Kind, Looks, Names, Progress, Rules, Version, Watch
 from ktool.api.masked import Unreadable, encoded, values
 from ktool.api.obj import (
     Obj,
@@ -27,7 +27,7 @@ from ktool.api.obj import (
     uid,
     with_condition,
 )
-from ktool.api.ref import Ref
+from ktool.api.ref import SEALED_SECRET, SECRET, Ref
 from ktool.api.schema import Field
 from ktool.api.shapes.build import boolean, integer, obj, string, string_map
 from ktool.api.shapes.meta import CONDITIONS, resource
@@ -79,7 +79,7 @@ def plan(sealed: Obj, world: World, now: float) -> Plan:
     """Make the Secret, or bring it back to what is sealed; say in the status whether that is done."""
     if deleting(sealed):
         return Plan(because="being deleted; the garbage collector takes the Secret")
-    found = world.get(Ref("Secret", namespace(sealed), name(sealed)))
+    found = world.get(Ref(SECRET, namespace(sealed), name(sealed)))
     actions: list[Action] = []
     try:
         wanted = _wanted(sealed, world)
@@ -165,8 +165,8 @@ def progress(sealed: Obj, world: World) -> Progress:
 def _woken_by_secret(secret: Obj, world: World) -> Iterable[Ref]:
     """Whoever owns it, whoever would make one of its name, and with the sealing key everybody."""
     if Ref.of(secret) == sealing.KEY_REF:
-        return [Ref.of(sealed) for sealed in world.list("SealedSecret")]
-    return [Ref("SealedSecret", namespace(secret), name(secret))]
+        return [Ref.of(sealed) for sealed in world.list(SEALED_SECRET)]
+    return [Ref(SEALED_SECRET, namespace(secret), name(secret))]
 
 
 def _synced(sealed: Obj, now: float) -> str:
@@ -174,20 +174,17 @@ def _synced(sealed: Obj, now: float) -> str:
 
 
 KIND = Kind(
-    "ktool.dev",
-    "v1alpha1",
-    "SealedSecret",
-    "sealedsecrets",
-    SCHEMA,
-    subresources=("status",),
-    validate=validate,
-    columns=(
-        Column("NAME", lambda obj, now: name(obj)),
-        Column("SYNCED", _synced),
-        Column("AGE", age),
+    Names("ktool.dev", "SealedSecret", "sealedsecrets"),
+    (Version("v1alpha1", SCHEMA),),
+    rules=Rules(validate=validate),
+    looks=Looks(
+        columns=(
+            Column("NAME", lambda obj, now: name(obj)),
+            Column("SYNCED", _synced),
+            Column("AGE", age),
+        )
     ),
-    watches=(Watch("Secret", _woken_by_secret),),
-    plan=plan,
-    progress=progress,
+    controller=Controller(watches=(Watch(SECRET, _woken_by_secret),), plan=plan, progress=progress),
+    subresources=("status",),
     apply_order=20,
 )

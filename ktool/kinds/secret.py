@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ktool.api.kind import Column, Kind
+from ktool.api.kind import Column, Kind, Looks, Names, Rules, Version
 from ktool.api.obj import Obj, name
 from ktool.api.schema import Field
 from ktool.api.shapes.build import boolean, string
@@ -40,20 +40,16 @@ def _count(secret: Obj, now: float) -> str:
 
 
 KIND = Kind(
-    "",
-    "v1",
-    "Secret",
-    "secrets",
-    SCHEMA,
-    default=default,
-    validate=secretdata.causes,
-    absorb=secretdata.absorbed,
-    redact=secretdata.redacted,
-    columns=(
-        Column("NAME", lambda obj, now: name(obj)),
-        Column("TYPE", lambda obj, now: str(obj.get("type") or secretdata.OPAQUE)),
-        Column("DATA", _count, type="integer"),
-        Column("AGE", age),
+    Names("", "Secret", "secrets"),
+    (Version("v1", SCHEMA),),
+    rules=Rules(default=default, absorb=secretdata.absorbed, validate=secretdata.causes, redact=secretdata.redacted),
+    looks=Looks(
+        columns=(
+            Column("NAME", lambda obj, now: name(obj)),
+            Column("TYPE", lambda obj, now: str(obj.get("type") or secretdata.OPAQUE)),
+            Column("DATA", _count, type="integer"),
+            Column("AGE", age),
+        )
     ),
     apply_order=20,
 )

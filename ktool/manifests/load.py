@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from ktool.api.errors import Cause, UserError
-from ktool.api.kind import REGISTRY, Kind
+from ktool.api.kind import Kind
+from ktool.api.kinds import Kinds
 from ktool.api.names import meta_causes
 from ktool.api.obj import Obj, get, meta, put
-from ktool.api.ref import Ref
+from ktool.api.ref import GroupKind, Ref
 from ktool.api.schema import REQUIRED, check, default
 from ktool.manifests import sops, yamltext
 from ktool.manifests.yamltext import Document, Lines, YamlProblem
@@ -87,6 +88,7 @@ class ManifestErrors(UserError):
 
 def load(
     sources: Sequence[str],
+    kinds: Kinds,
     *,
     namespace: str,
     namespace_chosen: bool = False,
@@ -102,8 +104,8 @@ def load(
     problems: list[str] = []
     sound: list[Manifest] = []
     for file, text in _texts(sources, recursive, problems):
-        for manifest in _objects(file, text, problems):
-            ready = _settle(manifest, namespace, namespace_chosen, check_fields, problems)
+        for manifest in _objects(file, text, kinds, problems):
+            ready = _settle(manifest, kinds, namespace, namespace_chosen, check_fields, problems)
             if ready is not None:
                 sound.append(ready)
     problems += _twins(sound)
@@ -111,7 +113,7 @@ def load(
         raise ManifestErrors(problems, consequence)
     if not sound:
         raise UserError(f"no objects found in {', '.join(_shown(source) for source in sources)}")
-    return sorted(sound, key=lambda manifest: REGISTRY[manifest.obj["kind"]].apply_order)
+    return sorted(sound, key=lambda manifest: kinds[GroupKind.of(manifest.obj)].apply_order)
 
 
 # --- files -------------------------------------------------------------------------------------------------------
@@ -176,7 +178,7 @@ def _decoded(file: str, data: bytes, problems: list[str]) -> Iterator[tuple[str,
 # --- documents ---------------------------------------------------------------------------------------------------
 
 
-def _objects(file: str, text: str, problems: list[str]) -> list[Manifest]:
+def _objects(file: str, text: str, kinds: Kinds, problems: list[str]) -> list[Manifest]:
     """The objects of one text, Lists unrolled. What is wrong with its YAML goes to `problems`."""
     result: list[Manifest] = []
     try:
@@ -187,7 +189,7 @@ def _objects(file: str, text: str, problems: list[str]) -> list[Manifest]:
                 broken = replace(manifest, obj={})
                 problems.append(broken.error(f"must be an object, not {_kind_of(document.value)}"))
             else:
-                result += _unrolled(manifest, problems)
+                result += _unrolled(manifest, kinds, problems)
     except YamlProblem as error:
         problems.append(f"{file}:{error.line}: {error.message}")
     return result
@@ -254,10 +256,10 @@ def _kind_of(value: Any) -> str:
     )
 
 
-def _unrolled(manifest: Manifest, problems: list[str]) -> list[Manifest]:
+def _unrolled(manifest: Manifest, kinds: Kinds, problems: list[str]) -> list[Manifest]:
     """A v1 List (and kinds like PodList) stands for its items."""
     kind, items = manifest.obj.get("kind"), manifest.obj.get("items")
-    if not (isinstance(kind, str) and kind.endswith("List") and kind not in REGISTRY):
+    if not (isinstance(kind, str) and kind.endswith("List") and GroupKind.of(manifest.obj) not in kinds):
         return [manifest]
     if not isinstance(items, list):
         problems.append(manifest.error(f"must be a list, not {_kind_of(items)}", "items"))
@@ -270,7 +272,7 @@ def _unrolled(manifest: Manifest, problems: list[str]) -> list[Manifest]:
         if not isinstance(item, dict):
             problems.append(manifest.error(f"must be an object, not {_kind_of(item)}", inside))
             continue
-        result += _unrolled(Manifest(item, manifest.file, manifest.document, where, f"{inside}."), problems)
+        result += _unrolled(Manifest(item, manifest.file, manifest.document, where, f"{inside}."), kinds, problems)
     return result
 
 
@@ -278,10 +280,10 @@ def _unrolled(manifest: Manifest, problems: list[str]) -> list[Manifest]:
 
 
 def _settle(
-    manifest: Manifest, namespace: str, chosen: bool, check_fields: bool, problems: list[str]
+    manifest: Manifest, kinds: Kinds, namespace: str, chosen: bool, check_fields: bool, problems: list[str]
 ) -> Manifest | None:
     """The manifest with its namespace, if nothing is wrong with it."""
-    kind = _kind(manifest, problems)
+    kind = _kind(manifest, kinds, problems)
     if kind is None:
         return None
     metadata = manifest.obj.get("metadata")
@@ -310,7 +312,7 @@ def _settle(
     return None if causes else manifest
 
 
-def _kind(manifest: Manifest, problems: list[str]) -> Kind | None:
+def _kind(manifest: Manifest, kinds: Kinds, problems: list[str]) -> Kind | None:
     """The Kind of an object, or a problem that says which one may have been meant."""
     version, name = manifest.obj.get("apiVersion"), manifest.obj.get("kind")
     missing = [field for field, value in (("apiVersion", version), ("kind", name)) if value in (None, "")]
@@ -321,16 +323,18 @@ def _kind(manifest: Manifest, problems: list[str]) -> Kind | None:
         if not isinstance(value, str):
             problems.append(manifest.error(f"must be a string, not {_kind_of(value)}", field))
             return None
-    if str(name) not in REGISTRY:
-        names = [kind.name for kind in REGISTRY]
+    kind = kinds.get(GroupKind.of(manifest.obj))
+    others = [kind] if kind is not None else kinds.named(str(name))
+    if not others:
+        names = [kind.name for kind in kinds]
         by_case = [known for known in names if known.lower() == str(name).lower()]
         close = by_case or difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
         hint = f'; did you mean "{close[0]}"?' if close else "; `ktool api-resources` lists what there is"
         problems.append(manifest.error(f'unknown kind "{name}" ({version}){hint}', "kind"))
         return None
-    kind = REGISTRY[str(name)]
-    if version != kind.api_version:
-        problems.append(manifest.error(f'a {kind.name} is "{kind.api_version}", not "{version}"', "apiVersion"))
+    if kind is None or not kind.serves(str(version)):
+        known = " or ".join(f'"{other.api_version}"' for other in others)
+        problems.append(manifest.error(f'a {name} is {known}, not "{version}"', "apiVersion"))
         return None
     return kind
 
@@ -367,14 +371,14 @@ def field_causes(kind: Kind, obj: Obj) -> list[Cause]:
     if causes:
         return causes
     whole: Obj = default(kind.schema, obj)
-    if kind.default is not None:
-        whole = kind.default(whole)
+    if kind.rules.default is not None:
+        whole = kind.rules.default(whole)
     metadata = meta(whole)
     if not metadata.get("name"):
         metadata = {**metadata, "name": f"{metadata['generateName']}x"}
     causes = meta_causes(metadata, namespaced=kind.namespaced)
-    if kind.validate is not None:
-        causes += [cause for cause in kind.validate(whole, None) if cause not in causes]
+    if kind.rules.validate is not None:
+        causes += [cause for cause in kind.rules.validate(whole, None) if cause not in causes]
     return causes
 
 

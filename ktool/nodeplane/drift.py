@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ktool.api.obj import Obj, deleting, name
+from ktool.api.ref import NODE
 from ktool.api.world import World
 from ktool.logic.node.nodeaction import NodeFacts
 from ktool.logic.plan import netplan, nodeplan
@@ -43,7 +44,7 @@ def look(
     without claiming it."""
     world = World(objects)
     net = NetView(Snapshot(world))
-    known = {name(node): node for node in world.list("Node")}
+    known = {name(node): node for node in world.list(NODE)}
 
     def ask(node: Obj) -> Look:
         try:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ktool.api.action import Action, Emit
 from ktool.api.obj import Obj
-from ktool.api.ref import Ref
+from ktool.api.ref import NODE, Ref
 from ktool.logic.node import nodeevents
 from ktool.logic.node.nodeaction import (
     DrainPod,
@@ -54,7 +54,7 @@ class Lanes:
         clock: Callable[[], float],
         wake: Callable[[float], None],
     ) -> None:
-        self._node, self._ref = node, Ref("Node", "", node)
+        self._node, self._ref = node, Ref(NODE, "", node)
         self._find, self._done, self._clock, self._wake = find, done, clock, wake
         self._pool: ThreadPoolExecutor | None = None
         self._room = self._leaving = threading.Semaphore(1)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from ktool.api.obj import Obj, annotations_of, deleting, labels, name, uid
+from ktool.api.ref import ENDPOINT_SLICE, NAMESPACE, NETWORK_POLICY, NODE, POD, SERVICE, GroupKind
 from ktool.api.world import World
 from ktool.logic.network import balance, endpoints, isolation, links, policy, zone
 from ktool.logic.network.nodefields import is_simulated
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 
 BATCH = 0.05
 """Seconds for which changes gather before nodes are told of them."""
-KINDS = ("Service", "EndpointSlice")
+KINDS = (SERVICE, ENDPOINT_SLICE)
 """What rules and names are made from."""
 
 
@@ -68,7 +69,7 @@ class NetView:
                 changes = self._changes
                 if self._terminating is not None and self._terminating[0] == changes:
                     return self._terminating
-                slices = self._cache.world.list("EndpointSlice")
+                slices = self._cache.world.list(ENDPOINT_SLICE)
             self._terminating = (changes, endpoints.terminating(slices))
             return self._terminating
 
@@ -76,7 +77,7 @@ class NetView:
         """Whether a change may be one of policies too. Called under the cache's lock. Pods change all the time: they
         count only where there is a policy, and with what rules depend on."""
         relevant = obj.get("kind") == "NetworkPolicy" or (self._any_policy and self._concerns(type_, obj, before))
-        if obj.get("kind") == "Pod" and type_ == "DELETED":
+        if GroupKind.of(obj) == POD and type_ == "DELETED":
             self._held.pop(uid(obj), None)
         self._moves += relevant
         return relevant
@@ -104,7 +105,7 @@ class NetView:
         """How a node reaches the others."""
         with self._cache.lock:
             world = self._cache.world
-            return SetLinks(links.links(node, world.list("Node"), links.mode_of(world.get(links.SETTINGS))))
+            return SetLinks(links.links(node, world.list(NODE), links.mode_of(world.get(links.SETTINGS))))
 
     def policies(self, node: Obj) -> SetPolicies:
         """The network policies of a node."""
@@ -120,7 +121,7 @@ class NetView:
 
     @property
     def _any_policy(self) -> bool:
-        return self._cache.world.count("NetworkPolicy") > 0
+        return self._cache.world.count(NETWORK_POLICY) > 0
 
     def _concerns(self, type_: str, obj: Obj, before: Obj | None) -> bool:
         """Whether this change of a pod or a namespace may change what policies mean."""
@@ -137,9 +138,9 @@ class NetView:
             moves = self._moves
             if self._isolated is not None and self._isolated[0] == moves:
                 return self._isolated
-            policies = self._cache.world.list("NetworkPolicy")
-            pods = self._cache.world.list("Pod") if policies else []
-            namespaces = self._cache.world.list("Namespace")
+            policies = self._cache.world.list(NETWORK_POLICY)
+            pods = self._cache.world.list(POD) if policies else []
+            namespaces = self._cache.world.list(NAMESPACE)
             held = dict(self._held)
         self._isolated = (moves, isolation.isolated(policies, pods, namespaces, held))
         return self._isolated

@@ -14,7 +14,7 @@ from math import inf
 
 from ktool.api.action import Action, Delete, Patch, Status
 from ktool.api.obj import Obj, deleting, get, meta, uid
-from ktool.api.ref import Ref
+from ktool.api.ref import NODE, Ref
 from ktool.logic.network.nodefields import is_simulated
 from ktool.logic.node import nodeevents, nodestatus
 from ktool.logic.node.backoff import delay
@@ -64,7 +64,7 @@ class NodeLoop:
         confirmed: Callable[[], None],
         news: Callable[[], None],
     ) -> None:
-        self.node, self._ref = node, Ref("Node", "", node)
+        self.node, self._ref = node, Ref(NODE, "", node)
         self._connect, self._registry, self._cache = connect, registry, cache
         self._cluster, self._net, self._clock, self._wake, self._news = cluster, net, clock, wake, news
         self._gate, self._signs = gate, VitalSigns(node, prober)

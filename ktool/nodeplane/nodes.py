@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from ktool.api.obj import Obj, annotations_of, deleting, get, meta, name, namespace
-from ktool.api.ref import Ref
+from ktool.api.ref import NAMESPACE, NODE, POD, SECRET, GroupKind, Ref
 from ktool.logic.network import links
 from ktool.logic.network.nodefields import is_simulated
 from ktool.logic.secrets.podrefs import pull_defaults
@@ -109,19 +109,19 @@ class Nodes:
 
     def _pullers(self, secret: Obj) -> set[str]:
         """The nodes with pods that may pull with a Secret because it is their namespace's default."""
-        space = self._cache.world.get(Ref("Namespace", "", namespace(secret)))
-        if secret["kind"] != "Secret" or space is None or name(secret) not in pull_defaults(space):
+        space = self._cache.world.get(Ref(NAMESPACE, "", namespace(secret)))
+        if GroupKind.of(secret) != SECRET or space is None or name(secret) not in pull_defaults(space):
             return set()
         return self._nodes_of(namespace(secret))
 
     def _nodes_of(self, space: str) -> set[str]:
-        return {node for pod in self._cache.world.list("Pod", space) if (node := get(pod, "spec", "nodeName"))}
+        return {node for pod in self._cache.world.list(POD, space) if (node := get(pod, "spec", "nodeName"))}
 
     def tell_all(self) -> None:
         """Every real node is told of every change of a service or of the mode, whether it has pods or not. What was
         there before we began, a node learns when it is reached for another reason."""
         self._news = True
-        for node in self._cache.world.list("Node"):
+        for node in self._cache.world.list(NODE):
             if is_simulated(node):
                 continue
             if name(node) in self._loops:
@@ -132,7 +132,7 @@ class Nodes:
     def _reach_all(self) -> None:
         """Every real node is to be told what there is to know of services."""
         with self._cache.lock:
-            found = self._cache.world.list("Node")
+            found = self._cache.world.list(NODE)
         for node in found:
             if not is_simulated(node) and name(node) not in self._loops:
                 self._wake(name(node), anyway=True)
@@ -169,7 +169,7 @@ class Nodes:
         if self._stopping:
             return
         if node not in self._loops:
-            found = self._cache.world.get(Ref("Node", "", node))
+            found = self._cache.world.get(Ref(NODE, "", node))
             if found is None:
                 return
             if not (self._every_node or anyway) and not wants_attention(found, self._cache.world.on_node(node)):

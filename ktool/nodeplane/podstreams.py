@@ -13,7 +13,7 @@ from typing import Protocol
 
 from ktool.api.errors import ApiError, bad_request, unavailable
 from ktool.api.obj import Obj, get, name
-from ktool.api.ref import Ref
+from ktool.api.ref import NODE, Ref
 from ktool.node.base import ExecStream, LogOptions, NodeError, Runtime, Unreachable
 
 
@@ -132,7 +132,7 @@ class NodeStreams:
             raise
 
     def _reach(self, pod: Obj) -> Runtime:
-        return self._connect(self._registry.get(Ref("Node", "", pod["spec"]["nodeName"])))
+        return self._connect(self._registry.get(Ref(NODE, "", pod["spec"]["nodeName"])))
 
 
 class _Logs:

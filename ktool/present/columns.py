@@ -56,4 +56,4 @@ class KindTable:
 
 def columns_of(kind: Kind) -> tuple[Column, ...]:
     """A kind's columns; its name alone where it has not said any."""
-    return kind.columns or (Column("NAME", lambda obj, now: name(obj)),)
+    return kind.looks.columns or (Column("NAME", lambda obj, now: name(obj)),)

@@ -8,11 +8,13 @@ from typing import Any
 
 from ktool.api.masked import values
 from ktool.api.obj import Obj, annotations_of, controller_of, get, meta, name, namespace, uid
+from ktool.api.ref import ENDPOINT_SLICE, POD
 from ktool.api.selector import from_label_selector
 from ktool.api.units.duration import age
 from ktool.api.units.quantity import format_bytes, format_milli, value
 from ktool.api.world import World
 from ktool.logic.network import endpoints
+from ktool.logic.workload.kinds import REPLICA_SET
 from ktool.present import describe_pod
 from ktool.present.sheet import Sheet, conditions, head, when
 
@@ -45,7 +47,7 @@ def _replica_sets(sheet: Sheet, obj: Obj, world: World) -> None:
     revision = annotations_of(obj).get("deployment.kubernetes.io/revision")
     new: list[str] = []
     old: list[str] = []
-    for found in world.owned(uid(obj), "ReplicaSet"):
+    for found in world.owned(uid(obj), REPLICA_SET):
         have, wanted = get(found, "status", "replicas", default=0), get(found, "spec", "replicas", default=0)
         text = f"{name(found)} ({have}/{wanted} replicas created)"
         same = annotations_of(found).get("deployment.kubernetes.io/revision") == revision
@@ -65,7 +67,7 @@ def replica_set(obj: Obj, world: World) -> Sheet:
     if owner:
         sheet.row("Controlled By", f"{owner['kind']}/{owner['name']}")
     sheet.row("Replicas", f"{status.get('replicas', 0)} current / {spec.get('replicas', 1)} desired")
-    phases = [get(pod, "status", "phase", default="Pending") for pod in world.owned(uid(obj), "Pod")]
+    phases = [get(pod, "status", "phase", default="Pending") for pod in world.owned(uid(obj), POD)]
     words = [f"{phases.count(phase)} {word}" for phase, word in _PHASES]
     sheet.row("Pods Status", " / ".join(words))
     describe_pod.template(sheet, spec.get("template") or {})
@@ -266,7 +268,7 @@ def service(obj: Obj, world: World) -> Sheet:
         sheet.row("External Name", spec["externalName"])
     if ingress := get(obj, "status", "loadBalancer", "ingress", default=()):
         sheet.row("LoadBalancer Ingress", ", ".join(entry.get("ip") or entry.get("hostname", "") for entry in ingress))
-    slices = [one for one in world.list("EndpointSlice", namespace(obj)) if endpoints.service_of(one) == name(obj)]
+    slices = [one for one in world.list(ENDPOINT_SLICE, namespace(obj)) if endpoints.service_of(one) == name(obj)]
     for port in spec.get("ports") or ():
         _service_port(sheet, port, slices)
     sheet.row("Session Affinity", spec.get("sessionAffinity", "None"))

@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ktool.api.errors import JsonPathError, UsageError, UserError
-from ktool.api.kind import REGISTRY
 from ktool.api.obj import Obj, drop, name
+from ktool.api.ref import GroupKind
 
 if TYPE_CHECKING:
     from ktool.api.jsonpath.evaluate import Template
@@ -88,8 +88,7 @@ def parse(text: str, *, headless: bool = False, only: Sequence[str] = FORMATS) -
 
 def shown(obj: Obj) -> str:
     """`deployment.apps/web`, also for a kind this program does not know."""
-    kind = obj.get("kind", "")
-    return REGISTRY[kind].display(name(obj)) if kind in REGISTRY else f"{str(kind).lower()}/{name(obj)}"
+    return GroupKind.of(obj).display(name(obj))
 
 
 def as_list(objects: Sequence[Obj]) -> Obj:

@@ -12,11 +12,12 @@ from typing import Any
 
 from ktool.api import names, schema
 from ktool.api.errors import ApiError, Cause, bad_request, conflict, forbidden, invalid, not_found
-from ktool.api.kind import Kind, Kinds
+from ktool.api.kind import Kind
+from ktool.api.kinds import Kinds
 from ktool.api.masked import UNREADABLE
 from ktool.api.obj import Obj, deleting, get, meta, name, timestamp, uid
 from ktool.api.patch import same
-from ktool.api.ref import Ref
+from ktool.api.ref import NAMESPACE, GroupKind, Ref
 from ktool.store.store import Transaction
 
 _SYSTEM = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
@@ -40,18 +41,23 @@ def kind_of(kinds: Kinds, obj: Any) -> Kind:
         raise bad_request("the object names no kind")
     if not isinstance(obj.get("apiVersion"), str) or not obj["apiVersion"]:
         raise bad_request(f"the {obj['kind']} names no apiVersion")
-    kind = named(kinds, obj["kind"], obj["apiVersion"])
-    if obj["apiVersion"] != kind.api_version:
-        raise _no_match(kind.name, obj["apiVersion"], f"; it is of {kind.api_version} here")
+    kind = kinds.get(GroupKind.of(obj))
+    if kind is not None and kind.serves(obj["apiVersion"]):
+        return kind
+    others = [kind] if kind is not None else kinds.named(obj["kind"])
+    if others:
+        known = " or ".join(other.api_version for other in others)
+        raise _no_match(obj["kind"], obj["apiVersion"], f"; it is of {known} here")
+    near = difflib.get_close_matches(obj["kind"], [known.name for known in kinds], n=1)
+    raise _no_match(obj["kind"], obj["apiVersion"], f"; did you mean {near[0]}?" if near else "")
+
+
+def named(kinds: Kinds, gk: GroupKind) -> Kind:
+    """The Kind of that identity. ApiError 404 where there is none."""
+    kind = kinds.get(gk)
+    if kind is None:
+        raise _no_match(str(gk), "", "")
     return kind
-
-
-def named(kinds: Kinds, kind: str, version: str = "") -> Kind:
-    """The Kind of a name. ApiError 404 where there is none."""
-    if kind in kinds:
-        return kinds[kind]
-    near = difflib.get_close_matches(kind, [known.name for known in kinds], n=1)
-    raise _no_match(kind, version, f"; did you mean {near[0]}?" if near else "")
 
 
 def _no_match(kind: str, version: str, hint: str) -> ApiError:
@@ -61,7 +67,7 @@ def _no_match(kind: str, version: str, hint: str) -> ApiError:
 
 def full_name(kind: Kind) -> str:
     """The kind as `is invalid` messages name it: `Pod`, `Deployment.apps`."""
-    return f"{kind.name}.{kind.group}" if kind.group else kind.name
+    return str(kind.gk)
 
 
 def readable(obj: Obj) -> Obj:
@@ -100,12 +106,12 @@ def validated(kind: Kind, obj: Obj, old: Obj | None = None) -> Obj:
     causes = schema.check(kind.schema, obj)
     if not causes:
         obj = schema.default(kind.schema, obj)
-        if kind.default is not None:
-            obj = kind.default(obj)
+        if kind.rules.default is not None:
+            obj = kind.rules.default(obj)
         causes = meta_causes(kind, obj)
-        if kind.validate is not None:
+        if kind.rules.validate is not None:
             known = set(causes)
-            causes += [cause for cause in kind.validate(obj, old) if cause not in known]
+            causes += [cause for cause in kind.rules.validate(obj, old) if cause not in known]
     if causes:
         raise invalid(full_name(kind), shown_name(obj), causes)
     return obj
@@ -134,10 +140,10 @@ def stamped(kind: Kind, obj: Obj, new_uid: str, now: float) -> Obj:
 
 def namespace_ready(tx: Transaction, kinds: Kinds, kind: Kind, obj: Obj) -> None:
     """ApiError 404 where the namespace of a new object does not exist, 403 where it is being deleted."""
-    if not kind.namespaced or "Namespace" not in kinds:
+    if not kind.namespaced or NAMESPACE not in kinds:
         return
     metadata = obj["metadata"]
-    found = tx.get(Ref("Namespace", "", metadata["namespace"]).key)
+    found = tx.get(Ref(NAMESPACE, "", metadata["namespace"]).key)
     if found is None:
         raise not_found("namespaces", metadata["namespace"])
     if deleting(found):

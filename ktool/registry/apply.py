@@ -14,9 +14,10 @@ from typing import Any
 
 from ktool.api import patch, schema
 from ktool.api.errors import ApiError, Cause, bad_request, invalid
-from ktool.api.kind import Kind, Kinds
+from ktool.api.kind import Kind
+from ktool.api.kinds import Kinds
 from ktool.api.obj import LAST_APPLIED, Obj, annotations_of, deleting, put
-from ktool.api.ref import Ref
+from ktool.api.ref import NAMESPACE, GroupKind, Ref
 from ktool.registry import admission
 from ktool.registry.registry import Registry
 from ktool.registry.verbs import Verbs
@@ -49,15 +50,15 @@ def apply(registry: Registry, objects: Sequence[Obj], *, dry_run: bool = False, 
 
 
 def _order(kinds: Kinds, obj: Any) -> int:
-    kind = obj.get("kind") if isinstance(obj, dict) else None
-    return kinds[kind].apply_order if isinstance(kind, str) and kind in kinds else 0
+    kind = kinds.get(GroupKind.of(obj)) if isinstance(obj, dict) else None
+    return kind.apply_order if kind is not None else 0
 
 
 def _one(verbs: Verbs, manifest: Obj, strict: bool) -> Outcome:
     kind = admission.kind_of(verbs.kinds, manifest)
-    manifest = _checked(kind, manifest)
-    if kind.absorb is not None:
-        manifest = kind.absorb(manifest)
+    manifest = _checked(kind, kind.stored(manifest))
+    if kind.rules.absorb is not None:
+        manifest = kind.rules.absorb(manifest)
     ref = Ref.of(manifest)
     live = verbs.tx.get(ref.key)
     modified = put(manifest, "metadata", "annotations", LAST_APPLIED, _last_applied_text(kind, manifest))
@@ -71,7 +72,7 @@ def _one(verbs: Verbs, manifest: Obj, strict: bool) -> Outcome:
         result = verbs.store(kind, live, wanted)
         outcome = "unchanged" if result is live else "configured"
     paths = schema.not_acted_on(kind.schema, manifest)
-    advice = list(kind.warn(result)) if kind.warn is not None else []
+    advice = list(kind.rules.warn(result)) if kind.rules.warn is not None else []
     if strict and (paths or advice):
         causes = [Cause(path, _NOT_ACTED_ON, "FieldValueNotSupported") for path in paths]
         raise invalid(admission.full_name(kind), ref.name, causes + [Cause("", text) for text in advice])
@@ -100,8 +101,8 @@ def _checked(kind: Kind, manifest: Obj) -> Obj:
 def _last_applied_text(kind: Kind, manifest: Obj) -> str:
     """The text kubectl keeps: the manifest without this annotation, keys sorted, with a newline at its end. Of a kind
     that is confidential the values are left out: the merge needs only to know what there was."""
-    if kind.redact is not None:
-        manifest = kind.redact(manifest)
+    if kind.rules.redact is not None:
+        manifest = kind.rules.redact(manifest)
     kept = {key: value for key, value in annotations_of(manifest).items() if key != LAST_APPLIED}
     return json.dumps(put(manifest, "metadata", "annotations", kept), sort_keys=True, separators=(",", ":")) + "\n"
 
@@ -120,7 +121,7 @@ def _last_applied(live: Obj) -> Obj:
 
 def _without_followers(objects: Sequence[Obj], refused: dict[int, ApiError]) -> dict[int, ApiError]:
     """Leave out what was only refused because its Namespace, of the same apply, was."""
-    namespaces = {Ref.of(objects[i]).name for i in refused if _kind_word(objects[i]) == "Namespace"}
+    namespaces = {Ref.of(objects[i]).name for i in refused if _is_namespace(objects[i])}
     return {
         index: error
         for index, error in refused.items()
@@ -128,8 +129,8 @@ def _without_followers(objects: Sequence[Obj], refused: dict[int, ApiError]) -> 
     }
 
 
-def _kind_word(obj: Any) -> Any:
-    return obj.get("kind") if isinstance(obj, dict) else None
+def _is_namespace(obj: Any) -> bool:
+    return isinstance(obj, dict) and GroupKind.of(obj) == NAMESPACE
 
 
 def _together(objects: Sequence[Obj], refused: dict[int, ApiError]) -> ApiError:

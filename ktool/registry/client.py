@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ktool.api.kinds import Kinds
 from ktool.api.obj import Obj
-from ktool.api.ref import Ref
+from ktool.api.ref import GroupKind, Ref
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,18 @@ class LogRequest:
 class Client(Protocol):
     """Every method raises ktool.api.errors.ApiError for a refusal and ClientError where no answer came."""
 
+    @property
+    def kinds(self) -> Kinds:
+        """The kinds that this client can ask for."""
+
     def get(self, ref: Ref) -> Obj: ...
 
-    def list(self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = "") -> Listing:
+    def list(self, gk: GroupKind, namespace: str | None = None, *, labels: str = "", fields: str = "") -> Listing:
         """`namespace` None is all of them; `labels` and `fields` are selectors as users write them."""
 
     def watch(
         self,
-        kind: str,
+        gk: GroupKind,
         namespace: str | None = None,
         *,
         labels: str = "",

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ktool.api.errors import bad_request, conflict, forbidden
-from ktool.api.kind import Kind, Kinds
+from ktool.api.kind import Kind
+from ktool.api.kinds import Kinds
 from ktool.api.obj import Obj, deleting, epoch, get, meta, name, namespace, put, timestamp, uid
-from ktool.api.ref import Ref, prefix
+from ktool.api.ref import EVENT, NAMESPACE, Ref
 from ktool.registry.admission import uid_conflict
 from ktool.store.store import Transaction
 
@@ -45,7 +46,7 @@ def delete(tx: Transaction, kinds: Kinds, kind: Kind, old: Obj, options: DeleteO
     pending = int(meta(old).get("deletionGracePeriodSeconds") or 0) if deleting(old) else None
     seconds = _seconds(kind, old, options.grace, pending)
     new = _marked(old, finalizers, seconds, pending, now)
-    if kind.name == "Namespace":
+    if kind.gk == NAMESPACE:
         new = _terminating(new, first=pending is None)
     if gone(kind, new):
         return remove(tx, kinds, kind, old)
@@ -60,18 +61,18 @@ def gone(kind: Kind, obj: Obj) -> bool:
 def holders(kind: Kind, obj: Obj) -> list[str]:
     """The finalizers that must be taken away before the object can go. A Namespace has some in its spec as well."""
     found = list(meta(obj).get("finalizers") or ())
-    return found + list(get(obj, "spec", "finalizers", default=())) if kind.name == "Namespace" else found
+    return found + list(get(obj, "spec", "finalizers", default=())) if kind.gk == NAMESPACE else found
 
 
 def remove(tx: Transaction, kinds: Kinds, kind: Kind, old: Obj) -> Obj:
     """Take the object out of the store. With a Namespace go the Events in it, which nothing else waits for; ApiError
     409 where anything else is still in it."""
-    if kind.name == "Namespace":
-        content = {k.name: tx.list(prefix(k.name, name(old))) for k in kinds if k.namespaced}
-        events = content.pop("Event", [])
+    if kind.gk == NAMESPACE:
+        content = {k.gk: tx.list(k.gk.in_namespace(name(old))) for k in kinds if k.namespaced}
+        events = content.pop(EVENT, [])
         for left, objects in content.items():
             if objects:
-                raise conflict(kind.resource, name(old), f"the namespace still has a {left} in it")
+                raise conflict(kind.resource, name(old), f"the namespace still has a {left.kind} in it")
         for event in events:
             tx.remove(Ref.of(event).key)
     return tx.remove(Ref.of(old).key) or old
@@ -92,7 +93,7 @@ def _check(kind: Kind, old: Obj, options: DeleteOptions) -> None:
         raise bad_request(f"gracePeriodSeconds must not be negative: {options.grace}")
     if options.uid and options.uid != uid(old):
         raise uid_conflict(kind, old, options.uid)
-    if kind.name == "Namespace" and name(old) in _KEPT_NAMESPACES:
+    if kind.gk == NAMESPACE and name(old) in _KEPT_NAMESPACES:
         raise forbidden(f'namespaces "{name(old)}" is forbidden: this namespace may not be deleted')
 
 
@@ -105,7 +106,7 @@ def _finalizers(old: Obj, propagation: str) -> list[str]:
 
 def _seconds(kind: Kind, old: Obj, asked: int | None, pending: int | None) -> int:
     """The grace period that the object gets. One that runs already can only be made shorter."""
-    own = kind.graceful(old) if kind.graceful is not None else None
+    own = kind.rules.graceful(old) if kind.rules.graceful is not None else None
     if not own:
         return 0
     if pending is None:
@@ -132,14 +133,14 @@ def _orphan(tx: Transaction, kinds: Kinds, owner: Obj) -> None:
         metadata = {key: value for key, value in meta(dependent).items() if key != "ownerReferences"}
         if left:
             metadata["ownerReferences"] = left
-        tx.put(Ref(kind.name, namespace(dependent), name(dependent)).key, {**dependent, "metadata": metadata})
+        tx.put(Ref(kind.gk, namespace(dependent), name(dependent)).key, {**dependent, "metadata": metadata})
 
 
 def _dependents(tx: Transaction, kinds: Kinds, owner: Obj) -> Iterator[tuple[Kind, Obj]]:
     for kind in kinds:
         within = namespace(owner) or None
-        if kind.name == "Event" or (within and not kind.namespaced):
+        if kind.gk == EVENT or (within and not kind.namespaced):
             continue
-        for obj in tx.list(prefix(kind.name, within)):
+        for obj in tx.list(kind.gk.in_namespace(within)):
             if any(ref.get("uid") == uid(owner) for ref in meta(obj).get("ownerReferences") or ()):
                 yield kind, obj

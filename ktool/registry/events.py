@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from ktool.api.action import Emit
 from ktool.api.obj import Obj, content_hash, get, meta, timestamp
-from ktool.api.ref import Ref, prefix
+from ktool.api.ref import EVENT, Ref
 from ktool.store.store import Transaction
 
 RETENTION = 3600
@@ -22,7 +22,7 @@ _NAME_LIMIT = 253
 def event_ref(about: Ref, reason: str, message: str, component: str, uid: str) -> Ref:
     """The Event that counts these words about this object. Events about objects of the cluster are in `default`."""
     digest = content_hash([about.kind, reason, message, component, uid])
-    return Ref("Event", about.namespace or "default", f"{about.name[: _NAME_LIMIT - len(digest) - 1]}.{digest}")
+    return Ref(EVENT, about.namespace or "default", f"{about.name[: _NAME_LIMIT - len(digest) - 1]}.{digest}")
 
 
 def recorded(
@@ -59,7 +59,7 @@ def recorded(
 def prune(tx: Transaction, now: float, limit: int = 500) -> bool:
     """Remove Events that nobody has repeated for RETENTION seconds, at most `limit` of them. True where there may be
     more. It looks at those that were written longest ago, so it costs little where there is nothing to remove."""
-    keys = tx.oldest(prefix("Event"), limit)
+    keys = tx.oldest(EVENT.prefix, limit)
     tx.prefetch(keys)
     oldest_kept = timestamp(now - RETENTION)
     removed = 0

@@ -9,7 +9,7 @@ from ktool.api.action import Action, Bind, Create, Delete, Emit, Patch, Status, 
 from ktool.api.errors import ApiError, conflict, invalid, is_already_exists, is_conflict, is_not_found
 from ktool.api.kind import Kind
 from ktool.api.obj import Obj, deleting, get, meta, name, namespace, uid, with_condition
-from ktool.api.ref import Ref
+from ktool.api.ref import NAMESPACE, GroupKind, Ref
 from ktool.registry import admission, events
 from ktool.registry.deletion import DeleteOptions
 from ktool.registry.verbs import Verbs, patched
@@ -22,14 +22,14 @@ class SpecMemo:
     LIMIT = 256
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, int], tuple[Obj, Obj]] = {}
+        self._known: dict[tuple[GroupKind, int], tuple[Obj, Obj]] = {}
 
     def validated(self, kind: Kind, obj: Obj) -> Obj:
         """As admission.validated. The memo holds on to the spec itself, so its identity cannot be another's."""
         spec = obj.get("spec")
         if not isinstance(spec, dict):
             return admission.validated(kind, obj)
-        known = self._known.get((kind.name, id(spec)))
+        known = self._known.get((kind.gk, id(spec)))
         if known is not None:
             causes = admission.meta_causes(kind, obj)
             if causes:
@@ -40,7 +40,7 @@ class SpecMemo:
         if {**obj, **given} == result:
             if len(self._known) >= self.LIMIT:
                 self._known.clear()
-            self._known[kind.name, id(spec)] = (spec, given)
+            self._known[kind.gk, id(spec)] = (spec, given)
         return result
 
 
@@ -66,7 +66,7 @@ class Batch:
                 ref = action.ref
             yield ref.key
             if ref.namespace and isinstance(action, (Create, Emit)):
-                yield Ref("Namespace", "", ref.namespace).key
+                yield Ref(NAMESPACE, "", ref.namespace).key
 
     def _attempt(self, action: Action) -> ApiError | None:
         try:
@@ -93,13 +93,13 @@ class Batch:
 
     def _update(self, action: Update) -> None:
         kind = admission.kind_of(self._kinds, action.obj)
-        ref = Ref(kind.name, namespace(action.obj), name(action.obj))
+        ref = Ref(kind.gk, namespace(action.obj), name(action.obj))
         self._verbs.change(kind, self._verbs.find(kind, ref), action.obj)
 
     def _patch(self, action: Patch) -> None:
         old = self._same(action.ref, action.uid)
         if old is not None:
-            kind = admission.named(self._kinds, action.ref.kind)
+            kind = admission.named(self._kinds, action.ref.gk)
             self._verbs.change(kind, old, patched(kind, old, action.patch, "merge"))
 
     def _status(self, action: Status) -> None:
@@ -108,7 +108,7 @@ class Batch:
             self._tx.put(action.ref.key, {**old, "status": action.status})
 
     def _delete(self, action: Delete) -> None:
-        kind = admission.named(self._kinds, action.ref.kind)
+        kind = admission.named(self._kinds, action.ref.gk)
         try:
             self._verbs.delete(kind, action.ref, DeleteOptions(grace=action.grace, uid=action.uid))
         except ApiError as error:
@@ -130,11 +130,12 @@ class Batch:
 
     def _emit(self, action: Emit) -> None:
         ref = self._event(action)
-        if "Namespace" in self._kinds:
-            found = self._tx.get(Ref("Namespace", "", ref.namespace).key)
+        if NAMESPACE in self._kinds:
+            found = self._tx.get(Ref(NAMESPACE, "", ref.namespace).key)
             if found is None or meta(found).get("deletionTimestamp"):
                 return
-        version = self._kinds[action.ref.kind].api_version if action.ref.kind in self._kinds else ""
+        kind = self._kinds.get(action.ref.gk)
+        version = kind.api_version if kind is not None else ""
         event = events.recorded(
             self._tx.get(ref.key),
             ref,

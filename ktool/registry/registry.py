@@ -15,10 +15,11 @@ from typing import Any
 from ktool.api import selector
 from ktool.api.action import Action, Emit
 from ktool.api.errors import ApiError, bad_request, not_found
-from ktool.api.kind import Kind, Kinds
+from ktool.api.kind import Kind
+from ktool.api.kinds import Kinds
 from ktool.api.masked import UNREADABLE
 from ktool.api.obj import HASH_ALPHABET, Obj, labels, namespace
-from ktool.api.ref import Ref, prefix
+from ktool.api.ref import NAMESPACE, GroupKind, Ref
 from ktool.registry import admission, events
 from ktool.registry.deletion import DeleteOptions
 from ktool.registry.execute import Batch, SpecMemo
@@ -61,11 +62,11 @@ class Registry:
         self._ensure_default_namespace()
 
     def _ensure_default_namespace(self) -> None:
-        ref = Ref("Namespace", "", "default")
-        if "Namespace" in self.kinds and self.store.get(ref.key) is None:
+        ref = Ref(NAMESPACE, "", "default")
+        if NAMESPACE in self.kinds and self.store.get(ref.key) is None:
             with self.verbs() as verbs:
                 if verbs.tx.get(ref.key) is None:
-                    version = self.kinds["Namespace"].api_version
+                    version = self.kinds[NAMESPACE].api_version
                     verbs.create({"apiVersion": version, "kind": "Namespace", "metadata": {"name": "default"}})
 
     @contextmanager
@@ -80,29 +81,29 @@ class Registry:
 
     def get(self, ref: Ref, subresource: str = "") -> Obj:
         """An object, or its Scale for the subresource `scale`. ApiError 404 where there is none."""
-        kind = admission.named(self.kinds, ref.kind)
+        kind = admission.named(self.kinds, ref.gk)
         found = self.store.get(ref.key)
         if found is None:
             raise not_found(kind.resource, ref.name)
         return _view(kind, admission.readable(found), subresource)
 
     def list(
-        self, kind: str, namespace: str | None = None, labels: str = "", fields: str = ""
+        self, gk: GroupKind, namespace: str | None = None, labels: str = "", fields: str = ""
     ) -> tuple[list[Obj], str]:
         """The objects of a kind, by namespace and name, and the resourceVersion to watch from. `namespace` None is all
         of them; `labels` and `fields` are selectors as users write them."""
-        found = admission.named(self.kinds, kind)
+        found = admission.named(self.kinds, gk)
         matches = _matches(labels, fields)
         items, head = self.store.list(_scope(found, namespace))
         if labels or fields:
             items = [item for item in items if matches(item)]
-        if found.redact is not None:
+        if found.rules.redact is not None:
             _all_readable(items)
         return items, str(head)
 
     def watch(
         self,
-        kind: str,
+        gk: GroupKind,
         namespace: str | None = None,
         labels: str = "",
         fields: str = "",
@@ -115,11 +116,11 @@ class Registry:
         with an ADDED for each existing object. Also what other processes write. Close the iterator to end it.
 
         Raises ApiError 410 where `since` is too old or the reader too slow: list again."""
-        found = admission.named(self.kinds, kind)
+        found = admission.named(self.kinds, gk)
         matches = _matches(labels, fields)
         existing: list[Obj] = []
         if since in ("", "0"):
-            existing, since = self.list(kind, namespace, labels, fields)
+            existing, since = self.list(gk, namespace, labels, fields)
         try:
             start = int(since)
         except ValueError:
@@ -139,22 +140,29 @@ class Registry:
         obj = admission.plain(obj)
         if ref is None:
             found = admission.kind_of(self.kinds, obj)
-            ref = Ref(found.name, (namespace(obj) or "default") if found.namespaced else "", Ref.of(obj).name)
-        kind = admission.named(self.kinds, ref.kind)
+            ref = Ref(found.gk, (namespace(obj) or "default") if found.namespaced else "", Ref.of(obj).name)
+        kind = admission.named(self.kinds, ref.gk)
         with self.verbs(dry_run) as verbs:
             return _view(kind, verbs.update(kind, ref, obj, subresource), subresource)
 
     def patch(
-        self, ref: Ref, patch: Any, type: str = "merge", subresource: str = "", dry_run: bool = False, uid: str = ""
+        self,
+        ref: Ref,
+        patch: Any,
+        type: str = "merge",
+        subresource: str = "",
+        dry_run: bool = False,
+        uid: str = "",
+        version: str = "",
     ) -> Obj:
         """`type` is merge (RFC 7386), json (RFC 6902) or strategic. With `uid`, only that very object."""
-        kind = admission.named(self.kinds, ref.kind)
+        kind = admission.named(self.kinds, ref.gk)
         patch = admission.plain(patch)
         with self.verbs(dry_run) as verbs:
             found = verbs.find(kind, ref)
             if uid and uid != found["metadata"].get("uid"):
                 raise admission.uid_conflict(kind, found, uid)
-            return _view(kind, verbs.patch(kind, ref, patch, type, subresource), subresource)
+            return _view(kind, verbs.patch(kind, ref, patch, type, subresource, version), subresource)
 
     def delete(
         self,
@@ -166,7 +174,7 @@ class Registry:
     ) -> Obj:
         """`grace` in seconds, None for the kind's own; `propagation` is Background, Foreground or Orphan. Returns the
         object as it was last, or with its deletionTimestamp where it is still to end."""
-        kind = admission.named(self.kinds, ref.kind)
+        kind = admission.named(self.kinds, ref.gk)
         with self.verbs(dry_run) as verbs:
             return verbs.delete(kind, ref, DeleteOptions(grace, propagation, uid))
 
@@ -195,7 +203,7 @@ def _all_readable(items: Sequence[Obj]) -> None:
 
 
 def _scope(kind: Kind, namespace: str | None) -> str:
-    return prefix(kind.name, namespace if kind.namespaced else None)
+    return kind.gk.in_namespace(namespace if kind.namespaced else None)
 
 
 def _view(kind: Kind, obj: Obj, subresource: str) -> Obj:

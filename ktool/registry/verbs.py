@@ -7,7 +7,8 @@ from typing import Any
 
 from ktool.api import patch as patches
 from ktool.api.errors import already_exists, bad_request, invalid, not_found
-from ktool.api.kind import Kind, Kinds
+from ktool.api.kind import Kind
+from ktool.api.kinds import Kinds
 from ktool.api.obj import Obj, name, namespace
 from ktool.api.ref import Ref
 from ktool.registry import admission, deletion
@@ -39,14 +40,14 @@ class Verbs:
 
     def create(self, obj: Obj) -> Obj:
         kind = admission.kind_of(self.kinds, obj)
-        wanted = admission.validated(kind, admission.prepared(kind, obj, self.suffix))
+        wanted = admission.validated(kind, admission.prepared(kind, kind.stored(obj), self.suffix))
         self.check_free(kind, wanted, None)
         return self.insert(kind, wanted)
 
     def insert(self, kind: Kind, obj: Obj) -> Obj:
         """Write a new object that is prepared and validated."""
         admission.namespace_ready(self.tx, self.kinds, kind, obj)
-        key = Ref(kind.name, namespace(obj), name(obj)).key
+        key = Ref(kind.gk, namespace(obj), name(obj)).key
         if self.tx.get(key) is not None:
             raise already_exists(kind.resource, name(obj))
         return self.tx.put(key, admission.stamped(kind, obj, self.new_uid(), self.now))
@@ -70,14 +71,14 @@ class Verbs:
 
     def check_free(self, kind: Kind, wanted: Obj, old: Obj | None) -> None:
         """ApiError 422 where something that only one object can have is asked for and not free."""
-        if kind.taken is None or wanted is old:
+        if kind.rules.taken is None or wanted is old:
             return
-        own = Ref(kind.name, namespace(wanted), name(wanted)).key
+        own = Ref(kind.gk, namespace(wanted), name(wanted)).key
 
         def others() -> list[Obj]:
-            return [obj for obj in self.tx.list(f"{kind.name}/") if Ref.of(obj).key != own]
+            return [obj for obj in self.tx.list(kind.gk.prefix) if Ref.of(obj).key != own]
 
-        if causes := kind.taken(wanted, old, others):
+        if causes := kind.rules.taken(wanted, old, others):
             raise invalid(admission.full_name(kind), name(wanted), causes)
 
     def _changed(self, kind: Kind, old: Obj, new: Obj, subresource: str) -> Obj:
@@ -87,6 +88,7 @@ class Verbs:
             new = scaled(kind, old, new)
         else:
             _check_same(kind, old, new)
+            new = kind.stored(new)
         admission.check_preconditions(kind, old, new)
         if subresource == "status":
             return admission.status_updated(kind, old, new)
@@ -102,11 +104,14 @@ class Verbs:
 
     # --- patch
 
-    def patch(self, kind: Kind, ref: Ref, patch: Any, type: str = "merge", subresource: str = "") -> Obj:
-        """`type` is merge (RFC 7386), json (RFC 6902) or strategic. Returns the whole object."""
+    def patch(
+        self, kind: Kind, ref: Ref, patch: Any, type: str = "merge", subresource: str = "", version: str = ""
+    ) -> Obj:
+        """`type` is merge (RFC 7386), json (RFC 6902) or strategic; it is applied to the object as `version` has it.
+        Returns the whole object."""
         old = self.find(kind, ref)
         _check_subresource(kind, subresource)
-        target = scale_of(old) if subresource == "scale" else old
+        target = scale_of(old) if subresource == "scale" else kind.shown(old, version or kind.version)
         new = patched(kind, target, patch, type)
         if not isinstance(new, dict):
             raise bad_request("the patch leaves no object")
@@ -140,7 +145,7 @@ def _check_subresource(kind: Kind, subresource: str) -> None:
 
 
 def _check_same(kind: Kind, old: Obj, new: Obj) -> None:
-    if new.get("kind") != kind.name or new.get("apiVersion") != kind.api_version:
+    if new.get("kind") != kind.name or not kind.serves(str(new.get("apiVersion"))):
         said = f"{new.get('apiVersion')} {new.get('kind')}"
         raise bad_request(f"the kind of the object ({said}) is not the one expected ({kind.api_version} {kind.name})")
     if not isinstance(new.get("metadata"), dict):

@@ -18,6 +18,7 @@ from types import TracebackType
 
 from ktool import app
 from ktool.api.obj import Obj, get, uid
+from ktool.logic.workload.kinds import DEPLOYMENT
 from tests.bench import floor
 
 IMAGE = "registry.lab/web:v1"
@@ -151,12 +152,12 @@ def _deployments(session: app.Session, watching: Callable[[], None], seconds: fl
     """They and their changes, at the least cost to what is measured: a server tells of them, a store is read.
     `watching` is called when the first question was asked."""
     if app.socket_path().exists():
-        events = session.client.watch("Deployment", "default", timeout=seconds)
+        events = session.client.watch(DEPLOYMENT, "default", timeout=seconds)
         watching()
         yield from (event.obj for event in events)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        yield from session.client.list("Deployment", "default").items
+        yield from session.client.list(DEPLOYMENT, "default").items
         watching()
         time.sleep(0.03)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ktool.api.errors import UsageError
-from ktool.api.kind import REGISTRY, Column, Kind
+from ktool.api.kind import Column, Kind, Looks, Names, Version
 from ktool.api.schema import Field
 from ktool.manifests import dump
 from ktool.manifests.yamltext import documents
@@ -19,17 +19,17 @@ from ktool.present.customcolumns import CustomColumns
 from ktool.present.progress import PlainProgress
 from ktool.present.sheet import Sheet
 from ktool.present.table import Table, safe
+from tests.everykind import KINDS
 
 FRUIT = Kind(
-    "farm.example",
-    "v1",
-    "Fruit",
-    "fruits",
-    Field("object"),
-    columns=(
-        Column("Name", lambda obj, now: obj["metadata"]["name"]),
-        Column("Ripe", lambda obj, now: obj.get("ripe", "")),
-        Column("Colour", lambda obj, now: obj.get("colour", ""), wide=True),
+    Names("farm.example", "Fruit", "fruits"),
+    (Version("v1", Field("object")),),
+    looks=Looks(
+        columns=(
+            Column("Name", lambda obj, now: obj["metadata"]["name"]),
+            Column("Ripe", lambda obj, now: obj.get("ripe", "")),
+            Column("Colour", lambda obj, now: obj.get("colour", ""), wide=True),
+        )
     ),
 )
 FRUITS = [
@@ -204,5 +204,5 @@ def test_progress_in_a_pipe_has_no_escape_codes_and_no_repeats(capsys, monkeypat
 
 def test_every_kind_has_columns_that_begin_with_a_name_or_say_why():
     """Events begin with the time; everything else is found by its name."""
-    first = {kind.name: kind.columns[0].name for kind in REGISTRY if kind.columns}
+    first = {kind.name: kind.looks.columns[0].name for kind in KINDS if kind.looks.columns}
     assert {name for name, column in first.items() if column != "NAME"} <= {"Event"}

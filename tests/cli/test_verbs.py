@@ -11,6 +11,7 @@ import time
 import pytest
 
 from ktool.api.errors import ERROR, INTERRUPTED, LOCKED, PARTIAL, TIMEOUT
+from ktool.api.ref import CONFIG_MAP
 
 WEB = """\
 apiVersion: apps/v1
@@ -228,7 +229,7 @@ def test_watch_shows_what_changes(running, monkeypatch, capfd):
         from ktool.api.ref import Ref
 
         with app.session(act=False) as opened:
-            opened.client.patch(Ref("ConfigMap", "default", "settings"), {"data": {"size": "big"}})
+            opened.client.patch(Ref(CONFIG_MAP, "default", "settings"), {"data": {"size": "big"}})
 
     thread = threading.Thread(target=change)
     thread.start()

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-import ktool.kinds
-from ktool.api.kind import REGISTRY, Kind, discover
+from ktool.api.kind import Kind
+from ktool.api.kinds import discover
 from ktool.api.obj import Obj
 from ktool.client.http import HttpClient
 from ktool.client.local import LocalClient
@@ -23,14 +23,13 @@ from ktool.registry.registry import Registry
 from ktool.serve.server import Server
 from ktool.store.store import Store
 from tests.contract.contract_backend import Backend
-
-discover(ktool.kinds)
+from tests.everykind import KINDS
 
 GADGET = '''
 """A kind in twenty lines."""
 
 from ktool.api.errors import Cause
-from ktool.api.kind import Column, Kind
+from ktool.api.kind import Column, Kind, Looks, Names, Rules, Version
 from ktool.api.schema import Field
 from ktool.api.shapes.meta import resource
 
@@ -48,9 +47,13 @@ def validate(obj, old):
 
 
 STATUS = Field("object", fields={"phase": Field("string")})
-KIND = Kind("test.ktool.dev", "v1", "Gadget", "gadgets", resource(SPEC, STATUS),
-            short=("gd",), subresources=("status", "scale"), validate=validate,
-            columns=(Column("Size", lambda obj, now: str(obj["spec"]["size"]), type="integer"),))
+KIND = Kind(
+    Names("test.ktool.dev", "Gadget", "gadgets", short=("gd",)),
+    (Version("v1", resource(SPEC, STATUS)),),
+    rules=Rules(validate=validate),
+    looks=Looks((Column("Size", lambda obj, now: str(obj["spec"]["size"]), type="integer"),)),
+    subresources=("status", "scale"),
+)
 '''
 
 
@@ -65,10 +68,10 @@ def gadget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kind]:
     invalidate_caches()
     try:
         discover(import_module("gadget_kinds"))
-        yield REGISTRY["Gadget"]
+        yield KINDS["Gadget"]
     finally:
-        if "Gadget" in REGISTRY:
-            REGISTRY.remove(REGISTRY["Gadget"])
+        if "Gadget" in KINDS:
+            KINDS.remove(KINDS["Gadget"])
         for module in [name for name in sys.modules if name.split(".")[0] == "gadget_kinds"]:
             del sys.modules[module]
 
@@ -93,7 +96,7 @@ def plane(tmp_path: Path) -> Iterator[Plane]:
     directory = tempfile.mkdtemp(prefix="ktool-")
     store = Store(tmp_path / "state.db")
     said: list[str] = []
-    registry, backend = Registry(store, REGISTRY), Backend()
+    registry, backend = Registry(store, KINDS), Backend()
     server = Server(registry, backend, f"{directory}/ktool.sock", said.append)
     server.start()
     try:

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from ktool.api.action import Create, Plan
-from ktool.api.kind import Kinds, Watch
+from ktool.api.kind import Watch
+from ktool.api.kinds import Kinds
 from ktool.api.obj import Obj, get, name
 from ktool.api.ref import Ref
 from ktool.api.world import World
@@ -42,7 +43,7 @@ def planner() -> Planner:
 
 @pytest.fixture
 def kinds(planner: Planner) -> Kinds:
-    watch = Watch("Config", lambda obj, world: [Ref("Thing", "default", name(obj))])
+    watch = Watch(CONFIG, lambda obj, world: [Ref(THING, "default", name(obj))])
     kinds = Kinds()
     for kind in (NAMESPACE, replace(THING, plan=planner, watches=(watch,)), CONFIG, POD, EVENT):
         kinds.add(kind)
@@ -103,7 +104,7 @@ def test_another_object_wakes_it(registry: Registry, controllers: Controllers, p
     registry.create(thing())
     run(controllers)
     registry.create(config("a"))
-    registry.delete(Ref("Config", "default", "a"))
+    registry.delete(Ref(CONFIG, "default", "a"))
     run(controllers)
     assert planner.called == ["a", "a"]
 

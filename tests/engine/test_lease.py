@@ -14,14 +14,11 @@ from pathlib import Path
 
 import pytest
 
-import ktool.kinds
-from ktool.api.kind import REGISTRY, discover
 from ktool.api.obj import Obj, get, micro_timestamp
 from ktool.control.lease import LEASE, Holder, Leadership, Locked
 from ktool.registry.registry import Registry
 from ktool.store.store import Store
-
-discover(ktool.kinds)
+from tests.everykind import KINDS
 
 LIFE = 1.0
 
@@ -29,7 +26,7 @@ LIFE = 1.0
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[Registry]:
     store = Store(tmp_path / "ktool.db")
-    registry = Registry(store, REGISTRY)
+    registry = Registry(store, KINDS)
     registry.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}})
     yield registry
     store.close()
@@ -100,10 +97,10 @@ def test_whoever_waits_gets_it_when_it_is_let_go(registry: Registry, leaders: li
     first.acquire(timeout=0)
     first.keep()
     code = (
-        "import sys, ktool.kinds; from ktool.api.kind import REGISTRY, discover;"
+        "import sys; from ktool.app import kinds;"
         "from ktool.control.lease import Leadership; from ktool.registry.registry import Registry;"
-        "from ktool.store.store import Store; discover(ktool.kinds);"
-        "mine = Leadership(Registry(Store(sys.argv[1]), REGISTRY), 'ktool wait', life=1.0);"
+        "from ktool.store.store import Store;"
+        "mine = Leadership(Registry(Store(sys.argv[1]), kinds()), 'ktool wait', life=1.0);"
         "print('waiting', flush=True); print(mine.acquire(timeout=20), flush=True); mine.release()"
     )
     argv = [sys.executable, "-c", code, registry.store.where]
@@ -131,10 +128,10 @@ def test_it_is_renewed(registry: Registry, leaders: list[Leadership]) -> None:
 
 def test_a_killed_holder_of_this_machine_is_noticed_at_once(registry: Registry, leaders: list[Leadership]) -> None:
     code = (
-        "import sys, time, ktool.kinds; from ktool.api.kind import REGISTRY, discover;"
+        "import sys, time; from ktool.app import kinds;"
         "from ktool.control.lease import Leadership; from ktool.registry.registry import Registry;"
-        "from ktool.store.store import Store; discover(ktool.kinds);"
-        "mine = Leadership(Registry(Store(sys.argv[1]), REGISTRY), 'ktool serve', life=600.0);"
+        "from ktool.store.store import Store;"
+        "mine = Leadership(Registry(Store(sys.argv[1]), kinds()), 'ktool serve', life=600.0);"
         "print(mine.acquire(timeout=0), flush=True); mine.keep(); time.sleep(60)"
     )
     argv = [sys.executable, "-c", code, registry.store.where]

@@ -9,11 +9,9 @@ from typing import Any
 
 import pytest
 
-import ktool.kinds
 from ktool.api.action import Status
-from ktool.api.kind import REGISTRY, discover
 from ktool.api.obj import Obj, get, name
-from ktool.api.ref import Ref
+from ktool.api.ref import EVENT, NAMESPACE, NETWORK_POLICY, NODE, POD, Ref
 from ktool.logic.node.nodeaction import CreatePod, Failure, NodeAction, NodeFacts, Outcome, SetPolicies, SetRules
 from ktool.node.simulated.runtime import RUNTIMES, SimulatedRuntime
 from ktool.nodeplane.netview import NetView
@@ -23,9 +21,8 @@ from ktool.registry.registry import Registry
 from ktool.registry.workqueue import WorkQueue
 from ktool.store.store import Store
 from tests.engine.conftest import Clock
+from tests.everykind import KINDS
 from tests.logic.policymodel import policy
-
-discover(ktool.kinds)
 
 
 class Machine(SimulatedRuntime):
@@ -64,7 +61,7 @@ class Plane:
 
     def __init__(self, store: Store, clock: Clock) -> None:
         RUNTIMES.clear()
-        self.clock, self.registry = clock, Registry(store, REGISTRY, clock=clock)
+        self.clock, self.registry = clock, Registry(store, KINDS, clock=clock)
         self.registry.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}})
         self.machines = {node: Machine(node, clock) for node in ("n1", "n2")}
         for number, node in enumerate(self.machines):
@@ -135,10 +132,10 @@ def test_where_they_cannot_be_in_force_only_pods_they_isolate_have_to_wait(plane
     plane.policy("deny")
     plane.pod("web", "n1")
     plane.pod("free", "n1", space="other")
-    plane.until(lambda: get(plane.registry.get(Ref("Pod", "other", "free")), "status", "podIP"))
+    plane.until(lambda: get(plane.registry.get(Ref(POD, "other", "free")), "status", "podIP"))
 
     def events() -> list[str]:
-        found = plane.registry.list("Event", "default")[0]
+        found = plane.registry.list(EVENT, "default")[0]
         return [one["message"] for one in found if one["involvedObject"]["name"] == "web"]
 
     plane.until(events)
@@ -156,7 +153,7 @@ def test_a_flushed_table_is_repaired_and_a_needless_one_removed(plane: Plane) ->
     plane.until(lambda: plane.address("web"))
     wanted, first.policies = first.policies, ""
     plane.until(lambda: first.policies == wanted)
-    plane.registry.delete(Ref("NetworkPolicy", "default", "deny"))
+    plane.registry.delete(Ref(NETWORK_POLICY, "default", "deny"))
     plane.until(lambda: first.policies == "" and first.of(SetPolicies)[-1] == SetPolicies("", ""))
     count = len(first.of(SetPolicies))
     plane.pod("another", "n1")
@@ -167,7 +164,7 @@ def test_a_flushed_table_is_repaired_and_a_needless_one_removed(plane: Plane) ->
 def test_only_what_policies_depend_on_is_rendered_anew(plane: Plane) -> None:
     net = NetView(plane.cache)
     plane.cache.listen(net.moved)  # type: ignore[arg-type]
-    node = plane.registry.get(Ref("Node", "", "n1"))
+    node = plane.registry.get(Ref(NODE, "", "n1"))
 
     def news(change: Callable[[], object]) -> bool:
         before = net.policies(node)
@@ -183,14 +180,14 @@ def test_only_what_policies_depend_on_is_rendered_anew(plane: Plane) -> None:
     def label(ref: Ref, **labels: str) -> None:
         plane.registry.patch(ref, {"metadata": {"labels": labels}})
 
-    web = Ref("Pod", "default", "web")
+    web = Ref(POD, "default", "web")
     assert not news(lambda: plane.pod("web", "n1"))
     assert not news(lambda: status(podIP="10.244.1.2")), "without policies nothing matters"
     assert news(lambda: plane.policy("deny"))
     assert "10.244.1.2 : drop" in net.policies(node).text
     assert not news(lambda: status(conditions=[{"type": "Ready", "status": "True"}]))
     assert news(lambda: label(web, role="friend"))
-    assert news(lambda: label(Ref("Namespace", "", "default"), team="blue"))
+    assert news(lambda: label(Ref(NAMESPACE, "", "default"), team="blue"))
     assert not news(lambda: plane.pod("waiting", "n1")), "it has no address yet"
     uid = plane.get("Pod", "waiting")["metadata"]["uid"]
     assert news(lambda: net.hold("n1", {uid: "10.244.1.3"})) and uid in net.policies(node).pods

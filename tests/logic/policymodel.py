@@ -18,7 +18,7 @@ DNS = {"name": "dns", "namespace": "kube-system", "labels": {"k8s-app": "kube-dn
 def policy(name: str, space: str = "default", **spec: Any) -> Obj:
     """As the store has it: with its defaults."""
     obj = {"metadata": {"name": name, "namespace": space}, "spec": spec}
-    return networkpolicy.KIND.default(obj)  # type: ignore[misc]
+    return networkpolicy.KIND.rules.default(obj)  # type: ignore[misc]
 
 
 def pod(short: Obj) -> Obj:

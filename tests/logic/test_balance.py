@@ -183,4 +183,4 @@ def test_an_address_that_is_none_is_refused_before_it_is_stored(address: str) ->
         "metadata": {"name": "x"},
         "spec": {"clusterIP": address or "x", "ports": [{"port": 80}], "type": "ClusterIP"},
     }
-    assert service.KIND.validate is not None and service.KIND.validate(taken, None)
+    assert service.KIND.rules.validate is not None and service.KIND.rules.validate(taken, None)

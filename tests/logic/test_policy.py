@@ -28,7 +28,7 @@ def of(path: Path) -> Policies:
     case = yaml.safe_load(path.read_text())
     for one in case["policies"]:
         assert schema.check(networkpolicy.SCHEMA, whole(one)) == []
-        assert networkpolicy.KIND.validate(whole(one), None) == []  # type: ignore[misc]
+        assert networkpolicy.KIND.rules.validate(whole(one), None) == []  # type: ignore[misc]
     policies = [policy(one["name"], one.get("namespace", "default"), **one["spec"]) for one in case["policies"]]
     spaces = [space(name, labels) for name, labels in case.get("namespaces", {"default": {}}).items()]
     return table(policies, [pod(one) for one in case["pods"]], spaces, case["node"], case.get("held"))
@@ -258,4 +258,4 @@ def test_no_object_says_more_than_it_may(
 def test_a_block_that_is_none_is_refused_before_it_is_stored(block: str, part: str) -> None:
     for spec in ({"cidr": block}, {"cidr": "10.0.0.0/8", "except": [part]}):
         one = whole({"name": "x", "spec": {"podSelector": {}, "ingress": [{"from": [{"ipBlock": spec}]}]}})
-        assert schema.check(networkpolicy.SCHEMA, one) or networkpolicy.KIND.validate(one, None)  # type: ignore[misc]
+        assert schema.check(networkpolicy.SCHEMA, one) or networkpolicy.KIND.rules.validate(one, None)  # type: ignore[misc]

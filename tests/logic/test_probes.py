@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ktool.api.obj import put, timestamp
-from ktool.api.ref import Ref
+from ktool.api.ref import POD, Ref
 from ktool.logic.node import probecalls
 from ktool.logic.node.nodeaction import ContainerFact, NodeFacts, PodFact
 from ktool.logic.pod import podstatus, probes
@@ -22,7 +22,7 @@ NOW = 1_700_000_000.0
 
 
 def probe(kind: str, **knobs: Any) -> Probe:
-    base = Probe(Ref("Pod", "default", "web"), "u", "web", kind, "c@1", "c", NOW, probecalls.Exec(("true",)))
+    base = Probe(Ref(POD, "default", "web"), "u", "web", kind, "c@1", "c", NOW, probecalls.Exec(("true",)))
     return replace(base, **knobs)
 
 

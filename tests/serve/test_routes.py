@@ -9,15 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ktool.api.errors import ApiError
-from ktool.api.kind import Kind, Kinds
+from ktool.api.kind import Kind, Names, Version
+from ktool.api.kinds import Kinds
 from ktool.api.schema import Field
 from ktool.serve import routes
 
 SHAPE = Field("object")
-NAMESPACE = Kind("", "v1", "Namespace", "namespaces", SHAPE, namespaced=False, subresources=("status", "finalize"))
-POD = Kind("", "v1", "Pod", "pods", SHAPE, subresources=("status", "log", "exec"))
-NODE = Kind("", "v1", "Node", "nodes", SHAPE, namespaced=False)
-DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments", SHAPE, subresources=("status", "scale"))
+NAMESPACE = Kind(
+    Names("", "Namespace", "namespaces", namespaced=False), (Version("v1", SHAPE),), subresources=("status", "finalize")
+)
+POD = Kind(Names("", "Pod", "pods"), (Version("v1", SHAPE),), subresources=("status", "log", "exec"))
+NODE = Kind(Names("", "Node", "nodes", namespaced=False), (Version("v1", SHAPE),))
+DEPLOYMENT = Kind(Names("apps", "Deployment", "deployments"), (Version("v1", SHAPE),), subresources=("status", "scale"))
 
 
 @pytest.fixture

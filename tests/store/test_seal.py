@@ -22,7 +22,7 @@ from ktool.store.store import Store
 
 CANARY = "canary-e11a"
 B64 = base64.b64encode(CANARY.encode()).decode()
-MEMBERS = {"Secret": ("data", "stringData")}
+MEMBERS = {"core/Secret/": ("data", "stringData")}
 
 
 class House:
@@ -69,7 +69,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def key(name: str) -> str:
-    return f"Secret/default/{name}"
+    return f"core/Secret/default/{name}"
 
 
 def secret(name: str, value: str = CANARY, **metadata: Any) -> dict[str, Any]:
@@ -362,7 +362,7 @@ def test_a_key_that_cannot_be_had_is_asked_for_once_for_all_records(house: House
     put(store, *(secret(f"s{n}") for n in range(20)))
     house.environment.clear()
     house.answer = "wrong"
-    assert all(UNREADABLE in obj for obj in house.open().list("Secret/")[0])
+    assert all(UNREADABLE in obj for obj in house.open().list("core/Secret/")[0])
     assert len(house.asked) == 1
 
 

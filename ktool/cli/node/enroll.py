@@ -14,7 +14,7 @@ from urllib.parse import quote
 from ktool.api import names
 from ktool.api.errors import ApiError, UsageError, UserError, is_not_found
 from ktool.api.obj import DOMAIN, Obj, annotations_of, get, labels, meta, name, put
-from ktool.api.ref import Ref
+from ktool.api.ref import NODE, Ref
 from ktool.cli.verbs.network import mode as network_mode
 from ktool.logic.network.balance import CLUSTER_CIDR
 from ktool.logic.network.links import HOSTGW
@@ -112,7 +112,7 @@ def enroll(client: Client, newcomers: Sequence[Newcomer], say: Say, *, again: bo
 
     `again`: a node that is there already is brought up to date; without it that is an error. UserError names every
     unmet need of every machine."""
-    known = {name(node): node for node in client.list("Node").items}
+    known = {name(node): node for node in client.list(NODE).items}
     if not again:
         _refuse_known(known, newcomers)
     refuse_strange_subnets(newcomers)
@@ -121,7 +121,7 @@ def enroll(client: Client, newcomers: Sequence[Newcomer], say: Say, *, again: bo
     nodes = [ready.get(one.name, one).obj() for one in newcomers]
     for node in nodes:
         say(f"node/{name(node)} {_written(client, node, known.get(name(node)))}")
-    return [Ref("Node", "", name(node)) for node in nodes]
+    return [Ref(NODE, "", name(node)) for node in nodes]
 
 
 def _written(client: Client, node: Obj, before: Obj | None) -> str:

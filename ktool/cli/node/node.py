@@ -12,9 +12,9 @@ from urllib.parse import urlencode
 import typer
 
 from ktool.api.errors import DONE, ERROR, ApiError, UsageError, UserError, is_not_found
-from ktool.api.kind import REGISTRY, Column
+from ktool.api.kind import Column
 from ktool.api.obj import Obj, annotations_of, get, name, uid
-from ktool.api.ref import Ref
+from ktool.api.ref import NODE, POD, Ref
 from ktool.api.units.quantity import is_quantity
 from ktool.cli.node.enroll import CONNECTION, Newcomer, enroll, forget, label, ssh_url, taint
 from ktool.cli.plumbing import errors, resourceargs
@@ -203,8 +203,8 @@ def list_nodes(
     """List the nodes with what runs on them."""
     form = output.parse(output_format, headless=no_headers, only=("wide", "name", "yaml", "json"))
     with session(ctx, act=False) as opened:
-        nodes = sorted(opened.client.list("Node").items, key=name)
-        pods = opened.client.list("Pod").items if form.is_table else []
+        nodes = sorted(opened.client.list(NODE).items, key=name)
+        pods = opened.client.list(POD).items if form.is_table else []
     if not form.is_table:
         sys.stdout.write(form.text(nodes, listed=True))
         return DONE
@@ -247,7 +247,7 @@ def _value(what: str, one: Obj, now: float) -> str:
 
 def _cell(column: str, one: Obj, now: float) -> str:
     """What the Node kind itself shows in a column."""
-    found: Column | None = next((c for c in columns_of(REGISTRY["Node"]) if c.name == column), None)
+    found: Column | None = next((c for c in columns_of(resourceargs.kinds()[NODE]) if c.name == column), None)
     return found.cell(one, now) if found else ""
 
 
@@ -256,9 +256,9 @@ def show(ctx: typer.Context, node_name: Annotated[str, typer.Argument(metavar="N
     """Show the details of a node with its pods and events."""
     from ktool.cli.verbs.describe import text
 
-    kind = resourceargs.kinds()["Node"]
+    kind = resourceargs.kinds()[NODE]
     with session(ctx, act=False) as opened:
-        found = opened.client.get(Ref("Node", "", node_name))
+        found = opened.client.get(Ref(NODE, "", node_name))
         sys.stdout.write(text(opened.client, kind, found, with_events=True))
     return DONE
 
@@ -276,7 +276,7 @@ def remove(
     Everything of this cluster on the machine is ended and removed; nothing else of it is touched.
     """
     patience = seconds(timeout, "--timeout")
-    refs = [Ref("Node", "", one) for one in dict.fromkeys(node_names)]
+    refs = [Ref(NODE, "", one) for one in dict.fromkeys(node_names)]
     with session(ctx, act=True) as opened, Departure(opened.client, refs, dependents=False) as departure:
         code, targets = DONE, {}
         for ref in refs:

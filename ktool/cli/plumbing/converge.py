@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from ktool.api.errors import DONE, ApiError
 from ktool.api.obj import Obj, deleting, get, is_true, name, namespace, uid
-from ktool.api.ref import Ref
+from ktool.api.ref import EVENT, Ref
 from ktool.api.world import World
 from ktool.follow.steps import homeless, pods_of, settled
 from ktool.follow.wait import PATIENCE, Departure, Waited, shown, wait_for
@@ -112,7 +112,7 @@ class _Complaints:
 
 def unhealthy(client: Client, space: str) -> dict[str, str]:
     """The newest failure of a probe of each pod of a namespace, by uid."""
-    events = client.list("Event", space, fields="reason=Unhealthy").items
+    events = client.list(EVENT, space, fields="reason=Unhealthy").items
     events.sort(key=lambda event: str(event.get("lastTimestamp") or ""))
     return {str(get(event, "involvedObject", "uid", default="")): str(event.get("message")) for event in events}
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ktool.api.errors import UsageError, UserError
 from ktool.api.obj import Obj, annotations_of, deleting, get, is_true, meta, name, namespace
-from ktool.api.ref import Ref
+from ktool.api.ref import POD, Ref
 from ktool.api.selector import from_label_selector
 from ktool.cli.plumbing import errors, resourceargs
 
@@ -24,7 +24,7 @@ def pod_of(client: Client, word: str, namespace_: str) -> Obj:
         raise UsageError(f"{word!r} is not of the form kind/name")
     kind = resourceargs.kind_named(kind_word if slash else "pods")
     obj = client.get(resourceargs.ref_of(kind, namespace_, rest if slash else word))
-    if kind.name == "Pod":
+    if kind.gk == POD:
         return obj
     selector = get(obj, "spec", "selector")
     if not isinstance(selector, dict):
@@ -32,7 +32,7 @@ def pod_of(client: Client, word: str, namespace_: str) -> Obj:
     plain = (
         selector if any(key in selector for key in ("matchLabels", "matchExpressions")) else {"matchLabels": selector}
     )
-    listing = client.list("Pod", namespace(obj), labels=from_label_selector(plain).text)
+    listing = client.list(POD, namespace(obj), labels=from_label_selector(plain).text)
     if not listing.items:
         raise UserError(f"{kind.display(name(obj))} has no pods")
     return min(listing.items, key=_rank)
@@ -69,4 +69,4 @@ def container_of(pod: Obj, wanted: str) -> str:
 
 
 def ref(pod: Obj) -> Ref:
-    return Ref("Pod", namespace(pod), name(pod))
+    return Ref(POD, namespace(pod), name(pod))

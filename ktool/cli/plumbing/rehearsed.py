@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ktool.api.kind import REGISTRY
+from ktool.api.kinds import Kinds
 from ktool.api.obj import Obj, annotations_of, get, name
-from ktool.api.ref import Ref
+from ktool.api.ref import ENDPOINT_SLICE, EVENT, LEASE, POD, SECRET, GroupKind, Ref
 from ktool.api.world import World
 from ktool.follow.configrollouts import CONFIGS, FOLLOWING
 from ktool.logic.workload import configuse, deploymentstatus, stopfirst
@@ -18,7 +18,7 @@ from ktool.registry.client import Applied, Client
 if TYPE_CHECKING:
     from ktool.control.rehearsal import Course, Move
 
-LEFT_OUT = frozenset({"Event", "Lease", "EndpointSlice"})
+LEFT_OUT = frozenset({EVENT, LEASE, ENDPOINT_SLICE})
 """Kinds that no decision about pods depends on, of which there may be many."""
 MOST_LINES = 60
 _VERBS = {"start": "start", "stop": "stop", "wait": "cannot start"}
@@ -28,17 +28,17 @@ def lines(client: Client, applied: Sequence[Applied]) -> list[str]:
     """The plan, workload by workload; none where no pod would start or stop."""
     from ktool.control.rehearsal import concerned, play
 
-    if not any(_matters(one.ref.kind) for one in applied):
+    if not any(_matters(client.kinds, one.ref.gk) for one in applied):
         return []
     world = World(_objects(client))
     for one in applied:
         world.set(one.obj)
     named = [one.ref for one in applied]
     following = [ref for one in applied for ref in _following(one, world)]
-    refs = concerned(REGISTRY, dict.fromkeys([*named, *following]))
+    refs = concerned(client.kinds, dict.fromkeys([*named, *following]))
     told: list[str] = []
     for ref in refs:
-        course = play(world, REGISTRY, [ref], time.time())
+        course = play(world, client.kinds, [ref], time.time())
         obj = world.get(ref)
         if obj is not None and course.rounds:
             told += _course(obj, course)
@@ -48,26 +48,26 @@ def lines(client: Client, applied: Sequence[Applied]) -> list[str]:
 def _objects(client: Client) -> Iterator[Obj]:
     """All that decisions depend on; Secrets only where a workload follows them."""
     follows = False
-    for kind in sorted(REGISTRY, key=lambda kind: kind.name == "Secret"):
-        if kind.name in LEFT_OUT or (kind.name == "Secret" and not follows):
+    for kind in sorted(client.kinds, key=lambda kind: kind.gk == SECRET):
+        if kind.gk in LEFT_OUT or (kind.gk == SECRET and not follows):
             continue
-        for obj in client.list(kind.name).items:
+        for obj in client.list(kind.gk).items:
             follows = follows or configuse.RESTART in annotations_of(obj)
             yield obj
 
 
-def _matters(kind: str) -> bool:
-    return kind in (*CONFIGS, "Pod") or "template" in getattr(REGISTRY[kind].schema.fields.get("spec"), "fields", {})
+def _matters(kinds: Kinds, gk: GroupKind) -> bool:
+    return gk in (*CONFIGS, POD) or "template" in getattr(kinds[gk].schema.fields.get("spec"), "fields", {})
 
 
 def _following(applied: Applied, world: World) -> Iterable[Ref]:
-    if applied.ref.kind not in CONFIGS or applied.outcome == "unchanged":
+    if applied.ref.gk not in CONFIGS or applied.outcome == "unchanged":
         return ()
     return configuse.readers(FOLLOWING, applied.obj, world)
 
 
 def _course(obj: Obj, course: Course) -> list[str]:
-    title = f"{REGISTRY[obj['kind']].display(name(obj))} would go this way"
+    title = f"{Ref.of(obj).gk.display(name(obj))} would go this way"
     told = [f"{title}{_bounds(obj)}:"]
     width = len(str(len(course.rounds)))
     for number, moves in enumerate(course.rounds, 1):

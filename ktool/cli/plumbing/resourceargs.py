@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ktool.api.errors import UsageError, UserError
-from ktool.api.kind import REGISTRY, Kind, Kinds
-from ktool.api.ref import Ref
+from ktool.api.kind import Kind
+from ktool.api.kinds import Kinds
+from ktool.api.ref import GroupKind, Ref
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Wanted:
 
 
 def ref_of(kind: Kind, namespace: str, name: str) -> Ref:
-    return Ref(kind.name, namespace if kind.namespaced else "", name)
+    return Ref(kind.gk, namespace if kind.namespaced else "", name)
 
 
 def kinds() -> Kinds:
@@ -38,18 +39,17 @@ def kind_named(word: str) -> Kind:
     kind = kinds().find(word)
     if kind is not None:
         return kind
-    close = difflib.get_close_matches(word.lower(), REGISTRY.words(), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word.lower(), kinds().words(), n=1, cutoff=0.6)
     hint = f'; did you mean "{close[0]}"?' if close else "; `ktool api-resources` lists them"
     raise UserError(f'the server doesn\'t have a resource type "{word}"{hint}')
 
 
 def kinds_named(words: str) -> tuple[Kind, ...]:
     """`pods,deploy` or a category such as `all`, each kind once."""
-    found: dict[str, Kind] = {}
+    found: dict[GroupKind, Kind] = {}
     for word in filter(None, words.split(",")):
-        kinds()
-        group = REGISTRY.in_category(word.lower()) or [kind_named(word)]
-        found.update((kind.name, kind) for kind in group)
+        group = kinds().in_category(word.lower()) or [kind_named(word)]
+        found.update((kind.gk, kind) for kind in group)
     if not found:
         raise UsageError(f"{words!r} names no kind of object")
     return tuple(found.values())

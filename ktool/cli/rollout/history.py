@@ -19,6 +19,7 @@ from ktool.cli.plumbing.targets import each, kinds_of
 from ktool.cli.verbs.apply import SUFFIX
 from ktool.cli.verbs.get import Query
 from ktool.logic.workload import revisions
+from ktool.logic.workload.kinds import REPLICA_SET
 from ktool.present import describe_pod, output
 from ktool.present.sheet import NONE, Sheet
 from ktool.present.table import safe
@@ -131,7 +132,7 @@ def _only_with_history(kinds: Iterable[Kind]) -> None:
 
 
 def _replica_sets(client: Client, deployment: Obj) -> list[Obj]:
-    found = client.list("ReplicaSet", namespace(deployment)).items
+    found = client.list(REPLICA_SET, namespace(deployment)).items
     return [rs for rs in found if controlled_by(rs, deployment)]
 
 

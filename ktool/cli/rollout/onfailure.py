@@ -14,6 +14,7 @@ from ktool.cli.plumbing import errors
 from ktool.cli.plumbing.converge import watch
 from ktool.follow.wait import shown
 from ktool.logic.workload import revisions, rollback
+from ktool.logic.workload.kinds import DEPLOYMENT, REPLICA_SET
 
 if TYPE_CHECKING:
     from ktool.app import Session
@@ -28,7 +29,7 @@ def converge_or_return(session: Session, refs: Sequence[Ref], timeout: float) ->
     if waited.exit_code not in (ERROR, TIMEOUT):
         return waited.exit_code
     wrong = dict.fromkeys([*waited.failed, *waited.pending])
-    back = [ref for ref in wrong if ref.kind == "Deployment" and _return(session.client, ref, began)]
+    back = [ref for ref in wrong if ref.gk == DEPLOYMENT and _return(session.client, ref, began)]
     if not back:
         return waited.exit_code
     again = watch(session, back, timeout, sys.stderr).exit_code
@@ -41,7 +42,7 @@ def _return(client: Client, ref: Ref, began: float) -> bool:
     """Give a Deployment the template of its last good revision; False where there is none. A revision that was
     complete before the command began is not left: what breaks later was no rollout."""
     deployment = client.get(ref)
-    sets = [rs for rs in client.list("ReplicaSet", ref.namespace).items if controlled_by(rs, deployment)]
+    sets = [rs for rs in client.list(REPLICA_SET, ref.namespace).items if controlled_by(rs, deployment)]
     new = revisions.find_new(deployment, sets)
     done = rollback.completed(new) if new is not None else 0.0
     good = rollback.last_good(sets, new) if new is not None and not 0 < done < began - 1 else None

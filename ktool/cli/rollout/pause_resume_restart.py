@@ -96,7 +96,12 @@ def restart(
     wanted = resourceargs.parse(resources, "restart")
     for kind in kinds_of(wanted):
         template = kind.schema.fields.get("spec")
-        if kind.progress is None or template is None or "template" not in template.fields or kind.name == "ReplicaSet":
+        if (
+            kind.controller.progress is None
+            or template is None
+            or "template" not in template.fields
+            or kind.name == "ReplicaSet"
+        ):
             raise UserError(f"{kind.resource} restarting is not supported")
     with session(ctx, act=True) as opened:
         now = timestamp(time.time())

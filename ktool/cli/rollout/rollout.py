@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ktool.api.errors import DONE, ERROR, LOCKED, ROLLED_BACK, UserError
-from ktool.api.kind import REGISTRY, Progress
+from ktool.api.kind import Progress
 from ktool.api.obj import Obj
 from ktool.api.ref import Ref
 from ktool.api.world import World
@@ -20,6 +20,7 @@ from ktool.cli.rollout import history, pause_resume_restart
 from ktool.follow.follower import scopes
 from ktool.follow.wait import Waited, shown
 from ktool.logic.workload import deploymentstatus
+from ktool.logic.workload.kinds import DEPLOYMENT
 from ktool.present import table
 
 if TYPE_CHECKING:
@@ -59,8 +60,9 @@ def status(
     if not refs:
         raise UserError("name what to follow, e.g. deploy/web")
     for ref in refs:
-        if REGISTRY[ref.kind].progress is None:
-            raise UserError(f"{REGISTRY[ref.kind].resource} have no rollout")
+        kind = resourceargs.kinds()[ref.gk]
+        if kind.controller.progress is None:
+            raise UserError(f"{kind.resource} have no rollout")
     with session(ctx, act=False) as opened:
         standing = {ref: _standing(opened.client, ref) for ref in refs}
     if watch and not all(one.done for one, _ in standing.values()):
@@ -95,7 +97,7 @@ def _told(waited: Waited, refs: list[Ref]) -> int:
 
 def _held(objects: dict[Ref, Obj]) -> int:
     """A rollout that is paused half way is not done, and waiting does not help it."""
-    paused = [ref for ref, obj in objects.items() if ref.kind == "Deployment" and deploymentstatus.held(obj)]
+    paused = [ref for ref, obj in objects.items() if ref.gk == DEPLOYMENT and deploymentstatus.held(obj)]
     for ref in paused:
         errors.say(f"error: {shown(ref)} is paused; `ktool rollout resume` lets it go on")
     return ERROR if paused else DONE
@@ -104,8 +106,10 @@ def _held(objects: dict[Ref, Obj]) -> int:
 def _standing(client: Client, ref: Ref) -> tuple[Progress, Obj]:
     """How far an object is now, and the object. ApiError where it does not exist."""
     obj = client.get(ref)
-    world = World(item for kind, namespace in scopes([ref]) for item in client.list(kind, namespace).items)
-    judge = REGISTRY[ref.kind].progress
+    world = World(
+        item for kind, namespace in scopes(client.kinds, [ref]) for item in client.list(kind, namespace).items
+    )
+    judge = client.kinds[ref.gk].controller.progress
     assert judge is not None
     found = judge(obj, world)
     return replace(found, message=table.safe(found.failed or found.message)), obj

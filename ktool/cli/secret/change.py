@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ktool.api.errors import DONE, UsageError, UserError, is_already_exists
-from ktool.api.kind import REGISTRY, Kind
+from ktool.api.kind import Kind
 from ktool.api.masked import Masked, encoded, values
 from ktool.api.obj import LAST_APPLIED, Obj, annotations_of, controller_of, get, labels, meta, name, timestamp
-from ktool.api.ref import Ref
+from ktool.api.ref import POD, SECRET, GroupKind, Ref
 from ktool.api.schema import field_at
 from ktool.cli.plumbing import errors, options, sources
 from ktool.cli.plumbing.command import Verb, examples, session, settings
@@ -76,7 +76,7 @@ def set_(
     found = sources.values(keys, from_file, from_env_file)
     if not found:
         raise UsageError("name what to set: KEY, KEY=VALUE or --from-file")
-    ref = Ref("Secret", settings(ctx).namespace, secret_name)
+    ref = Ref(SECRET, settings(ctx).namespace, secret_name)
     with session(ctx, act=True) as opened:
         _write(opened.client, ref, found)
         print(f"secret/{secret_name} updated", flush=True)
@@ -91,7 +91,7 @@ def unset(
 ) -> int:
     """Take keys out of a Secret."""
     patience = seconds(timeout, "--timeout")
-    ref = Ref("Secret", settings(ctx).namespace, secret_name)
+    ref = Ref(SECRET, settings(ctx).namespace, secret_name)
     with session(ctx, act=True) as opened:
         held = values(opened.client.get(ref))
         missing = [key for key in keys if key not in held]
@@ -109,7 +109,7 @@ def edit(ctx: typer.Context, secret_name: Name, timeout: options.Timeout = "10m"
     They stand in a file in memory (tmpfs) that only you can read, and that is removed afterwards.
     """
     patience = seconds(timeout, "--timeout")
-    ref = Ref("Secret", settings(ctx).namespace, secret_name)
+    ref = Ref(SECRET, settings(ctx).namespace, secret_name)
     with session(ctx, act=False) as opened:
         before = opened.client.get(ref)
     held = values(before)
@@ -146,8 +146,8 @@ def copy(
 ) -> int:
     """Copy a Secret to another namespace."""
     patience = seconds(timeout, "--timeout")
-    source = Ref("Secret", settings(ctx).namespace, secret_name)
-    target = Ref("Secret", to_namespace or source.namespace, to_name or secret_name)
+    source = Ref(SECRET, settings(ctx).namespace, secret_name)
+    target = Ref(SECRET, to_namespace or source.namespace, to_name or secret_name)
     if source == target:
         raise UsageError("name where the copy goes: --to-namespace NAME or --to-name NAME")
     with session(ctx, act=True) as opened:
@@ -190,7 +190,7 @@ def rotate(
     found = sources.values(from_literal, from_file, from_env_file)
     if not found:
         raise UsageError("name the new values: --from-literal, --from-file or --from-env-file")
-    ref = Ref("Secret", settings(ctx).namespace, secret_name)
+    ref = Ref(SECRET, settings(ctx).namespace, secret_name)
     with session(ctx, act=True) as opened:
         readers_ = [one for one in readers(opened.client, ref.namespace) if uses(pod_spec(one), secret_name)]
         _write(opened.client, ref, found)
@@ -203,7 +203,7 @@ def _rolled(opened: Session, readers_: Sequence[Obj]) -> list[Ref]:
     refs = []
     stamp = {"spec": {"template": {"metadata": {"annotations": {RESTARTED: timestamp(time.time())}}}}}
     for one in readers_:
-        if _rolls(REGISTRY[one["kind"]]):
+        if _rolls(opened.client.kinds[Ref.of(one).gk]):
             opened.client.patch(Ref.of(one), stamp)
             print(f"{shown(one)} restarted", flush=True)
             refs.append(Ref.of(one))
@@ -219,11 +219,11 @@ def _rolls(kind: Kind) -> bool:
 
 def readers(client: Client, namespace: str) -> list[Obj]:
     """The pods and workloads of a namespace that stand for themselves: what they own is spoken for by them."""
-    kinds = [kind for kind in REGISTRY if kind.namespaced and _template(kind)]
-    found = [obj for kind in kinds for obj in client.list(kind.name, namespace).items]
-    found += client.list("Pod", namespace).items
+    kinds = [kind for kind in client.kinds if kind.namespaced and _template(kind)]
+    found = [obj for kind in kinds for obj in client.list(kind.gk, namespace).items]
+    found += client.list(POD, namespace).items
     return sorted(
-        (obj for obj in found if controller_of(obj) is None), key=lambda obj: (obj["kind"] == "Pod", shown(obj))
+        (obj for obj in found if controller_of(obj) is None), key=lambda obj: (GroupKind.of(obj) == POD, shown(obj))
     )
 
 
@@ -241,4 +241,4 @@ def pod_spec(obj: Obj) -> Obj:
 
 
 def shown(obj: Obj) -> str:
-    return REGISTRY[obj["kind"]].display(name(obj))
+    return Ref.of(obj).gk.display(name(obj))

@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 from ktool.api.errors import DONE, UsageError, UserError
-from ktool.api.kind import REGISTRY
 from ktool.api.masked import Masked, encoded
 from ktool.api.obj import Obj
 from ktool.api.ref import Ref
@@ -155,9 +154,8 @@ def create(ctx: typer.Context, obj: Obj, dry_run: str, output_format: str) -> in
     """Create the object that the command line describes, or show it."""
     form = output.parse(output_format, only=("name", "yaml", "json"))
     options.dry_run(dry_run)
-    resourceargs.kinds()
     obj = {**obj, "metadata": {**obj["metadata"], "namespace": settings(ctx).namespace}}
-    kind = REGISTRY[obj["kind"]]
+    kind = resourceargs.kinds()[Ref.of(obj).gk]
     causes = field_causes(kind, obj)
     if causes:
         raise UserError("\n".join(f"{kind.display(obj['metadata']['name'])}: {cause}" for cause in causes))

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ktool.api.errors import Cause, UserError
-from ktool.api.kind import REGISTRY
 from ktool.api.masked import Masked, encoded, values
+from ktool.api.ref import SECRET
+from ktool.cli.plumbing.resourceargs import kinds
 from ktool.logic.secrets import secretdata
 from ktool.manifests import dump, yamltext
 from ktool.manifests.load import field_causes
@@ -103,7 +104,7 @@ def _read(text: str) -> dict[str, Masked] | None:
         raise UserError(doubles[0])
     if len(documents) > 1 or not isinstance(whole, dict):
         raise UserError("the file must be one map with stringData and data")
-    kind = REGISTRY["Secret"]
+    kind = kinds()[SECRET]
     obj = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x", "namespace": "x"}, **whole}
     if causes := field_causes(kind, obj) or [Cause(key, "does not belong here") for key in whole if key not in _HELD]:
         raise UserError("; ".join(map(str, causes)))

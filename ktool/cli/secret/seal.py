@@ -11,7 +11,7 @@ import typer
 from ktool.api.errors import DONE, UsageError, UserError, is_already_exists, is_not_found
 from ktool.api.masked import Masked, encoded, values
 from ktool.api.obj import Obj, get, name, namespace
-from ktool.cli.plumbing import sources
+from ktool.cli.plumbing import resourceargs, sources
 from ktool.cli.plumbing.command import Verb, examples, session, settings
 from ktool.logic.secrets import sealing, secretdata
 from ktool.manifests import dump
@@ -70,12 +70,10 @@ def _sealed(secret: Obj, public: bytes) -> Obj:
 
 
 def _manifests(ctx: typer.Context, file: str, kind: str, done: str) -> list[Manifest]:
-    from ktool.cli.plumbing import resourceargs
-
-    resourceargs.kinds()
     chosen = settings(ctx)
     found = load(
         [file],
+        resourceargs.kinds(),
         namespace=chosen.namespace,
         namespace_chosen=bool(chosen.chosen_namespace),
         consequence=f"nothing was {done}",

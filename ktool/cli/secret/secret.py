@@ -13,7 +13,7 @@ import typer
 from ktool.api.errors import DONE, UserError
 from ktool.api.masked import values
 from ktool.api.obj import Obj, name, namespace, timestamp, uid
-from ktool.api.ref import Ref
+from ktool.api.ref import SECRET, Ref
 from ktool.cli.plumbing import options
 from ktool.cli.plumbing.command import Verb, examples, session, settings, verbs
 from ktool.cli.secret import change, create, seal
@@ -83,7 +83,7 @@ def show(
     With --reveal one value is printed as it is. An event says who did that and when.
     """
     with session(ctx, act=False) as opened:
-        found = opened.client.get(Ref("Secret", settings(ctx).namespace, secret_name))
+        found = opened.client.get(Ref(SECRET, settings(ctx).namespace, secret_name))
         if reveal:
             return _reveal(opened.client, found, reveal)
         sheet = Sheet()
@@ -150,7 +150,7 @@ def person() -> str:
 def usage(ctx: typer.Context, secret_name: create.Name) -> int:
     """Say who reads a Secret: workloads and pods, and in what way."""
     with session(ctx, act=False) as opened:
-        found = opened.client.get(Ref("Secret", settings(ctx).namespace, secret_name))
+        found = opened.client.get(Ref(SECRET, settings(ctx).namespace, secret_name))
         rows = users(opened.client, found)
     if rows:
         print("\n".join(Table(("READER", "HOW")).lines(rows)))

@@ -65,10 +65,13 @@ def apply(
     patience = seconds(timeout, "--timeout")
     if not files:
         raise UsageError("must specify what to apply: -f FILE, -f DIR or -f -")
-    resourceargs.kinds()
     chosen = settings(ctx)
     manifests = load(
-        files, namespace=chosen.namespace, namespace_chosen=bool(chosen.chosen_namespace), recursive=recursive
+        files,
+        resourceargs.kinds(),
+        namespace=chosen.namespace,
+        namespace_chosen=bool(chosen.chosen_namespace),
+        recursive=recursive,
     )
     _refuse_generated(manifests)
     with session(ctx, act=dry_run == "none") as opened:

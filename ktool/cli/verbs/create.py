@@ -55,10 +55,10 @@ def create(
     patience = seconds(timeout, "--timeout")
     if not files:
         raise UsageError("must specify what to create: -f FILE, -f DIR or -f -")
-    resourceargs.kinds()
     chosen = settings(ctx)
     manifests = load(
         files,
+        resourceargs.kinds(),
         namespace=chosen.namespace,
         namespace_chosen=bool(chosen.chosen_namespace),
         recursive=recursive,

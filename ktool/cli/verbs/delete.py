@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ktool.api.errors import DONE, ERROR, ApiError, UsageError, is_not_found
-from ktool.api.kind import REGISTRY, Kind
+from ktool.api.kind import Kind
 from ktool.api.obj import uid
 from ktool.api.ref import Ref
 from ktool.cli.plumbing import errors, options, resourceargs
@@ -134,9 +134,9 @@ def _grace(period: int, now: bool, force: bool) -> int | None:
 
 def _in_files(files: Sequence[str], recursive: bool, namespace: str, chosen: bool) -> list[Ref]:
     """What the manifests name, in the reverse of the order in which it would be applied."""
-    resourceargs.kinds()
     found = load(
         files,
+        resourceargs.kinds(),
         namespace=namespace,
         namespace_chosen=chosen,
         recursive=recursive,
@@ -155,7 +155,7 @@ def _chosen(
     refs: list[Ref] = []
     for kind in sorted(wanted.kinds, key=lambda kind: -kind.apply_order):
         scope = namespace if kind.namespaced else None
-        listing = client.list(kind.name, scope, labels=selector, fields=field_selector)
+        listing = client.list(kind.gk, scope, labels=selector, fields=field_selector)
         refs += sorted(Ref.of(item) for item in listing.items)
     return refs
 
@@ -171,7 +171,7 @@ class _Deletion:
     def run(self, refs: Sequence[Ref], bare: bool, word: str) -> int:
         code = DONE
         for ref in refs:
-            kind = REGISTRY[ref.kind]
+            kind = self._client.kinds[ref.gk]
             try:
                 if self._dry_run == "client":
                     gone = self._client.get(ref)

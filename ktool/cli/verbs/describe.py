@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ktool.api.errors import DONE, ERROR, ApiError, UsageError, is_not_found
-from ktool.api.kind import REGISTRY, Kind
+from ktool.api.kind import Kind
 from ktool.api.obj import Obj, get, name, namespace, uid
+from ktool.api.ref import ENDPOINT_SLICE, EVENT, NODE, POD, SERVICE, Ref
 from ktool.api.units.duration import since
 from ktool.api.world import World
 from ktool.cli.plumbing import errors, options, resourceargs
@@ -67,9 +68,9 @@ def describe(
     """Show the details of objects with their events."""
     chosen = settings(ctx)
     if files:
-        resourceargs.kinds()
-        found = load(files, namespace=chosen.namespace, recursive=recursive, check_fields=False, consequence="")
-        wanted = Wanted(objects=tuple((REGISTRY[one.obj["kind"]], name(one.obj)) for one in found))
+        kinds = resourceargs.kinds()
+        found = load(files, kinds, namespace=chosen.namespace, recursive=recursive, check_fields=False, consequence="")
+        wanted = Wanted(objects=tuple((kinds[Ref.of(one.obj).gk], name(one.obj)) for one in found))
     else:
         wanted = resourceargs.parse(resources, "describe")
     if all_namespaces and wanted.objects and any(kind.namespaced for kind, _ in wanted.objects):
@@ -95,7 +96,7 @@ def _by_prefix(
     ((kind, prefix),) = wanted.objects
     if not is_not_found(missing[0]):
         return groups, missing
-    listing = client.list(kind.name, query.namespace if kind.namespaced else None)
+    listing = client.list(kind.gk, query.namespace if kind.namespaced else None)
     found = sorted((obj for obj in listing.items if name(obj).startswith(prefix)), key=name)
     return ([(kind, found)], []) if found else (groups, missing)
 
@@ -112,15 +113,13 @@ def _around(client: Client, kind: Kind, obj: Obj) -> World:
     """What the layouts look at beside the object itself."""
     world = World([obj])
     wanted: list[Scope]
-    if kind.name == "Node":
-        wanted = [("Pod", None)]
+    if kind.gk == NODE:
+        wanted = [(POD, None)]
     elif kind.name in ("Deployment", "ReplicaSet"):
-        wanted = [
-            (below, namespace(obj)) for below, _ in scopes([resourceargs.ref_of(kind, namespace(obj), name(obj))])
-        ]
-        wanted = [(below, where) for below, where in wanted if below not in (kind.name, "Node")]
-    elif kind.name == "Service":
-        wanted = [("EndpointSlice", namespace(obj))]
+        wanted = [(below, namespace(obj)) for below, _ in scopes(client.kinds, [Ref.of(obj)])]
+        wanted = [(below, where) for below, where in wanted if below not in (kind.gk, NODE)]
+    elif kind.gk == SERVICE:
+        wanted = [(ENDPOINT_SLICE, namespace(obj))]
     else:
         wanted = []
     for below, where in wanted:
@@ -131,7 +130,7 @@ def _around(client: Client, kind: Kind, obj: Obj) -> World:
 
 def _events(sheet: Sheet, client: Client, obj: Obj) -> None:
     selector = f"involvedObject.kind={obj['kind']},involvedObject.name={name(obj)}"
-    listed = client.list("Event", namespace(obj) or None, fields=selector).items
+    listed = client.list(EVENT, namespace(obj) or None, fields=selector).items
     # Not those of a predecessor of the same name. Events about nodes may name no uid.
     found = [event for event in listed if get(event, "involvedObject", "uid", default="") in ("", uid(obj))]
     if not found:

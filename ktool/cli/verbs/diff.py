@@ -10,7 +10,7 @@ import typer
 
 from ktool.api.errors import ApiError, UsageError, is_not_found
 from ktool.api.obj import Obj, annotations_of, drop, name, namespace, put
-from ktool.api.ref import Ref
+from ktool.api.ref import SECRET, Ref
 from ktool.cli.plumbing import errors, options, resourceargs
 from ktool.cli.plumbing.command import Verb, examples, session, settings, verbs
 from ktool.cli.verbs.apply import ask
@@ -48,10 +48,10 @@ def diff(ctx: typer.Context, files: options.Files = None, recursive: options.Rec
 
 
 def _compare(ctx: typer.Context, files: Sequence[str], recursive: bool) -> int:
-    resourceargs.kinds()
     chosen = settings(ctx)
     manifests = load(
         files,
+        resourceargs.kinds(),
         namespace=chosen.namespace,
         namespace_chosen=bool(chosen.chosen_namespace),
         recursive=recursive,
@@ -80,7 +80,7 @@ def _live(client: Client, ref: Ref) -> Obj | None:
 
 def _lines(live: Obj | None, applied: Applied) -> Iterator[str]:
     old, new = _shown(live), _shown(applied.obj)
-    if applied.ref.kind == "Secret":
+    if applied.ref.gk == SECRET:
         old, new = masked(old, new)
     where = _file(applied.obj)
     before = dump.to_yaml(old).splitlines(keepends=True) if old else []

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ktool.api.errors import DONE, ERROR, PARTIAL, not_found
-from ktool.api.kind import REGISTRY
 from ktool.api.obj import Obj, name
+from ktool.api.ref import EVENT, LEASE, NODE, Ref
 from ktool.cli.plumbing import errors
 from ktool.cli.plumbing.command import Verb, examples, session, verbs
 from ktool.logic.network.nodefields import is_simulated
@@ -32,7 +32,7 @@ ktool drift n1 n2
 ktool drift -o json
 """
 
-_NOT_LOOKED_AT = ("Event", "Lease")
+_NOT_LOOKED_AT = (EVENT, LEASE)
 """Kinds that no plan for a node is made from."""
 
 
@@ -67,8 +67,8 @@ def _look(client: Client, wanted: Sequence[str]) -> list[Look]:
     from ktool.app import connector
     from ktool.nodeplane.drift import look
 
-    objects = [obj for kind in REGISTRY if kind.name not in _NOT_LOOKED_AT for obj in client.list(kind.name).items]
-    known = {name(obj): obj for obj in objects if obj["kind"] == "Node"}
+    objects = [obj for kind in client.kinds if kind.gk not in _NOT_LOOKED_AT for obj in client.list(kind.gk).items]
+    known = {name(obj): obj for obj in objects if Ref.of(obj).gk == NODE}
     for one in wanted:
         if one not in known:
             raise not_found("nodes", one)

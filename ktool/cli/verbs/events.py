@@ -9,6 +9,7 @@ import typer
 
 from ktool.api.errors import DONE, UsageError
 from ktool.api.obj import Obj
+from ktool.api.ref import EVENT
 from ktool.cli.plumbing import errors, options, resourceargs
 from ktool.cli.plumbing.command import Verb, examples, session, settings, verbs
 from ktool.kinds.event import order
@@ -42,7 +43,7 @@ def events(
     fields = _about(about)
     table = KindTable(kind, TableOptions(all_namespaces=all_namespaces, headless=no_headers))
     with session(ctx, act=False) as opened:
-        listing = opened.client.list("Event", namespace, fields=fields)
+        listing = opened.client.list(EVENT, namespace, fields=fields)
         found = [event for event in sorted(listing.items, key=order) if _wanted(event, allowed)]
         if found:
             print("\n".join(table.lines(found, time.time())), flush=True)
@@ -71,7 +72,7 @@ def _follow(
     client: Client, table: KindTable, namespace: str | None, fields: str, allowed: set[str], since: str
 ) -> None:
     while True:
-        for event in client.watch("Event", namespace, fields=fields, since=since):
+        for event in client.watch(EVENT, namespace, fields=fields, since=since):
             since = str(event.obj.get("metadata", {}).get("resourceVersion") or since)
             if event.type in ("ADDED", "MODIFIED") and _wanted(event.obj, allowed):
                 print("\n".join(table.lines([event.obj], time.time())), flush=True)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ktool.api.errors import DONE, ERROR, ApiError, JsonPathError, UsageError, UserError, is_not_found
-from ktool.api.kind import REGISTRY, Kind
+from ktool.api.kind import Kind
 from ktool.api.obj import Obj
+from ktool.api.ref import Ref
 from ktool.cli.plumbing import errors, options, resourceargs
 from ktool.cli.plumbing.command import Verb, examples, session, settings, verbs
 from ktool.cli.plumbing.resourceargs import Wanted
@@ -84,7 +85,6 @@ def get(
         _sort_path(sort_by)
     chosen = settings(ctx)
     if files:
-        resourceargs.kinds()
         wanted = _of_files(files, recursive, chosen.namespace)
     else:
         wanted = resourceargs.parse(resources, "get")
@@ -110,9 +110,16 @@ def get(
 
 def _of_files(files: Sequence[str], recursive: bool, namespace: str) -> Wanted:
     found = load(
-        files, namespace=namespace, recursive=recursive, check_fields=False, consequence="nothing was looked up"
+        files,
+        resourceargs.kinds(),
+        namespace=namespace,
+        recursive=recursive,
+        check_fields=False,
+        consequence="nothing was looked up",
     )
-    return Wanted(objects=tuple((REGISTRY[one.obj["kind"]], one.obj["metadata"]["name"]) for one in found))
+    return Wanted(
+        objects=tuple((resourceargs.kinds()[Ref.of(one.obj).gk], one.obj["metadata"]["name"]) for one in found)
+    )
 
 
 # --- once --------------------------------------------------------------------------------------------------------
@@ -142,7 +149,7 @@ def fetch(client: Client, query: Query) -> tuple[list[tuple[Kind, list[Obj]]], l
     groups: list[tuple[Kind, list[Obj]]] = []
     for kind in query.wanted.kinds:
         scope = query.namespace if kind.namespaced else None
-        listing = client.list(kind.name, scope, labels=query.labels, fields=query.fields)
+        listing = client.list(kind.gk, scope, labels=query.labels, fields=query.fields)
         groups.append((kind, sorted(listing.items, key=_order)))
     missing: list[ApiError] = []
     by_kind: dict[str, tuple[Kind, list[Obj]]] = {}
@@ -222,7 +229,7 @@ def _watch(client: Client, query: Query, form: Output, table: TableOptions, *, o
         fields = f"metadata.name={query.wanted.objects[0][1]}"
     scope = query.namespace if kind.namespaced else None
     show = _row_printer(kind, form, table)
-    listing = client.list(kind.name, scope, labels=query.labels, fields=fields)
+    listing = client.list(kind.gk, scope, labels=query.labels, fields=fields)
     if query.wanted.objects and not listing.items and not query.ignore_not_found:
         client.get(
             resourceargs.ref_of(kind, query.namespace or "", query.wanted.objects[0][1])
@@ -237,7 +244,7 @@ def _watch(client: Client, query: Query, form: Output, table: TableOptions, *, o
 def _changes(client: Client, kind: Kind, scope: str | None, labels: str, fields: str, since: str) -> Iterator[Obj]:
     """Every change, over as many watches as it takes."""
     while True:
-        for event in client.watch(kind.name, scope, labels=labels, fields=fields, since=since):
+        for event in client.watch(kind.gk, scope, labels=labels, fields=fields, since=since):
             since = str(event.obj.get("metadata", {}).get("resourceVersion") or since)
             if event.type != "BOOKMARK":
                 yield event.obj

@@ -9,7 +9,7 @@ import typer
 
 from ktool.api.errors import DONE, ERROR
 from ktool.api.obj import DOMAIN, get, name
-from ktool.api.ref import Ref
+from ktool.api.ref import NODE, POD, Ref
 from ktool.cli.node.enroll import Newcomer, enroll, forget
 from ktool.cli.plumbing import errors, options
 from ktool.cli.plumbing.command import Verb, examples, session, verbs
@@ -132,11 +132,11 @@ def down(ctx: typer.Context, lab_name: LabName = "lab") -> int:
     from ktool import lab as labs
 
     with session(ctx, act=False) as opened:
-        listing = opened.client.list("Node", labels=f"{LAB_LABEL}={lab_name}")
+        listing = opened.client.list(NODE, labels=f"{LAB_LABEL}={lab_name}")
     if listing.items:
         with session(ctx, act=True) as opened:
             for node in listing.items:
-                forget(opened.client, Ref("Node", "", name(node)))
+                forget(opened.client, Ref(NODE, "", name(node)))
                 print(f"node/{name(node)} removed", flush=True)
             _without_pods(opened.client, {name(node) for node in listing.items})
     labs.down(lab_name, composition.lab_root(), errors.say)
@@ -148,7 +148,7 @@ def _without_pods(client: Client, nodes: set[str]) -> None:
     """Wait until the pods of nodes that are gone are gone too: a new lab has nodes of the same names."""
     end = time.monotonic() + 15
     while time.monotonic() < end:
-        if not any(get(pod, "spec", "nodeName") in nodes for pod in client.list("Pod").items):
+        if not any(get(pod, "spec", "nodeName") in nodes for pod in client.list(POD).items):
             return
         time.sleep(0.1)
 

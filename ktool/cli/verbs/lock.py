@@ -9,14 +9,14 @@ import typer
 
 from ktool.api.errors import DONE, ApiError, is_not_found
 from ktool.api.obj import Obj, epoch, get, put
-from ktool.api.ref import Ref
+from ktool.api.ref import LEASE, Ref
 from ktool.api.units.duration import human
 from ktool.cli.plumbing.command import ActingGroup, Verb, examples, session, verbs
 
 if TYPE_CHECKING:
     from ktool.registry.client import Client
 
-LEASE = Ref("Lease", "kube-system", "ktool")
+LOCK = Ref(LEASE, "kube-system", "ktool")
 
 app = verbs("Show or break the lock of the control plane.", cls=ActingGroup)
 
@@ -56,7 +56,7 @@ def break_lock(ctx: typer.Context) -> int:
 
 def _read(client: Client) -> Obj | None:
     try:
-        return client.get(LEASE)
+        return client.get(LOCK)
     except ApiError as error:
         if is_not_found(error):
             return None

@@ -14,6 +14,7 @@ import typer
 
 from ktool.api.errors import DONE, ERROR, UsageError, UserError
 from ktool.api.obj import Obj, name
+from ktool.api.ref import POD
 from ktool.cli.plumbing import errors, options, podargs
 from ktool.cli.plumbing.command import Verb, examples, session, settings, verbs
 from ktool.cli.plumbing.durations import seconds
@@ -106,7 +107,7 @@ def _sources(
     client: Client, words: Sequence[str], namespace: str, selector: str, container: str, every: bool
 ) -> list[Source]:
     if selector:
-        chosen = sorted(client.list("Pod", namespace, labels=selector).items, key=name)
+        chosen = sorted(client.list(POD, namespace, labels=selector).items, key=name)
     else:
         chosen = [podargs.pod_of(client, words[0], namespace)]
     result = []

@@ -14,6 +14,7 @@ import typer
 
 from ktool.api.errors import DONE, ERROR, PARTIAL, TIMEOUT, ApiError, UsageError, UserError, is_not_found
 from ktool.api.obj import Obj, deleting, get, name
+from ktool.api.ref import ENDPOINT_SLICE, NODE, SERVICE
 from ktool.cli.plumbing import errors, options
 from ktool.cli.plumbing.command import Verb, examples, session, verbs
 from ktool.cli.plumbing.durations import seconds
@@ -66,7 +67,7 @@ def mode(client: Client) -> str:
 
 def real_nodes(client: Client) -> list[Obj]:
     """Nodes that have a network, by name."""
-    return sorted((node for node in client.list("Node").items if not is_simulated(node)), key=name)
+    return sorted((node for node in client.list(NODE).items if not is_simulated(node)), key=name)
 
 
 # --- show --------------------------------------------------------------------------------------------------------
@@ -290,7 +291,7 @@ def check(
         raise UsageError("--timeout: a question needs some time, such as 3s")
     with session(ctx, act=False) as opened:
         nodes = [node for node in real_nodes(opened.client) if not deleting(node)]
-        services, slices = (opened.client.list(kind).items for kind in ("Service", "EndpointSlice"))
+        services, slices = (opened.client.list(kind).items for kind in (SERVICE, ENDPOINT_SLICE))
     if not nodes:
         errors.say("No nodes with a network; `ktool node add` or `ktool lab up` bring some")
         return DONE

@@ -11,6 +11,7 @@ import typer
 from ktool.api.errors import UsageError, UserError
 from ktool.api.kind import Kind
 from ktool.api.obj import Obj, get, name
+from ktool.api.ref import CONFIG_MAP
 from ktool.cli.plumbing import options, resourceargs
 from ktool.cli.plumbing.command import session, settings
 from ktool.cli.plumbing.errors import say
@@ -117,7 +118,7 @@ def _taken(ctx: typer.Context, source: str, prefix: str, keys: list[str]) -> lis
     (kind, own), (ref,) = wanted.objects[0], wanted.refs(settings(ctx).namespace)
     with session(ctx, act=False) as opened:
         found = opened.client.get(ref)
-    member = "configMapKeyRef" if kind.name == "ConfigMap" else "secretKeyRef"
+    member = "configMapKeyRef" if kind.gk == CONFIG_MAP else "secretKeyRef"
     return [
         {
             "name": prefix + _FOREIGN.sub("_", key).upper(),

@@ -18,11 +18,11 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 
 from ktool.api.obj import DOMAIN, Obj, annotations_of, get, name
-from ktool.api.ref import Ref
+from ktool.api.ref import CONFIG_MAP, Ref
 from ktool.logic.network.nodefields import Other, address_of, is_simulated, others
 
 HOSTGW, VXLAN, WIREGUARD = MODES = ("hostgw", "vxlan", "wireguard")
-SETTINGS = Ref("ConfigMap", "kube-system", "ktool-network")
+SETTINGS = Ref(CONFIG_MAP, "kube-system", "ktool-network")
 """Its data.mode is the mode of the cluster; hostgw where there is none."""
 
 VXLAN_DEVICE, WIREGUARD_DEVICE = "ktool-vxlan", "ktool-wg"

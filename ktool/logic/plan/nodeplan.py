@@ -12,7 +12,7 @@ from ipaddress import ip_address, ip_network
 from types import MappingProxyType
 
 from ktool.api.obj import Obj, deleting, get, name, namespace, uid
-from ktool.api.ref import Ref
+from ktool.api.ref import POD, Ref
 from ktool.logic.network import ipam
 from ktool.logic.node.backoff import retry_at
 from ktool.logic.node.nodeaction import (
@@ -177,7 +177,7 @@ class _Planner:
         elif own in self.facts.volumes:
             self._remove_volumes(own, name(pod))
         else:
-            self.gone.append(Gone(Ref("Pod", namespace(pod), name(pod)), own))
+            self.gone.append(Gone(Ref(POD, namespace(pod), name(pod)), own))
 
     def _orphans(self) -> None:
         """What the node has of pods that nobody wants: deleted by force or while it was away, or of another uid."""

@@ -15,7 +15,7 @@ from typing import Any
 from ktool.api import masked
 from ktool.api.masked import Masked, Unreadable
 from ktool.api.obj import Obj, get, meta, name, namespace, uid
-from ktool.api.ref import Ref
+from ktool.api.ref import CONFIG_MAP, SECRET, Ref
 from ktool.api.units import quantity
 
 Lookup = Callable[[Ref], Obj | None]
@@ -51,11 +51,11 @@ class Scope:
         return self.ip or self.host_ip
 
     def config_map(self, wanted: str) -> Obj | None:
-        return self.lookup(Ref("ConfigMap", namespace(self.pod), wanted))
+        return self.lookup(Ref(CONFIG_MAP, namespace(self.pod), wanted))
 
     def secret(self, wanted: str) -> tuple[Obj, dict[str, Masked]] | None:
         """A Secret and its decoded values. Raises ConfigError where they cannot be decrypted."""
-        found = self.lookup(Ref("Secret", namespace(self.pod), wanted))
+        found = self.lookup(Ref(SECRET, namespace(self.pod), wanted))
         try:
             return None if found is None else (found, masked.values(found))
         except Unreadable as error:

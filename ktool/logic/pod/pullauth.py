@@ -17,7 +17,7 @@ from typing import Any
 
 from ktool.api.masked import Masked, Unreadable, values
 from ktool.api.obj import Obj, get, namespace
-from ktool.api.ref import Ref
+from ktool.api.ref import NAMESPACE, SECRET, Ref
 from ktool.logic.node.nodeaction import Credential, EnsureImage
 from ktool.logic.pod.podenv import Lookup
 from ktool.logic.secrets.podrefs import PULL_DEFAULT, pull_defaults
@@ -59,13 +59,13 @@ def keyring(pod: Obj, lookup: Lookup) -> Keyring:
     space = namespace(pod)
     named = [str(entry.get("name") or "") for entry in get(pod, "spec", "imagePullSecrets", default=())]
     if not named:
-        found = lookup(Ref("Namespace", "", space))
+        found = lookup(Ref(NAMESPACE, "", space))
         named = [] if found is None else pull_defaults(found)
     logins: list[tuple[str, Credential]] = []
     missing: list[str] = []
     problems: list[str] = []
     for own in dict.fromkeys(filter(None, named)):
-        secret = lookup(Ref("Secret", space, own))
+        secret = lookup(Ref(SECRET, space, own))
         if secret is None:
             missing.append(own)
             problems.append(f'pull secret "{own}" not found in namespace {space}')

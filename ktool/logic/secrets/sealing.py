@@ -13,10 +13,10 @@ from typing import Any
 
 from ktool.api.masked import Masked
 from ktool.api.obj import Obj, get, name, namespace
-from ktool.api.ref import Ref
+from ktool.api.ref import SECRET, Ref
 
 KEY_NAMESPACE, KEY_NAME = "kube-system", "sealing-key"
-KEY_REF = Ref("Secret", KEY_NAMESPACE, KEY_NAME)
+KEY_REF = Ref(SECRET, KEY_NAMESPACE, KEY_NAME)
 KEY_TYPE = "ktool.dev/sealing-key"
 PRIVATE = "private"
 

@@ -23,22 +23,22 @@ from ktool.api.obj import (
     owner_reference,
     uid,
 )
-from ktool.api.ref import Ref
+from ktool.api.ref import GroupKind, Ref
 from ktool.api.selector import from_label_selector
 from ktool.api.world import World
 
 
-def claim(owner: Obj, kind: str, world: World) -> tuple[list[Obj], list[Action]]:
-    """The objects of `kind` that are `owner`'s now, and what makes this so: adopting some and letting others go."""
+def claim(owner: Obj, gk: GroupKind, world: World) -> tuple[list[Obj], list[Action]]:
+    """The objects of `gk` that are `owner`'s now, and what makes this so: adopting some and letting others go."""
     selector = from_label_selector(get(owner, "spec", "selector", default={}))
     claimed: list[Obj] = []
     actions: list[Action] = []
-    for obj in world.controlled(uid(owner), kind):
+    for obj in world.controlled(uid(owner), gk):
         if selector.matches(labels(obj)):
             claimed.append(obj)
         elif not deleting(obj):
             actions.append(_let_go(owner, obj))
-    for obj in world.ownerless(kind, namespace(owner)):
+    for obj in world.ownerless(gk, namespace(owner)):
         if not deleting(obj) and selector.matches(labels(obj)):
             claimed.append(obj)
             actions.append(_adopt(owner, obj))
@@ -58,12 +58,12 @@ def _patch(obj: Obj, references: list[Obj]) -> Patch:
     return Patch(Ref.of(obj), {"metadata": {"ownerReferences": references or None}}, uid(obj))
 
 
-def ownerless(kind: str, by: str) -> Watch:
-    """Wake every `by` that could adopt an object of `kind` that nobody owns."""
-    return Watch(kind, _candidates(by))
+def ownerless(gk: GroupKind, by: GroupKind) -> Watch:
+    """Wake every `by` that could adopt an object of `gk` that nobody owns."""
+    return Watch(gk, _candidates(by))
 
 
-def _candidates(by: str) -> Callable[[Obj, World], Iterable[Ref]]:
+def _candidates(by: GroupKind) -> Callable[[Obj, World], Iterable[Ref]]:
     def wakes(obj: Obj, world: World) -> Iterable[Ref]:
         if controller_of(obj) is not None:
             return ()

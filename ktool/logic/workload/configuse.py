@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from ktool.api.action import Action, Patch
 from ktool.api.obj import DOMAIN, Obj, annotations_of, content_hash, get, meta, name, namespace, uid
-from ktool.api.ref import Ref
+from ktool.api.ref import GroupKind, Ref, group_kind
 from ktool.api.world import World
 from ktool.logic.secrets.podrefs import uses
 
@@ -25,7 +25,7 @@ def content(workload: Obj, world: World) -> str:
     there: then there is nothing to restart with."""
     parts: list[object] = []
     for use in sorted(uses(get(workload, "spec", "template", "spec", default={}))):
-        obj = world.get(Ref(use.kind, namespace(workload), use.name))
+        obj = world.get(Ref(group_kind("v1", use.kind), namespace(workload), use.name))
         if obj is None:
             if not use.optional:
                 return ""
@@ -52,9 +52,9 @@ def follow(workload: Obj, world: World) -> list[Action]:
     return [Patch(Ref.of(workload), patch, uid(workload))]
 
 
-def readers(kind: str, config: Obj, world: World) -> Iterable[Ref]:
+def readers(gk: GroupKind, config: Obj, world: World) -> Iterable[Ref]:
     """The workloads of a kind that are to follow a ConfigMap or Secret."""
-    for workload in world.list(kind, namespace(config)):
+    for workload in world.list(gk, namespace(config)):
         if annotations_of(workload).get(RESTART) != "true":
             continue
         spec = get(workload, "spec", "template", "spec", default={})

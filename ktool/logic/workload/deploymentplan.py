@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 
 from ktool.api.action import Action, Create, Delete, Emit, Patch, Plan, Status
 from ktool.api.obj import Obj, annotations_of, deleting, get, meta, name, namespace, owner_reference, timestamp, uid
-from ktool.api.ref import Ref
+from ktool.api.ref import POD, Ref
 from ktool.api.world import World
 from ktool.logic.workload import configuse, digests, revisions, rollback, rollout
 from ktool.logic.workload.adoption import claim
 from ktool.logic.workload.deploymentstatus import limits, replicas, status
+from ktool.logic.workload.kinds import REPLICA_SET
 from ktool.logic.workload.podcounts import count
 from ktool.logic.workload.rollout import Sizes
 from ktool.logic.workload.stopfirst import Order
@@ -25,7 +26,7 @@ def plan(deployment: Obj, world: World, now: float) -> Plan:
         return Plan(because="being deleted; the garbage collector takes the ReplicaSets")
     if changed := configuse.follow(deployment, world):
         return Plan(tuple(changed))
-    claimed, actions = claim(deployment, "ReplicaSet", world)
+    claimed, actions = claim(deployment, REPLICA_SET, world)
     sets = sorted((rs for rs in claimed if not deleting(rs)), key=_created)
     new = revisions.find_new(deployment, sets)
     old = [rs for rs in sets if rs is not new]
@@ -62,7 +63,7 @@ def _sizes(deployment: Obj, sets: Sequence[Obj], world: World, now: float) -> tu
     sizes: dict[str, Sizes] = {}
     afters: list[float] = []
     for rs in sets:
-        counts = count(world.controlled(uid(rs), "Pod"), patience, now)
+        counts = count(world.controlled(uid(rs), POD), patience, now)
         wanted = get(rs, "spec", "replicas", default=0)
         sizes[name(rs)] = Sizes(
             name(rs),
@@ -122,9 +123,9 @@ def _begin(deployment: Obj, old: Sequence[Obj], sizes: Mapping[str, Sizes], worl
 
 def _free_hash(deployment: Obj, world: World) -> str:
     """The template's hash; another one where a ReplicaSet that is not ours, or is just going, has its name."""
-    for collisions in range(world.count("ReplicaSet") + 1):
+    for collisions in range(world.count(REPLICA_SET) + 1):
         digest = revisions.template_hash(deployment["spec"]["template"], collisions)
-        if world.get(Ref("ReplicaSet", namespace(deployment), revisions.new_name(deployment, digest))) is None:
+        if world.get(Ref(REPLICA_SET, namespace(deployment), revisions.new_name(deployment, digest))) is None:
             break
     return digest
 
@@ -136,7 +137,7 @@ def _number(
     which images it runs, and when it was complete for the first time."""
     number = max(revisions.revision(new), revisions.next_revision(old) if old else 1)
     wanted = {**_copied_annotations(deployment), revisions.REVISION: str(number)}
-    if images := digests.seen(new, world.controlled(uid(new), "Pod")):
+    if images := digests.seen(new, world.controlled(uid(new), POD)):
         wanted[digests.IMAGES] = digests.text(images)
     if replicas(deployment) and not rollback.completed(new) and _complete(deployment, new, old, sizes):
         wanted[rollback.COMPLETE] = timestamp(now)

@@ -25,7 +25,7 @@ from ktool.api.obj import (
     uid,
 )
 from ktool.api.patch import difference
-from ktool.api.ref import Ref
+from ktool.api.ref import POD, Ref
 from ktool.api.world import World
 from ktool.logic.workload import configuse, revisions
 from ktool.logic.workload.deploymentstatus import DEADLINE_EXCEEDED
@@ -68,7 +68,7 @@ def obstacle(new: Obj, world: World) -> tuple[str, str]:
     """What certainly keeps a pod of a ReplicaSet from serving ("" where nothing is certain), and what keeps one from
     it, certainly or not. Pods that broke when the revision had proved good are not looked at."""
     proved = completed(new) + PROVEN if completed(new) else math.inf
-    pods = [pod for pod in world.controlled(uid(new), "Pod") if not deleting(pod) and _changed(pod) < proved]
+    pods = [pod for pod in world.controlled(uid(new), POD) if not deleting(pod) and _changed(pod) < proved]
     certain = next((said for pod in sorted(pods, key=name) if (said := trouble(pod))), "")
     return certain, certain or next((said for pod in sorted(pods, key=name) if (said := unready(pod))), "")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from ktool.api.action import Action, Emit
 from ktool.api.obj import DOMAIN, Obj, annotations_of, condition, deleting, get, labels, name, uid
-from ktool.api.ref import Ref
+from ktool.api.ref import NAMESPACE, NODE, POD, Ref
 from ktool.api.world import World
 from ktool.logic.network.nodefields import answers
 from ktool.logic.workload import rollout
@@ -62,14 +62,14 @@ def _finds_no_port(pod: Obj, world: World) -> bool:
     """Asked of the scheduler: what it told the pod may be older than the end of another one."""
     from ktool.logic import schedule  # every command imports the kinds, and hardly any asks this
 
-    spaces = {name(space): labels(space) for space in world.list("Namespace")}
-    found = next(iter(schedule.place([pod], world.list("Node"), world.list("Pod"), spaces)), None)
+    spaces = {name(space): labels(space) for space in world.list(NAMESPACE)}
+    found = next(iter(schedule.place([pod], world.list(NODE), world.list(POD), spaces)), None)
     return found is not None and not found.node and _NO_FREE_PORTS in found.message
 
 
 def _answers(pod: Obj, world: World) -> bool:
     """Whether the pod's node does: on another one nothing ends."""
-    node = world.get(Ref("Node", "", get(pod, "spec", "nodeName", default="")))
+    node = world.get(Ref(NODE, "", get(pod, "spec", "nodeName", default="")))
     return node is not None and answers(node)
 
 
@@ -85,8 +85,8 @@ class Order:
     def of(deployment: Obj, new: Obj | None, old: Sequence[Obj], world: World) -> Order:
         if not concerns(deployment):
             return Order()
-        coming = world.controlled(uid(new), "Pod") if new is not None else []
-        going = [pod for rs in old for pod in world.controlled(uid(rs), "Pod") if _answers(pod, world)]
+        coming = world.controlled(uid(new), POD) if new is not None else []
+        going = [pod for rs in old for pod in world.controlled(uid(rs), POD) if _answers(pod, world)]
         return Order(held_ports(coming, going, world), single_writer(deployment))
 
     def step(self, deployment: Obj, new: Sizes, old: Sequence[Sizes]) -> dict[str, int]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ktool.api.action import Action, Delete, Emit
 from ktool.api.obj import Obj, controller_of, deleting, epoch, get, meta, name, namespace, uid
-from ktool.api.ref import Ref
+from ktool.api.ref import NODE, Ref
 from ktool.api.world import World
 from ktool.logic.network.nodefields import silent_since
 from ktool.logic.workload.stopfirst import single_writer
@@ -29,7 +29,7 @@ def find(pods: Sequence[Obj], world: World, now: float) -> tuple[list[Obj], floa
             continue
         on = str(get(pod, "spec", "nodeName", default=""))
         if on not in nodes:
-            node = world.get(Ref("Node", "", on))
+            node = world.get(Ref(NODE, "", on))
             nodes[on] = silent_since(node) if node is not None else 0.0
         silent = nodes[on]
         if not silent or epoch(meta(pod).get("creationTimestamp")) > silent:  # made for that node, knowing how it is

@@ -42,8 +42,7 @@ def rekey(connection: Connection, seal: Seal, entry: Entry) -> int:
 def _rewritten(connection: Connection, seal: Seal, key_id: str) -> Iterator[dict[str, object]]:
     """The records under the new key. What cannot be read and is no longer current is left as it is."""
     problems = []
-    for kind in seal.kinds:
-        prefix = f"{kind}/"
+    for prefix in seal.prefixes:
         current = set(connection.execute(select(OBJECTS.c.rv).where(*in_prefix(OBJECTS.c.key, prefix))).scalars())
         records = select(HISTORY.c.rv, HISTORY.c.key, HISTORY.c.body).where(*in_prefix(HISTORY.c.key, prefix))
         for rv, key, body in connection.execute(records):

@@ -31,8 +31,8 @@ class Tampered(Exception):
 
 
 class Seal:
-    """`members`: kind -> the members of its objects that are confidential. `cryptography` is imported with the first
-    confidential record."""
+    """`members`: prefix of keys -> the members of those objects that are confidential. `cryptography` is imported
+    with the first confidential record."""
 
     def __init__(self, ring: KeyRing, members: Mapping[str, Sequence[str]]) -> None:
         self.ring = ring
@@ -40,10 +40,10 @@ class Seal:
         self._cipher: Callable[[bytes], Any] | None = None
 
     def covers(self, key: str) -> bool:
-        return key.partition("/")[0] in self._members
+        return _prefix(key) in self._members
 
     @property
-    def kinds(self) -> list[str]:
+    def prefixes(self) -> list[str]:
         return list(self._members)
 
     # --- writing
@@ -53,7 +53,7 @@ class Seal:
         object is one that could not be read: what it held must not be overwritten by nothing."""
         if UNREADABLE in obj:
             raise ApiError(500, "InternalError", f"{Ref.parse(key)} cannot be changed: {obj[UNREADABLE]}")
-        members = self._members[key.partition("/")[0]]
+        members = self._members[_prefix(key)]
         plain = json.dumps({member: obj[member] for member in members if member in obj}, allow_nan=False).encode()
         clear = {name: value for name, value in obj.items() if name not in members}
         envelope = {"v": VERSION, "key": key_id, "of": key, "clear": _digest(clear)}
@@ -140,6 +140,11 @@ def _check(key: str, rv: int, clear: Obj, envelope: Mapping[str, Any]) -> None:
         raise Tampered("its metadata was edited in the database")
 
 
+def _prefix(key: str) -> str:
+    """`core/Secret/` of `core/Secret/default/login`."""
+    return "/".join(key.split("/", 2)[:2]) + "/"
+
+
 def _named(key: Any) -> str:
     try:
         return str(Ref.parse(str(key)))
@@ -169,4 +174,9 @@ def _placeholder(key: str, rv: int, body: Any, why: str) -> Obj:
     metadata |= {"name": ref.name, "resourceVersion": str(rv)}
     if ref.namespace:
         metadata["namespace"] = ref.namespace
-    return {"apiVersion": "v1", "kind": ref.kind, "metadata": metadata, UNREADABLE: why}
+    return {
+        "apiVersion": f"{ref.group}/v1" if ref.group else "v1",
+        "kind": ref.kind,
+        "metadata": metadata,
+        UNREADABLE: why,
+    }
