@@ -16,6 +16,7 @@ import pytest
 from ktool.api.kind import Kind
 from ktool.api.kinds import discover
 from ktool.api.obj import Obj
+from ktool.api.ref import GroupKind
 from ktool.client.http import HttpClient
 from ktool.client.local import LocalClient
 from ktool.registry.client import Client
@@ -67,11 +68,11 @@ def gadget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kind]:
     monkeypatch.syspath_prepend(str(tmp_path))
     invalidate_caches()
     try:
-        discover(import_module("gadget_kinds"))
-        yield KINDS["Gadget"]
+        (kind,) = discover(import_module("gadget_kinds"))
+        KINDS.add(kind)
+        yield kind
     finally:
-        if "Gadget" in KINDS:
-            KINDS.remove(KINDS["Gadget"])
+        KINDS.remove(GroupKind("test.ktool.dev", "Gadget"))
         for module in [name for name in sys.modules if name.split(".")[0] == "gadget_kinds"]:
             del sys.modules[module]
 
@@ -111,7 +112,11 @@ def plane(tmp_path: Path) -> Iterator[Plane]:
 
 @pytest.fixture(params=["local", "http"])
 def client(request: pytest.FixtureRequest, plane: Plane) -> Iterator[Client]:
-    found = HttpClient(plane.socket) if request.param == "http" else LocalClient(plane.registry, plane.backend)
+    found = (
+        HttpClient(plane.socket, plane.registry.kinds)
+        if request.param == "http"
+        else LocalClient(plane.registry, plane.backend)
+    )
     yield found
     found.close()
 

@@ -89,7 +89,7 @@ def test_a_namespace_that_does_not_exist(client):
 
 
 def test_a_kind_that_does_not_exist(client):
-    assert refused(client.list, "Gizmo").code == 404
+    assert refused(client.list, GroupKind("", "Gizmo")).code == 404
     assert refused(client.get, Ref(GroupKind("test.ktool.dev", "Gizmo"), "default", "a")).code == 404
     assert refused(client.create, {"apiVersion": "v1", "kind": "Gizmo", "metadata": {"name": "a"}}).code == 404
 
@@ -137,7 +137,7 @@ def test_selectors(client, labels, fields, expected):
 
 
 def test_a_selector_that_is_none_is_refused(client):
-    assert refused(client.list, "ConfigMap", labels="a in (").code == 400
+    assert refused(client.list, CONFIG_MAP, labels="a in (").code == 400
 
 
 # --- update and patch

@@ -46,7 +46,7 @@ def test_what_a_dead_server_left_is_replaced(plane: Plane):
     assert os.path.exists(plane.socket)
     second = Server(plane.registry, plane.backend, plane.socket)
     second.start()
-    assert HttpClient(plane.socket).version()["where"]
+    assert HttpClient(plane.socket, plane.registry.kinds).version()["where"]
     second.close()
     assert not os.path.exists(plane.socket)
 
@@ -61,11 +61,11 @@ def test_a_path_that_is_too_long_is_explained(plane: Plane):
 def test_a_client_without_a_server_says_so(plane: Plane):
     plane.server.close()
     with pytest.raises(ClientError, match="no control plane answers"):
-        HttpClient(plane.socket).list(CONFIG_MAP)
+        HttpClient(plane.socket, plane.registry.kinds).list(CONFIG_MAP)
 
 
 def test_a_client_goes_on_after_a_restart(plane: Plane):
-    client = HttpClient(plane.socket)
+    client = HttpClient(plane.socket, plane.registry.kinds)
     client.create(configmap("a"))
     plane.server.close()
     with pytest.raises(ClientError):
@@ -80,7 +80,7 @@ def test_a_connection_that_idled_too_long_is_replaced(plane: Plane, monkeypatch)
     from ktool.serve.connection import Connection
 
     monkeypatch.setattr(Connection, "timeout", 0.1)
-    client = HttpClient(plane.socket)
+    client = HttpClient(plane.socket, plane.registry.kinds)
     client.create(configmap("a"))
     time.sleep(0.4)
     assert not plane.server._open, "the idle connection is still open"
@@ -88,7 +88,7 @@ def test_a_connection_that_idled_too_long_is_replaced(plane: Plane, monkeypatch)
 
 
 def test_a_request_that_is_too_large_is_refused(plane: Plane):
-    client = HttpClient(plane.socket)
+    client = HttpClient(plane.socket, plane.registry.kinds)
     with pytest.raises(ApiError) as refused:
         client.create(configmap("a", data={"k": "x" * (9 << 20)}))
     assert refused.value.code == 413
@@ -108,7 +108,7 @@ def test_the_client_needs_only_the_standard_library():
 def test_twenty_watchers_and_eight_writers(plane: Plane):
     """Every watcher sees every change once, in order, while all of it happens side by side."""
     writers, each, watchers = 8, 25, 20
-    client = HttpClient(plane.socket)
+    client = HttpClient(plane.socket, plane.registry.kinds)
     since = client.list(CONFIG_MAP).resource_version
     total = writers * each * 2
     seen: list[list[tuple[int, str, str]]] = [[] for _ in range(watchers)]
@@ -150,7 +150,7 @@ def test_twenty_watchers_and_eight_writers(plane: Plane):
 
 def test_writers_of_one_object_lose_no_update(plane: Plane):
     """Optimistic concurrency: a counter that several threads raise by get and update ends at the sum."""
-    client = HttpClient(plane.socket)
+    client = HttpClient(plane.socket, plane.registry.kinds)
     ref = Ref(CONFIG_MAP, "default", "counter")
     client.create(configmap("counter", data={"n": "0"}))
     conflicts = []
@@ -178,7 +178,7 @@ def test_writers_of_one_object_lose_no_update(plane: Plane):
 
 
 def test_closing_ends_every_stream(plane: Plane):
-    client = HttpClient(plane.socket)
+    client = HttpClient(plane.socket, plane.registry.kinds)
     client.create(pod("p"))
     ref = Ref(POD, "default", "p")
     outcomes: list[object] = []
@@ -212,7 +212,7 @@ def test_closing_ends_every_stream(plane: Plane):
 
 
 def test_a_request_that_was_read_is_answered_before_the_end(plane: Plane):
-    client = HttpClient(plane.socket)
+    client = HttpClient(plane.socket, plane.registry.kinds)
     done: list[str] = []
     with plane.registry.verbs():  # whoever holds the writer's place lets the apply wait
         applying = threading.Thread(

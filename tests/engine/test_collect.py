@@ -172,7 +172,7 @@ def family(registry):
 
 
 def names(registry):
-    return sorted(o["metadata"]["name"] for kind in ("Thing", "Pod") for o in registry.list(kind)[0])
+    return sorted(o["metadata"]["name"] for kind in (THING, POD) for o in registry.list(kind)[0])
 
 
 def end_pods(registry, loop):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from ktool.api.action import Create, Plan
-from ktool.api.kind import Watch
+from ktool.api.kind import Controller, Watch
 from ktool.api.kinds import Kinds
 from ktool.api.obj import Obj, get, name
 from ktool.api.ref import Ref
@@ -19,9 +19,9 @@ from ktool.registry.registry import Registry
 from ktool.registry.workqueue import WorkQueue
 from ktool.store.store import Store
 
-from .builders import a, config, thing
+from . import kinds_for_tests
+from .builders import CONFIG, THING, a, config, thing
 from .conftest import Clock
-from .kinds_for_tests import CONFIG, EVENT, NAMESPACE, POD, THING
 
 
 class Planner:
@@ -45,7 +45,13 @@ def planner() -> Planner:
 def kinds(planner: Planner) -> Kinds:
     watch = Watch(CONFIG, lambda obj, world: [Ref(THING, "default", name(obj))])
     kinds = Kinds()
-    for kind in (NAMESPACE, replace(THING, plan=planner, watches=(watch,)), CONFIG, POD, EVENT):
+    for kind in (
+        kinds_for_tests.NAMESPACE,
+        replace(kinds_for_tests.THING, controller=Controller((watch,), planner)),
+        kinds_for_tests.CONFIG,
+        kinds_for_tests.POD,
+        kinds_for_tests.EVENT,
+    ):
         kinds.add(kind)
     return kinds
 

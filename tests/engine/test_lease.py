@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ktool.api.obj import Obj, get, micro_timestamp
-from ktool.control.lease import LEASE, Holder, Leadership, Locked
+from ktool.control.lease import LOCK, Holder, Leadership, Locked
 from ktool.registry.registry import Registry
 from ktool.store.store import Store
 from tests.everykind import KINDS
@@ -47,7 +47,7 @@ def leader(registry: Registry, leaders: list[Leadership], what: str = "ktool app
 
 
 def spec(registry: Registry) -> Obj:
-    found: Obj = registry.get(LEASE)["spec"]
+    found: Obj = registry.get(LOCK)["spec"]
     return found
 
 
@@ -57,7 +57,7 @@ def held_by(registry: Registry, identity: str, renewed: float | None = None, tra
     lease = {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
-        "metadata": {"name": LEASE.name, "namespace": LEASE.namespace},
+        "metadata": {"name": LOCK.name, "namespace": LOCK.namespace},
         "spec": {
             "holderIdentity": identity,
             "leaseDurationSeconds": 1,
@@ -166,7 +166,7 @@ def test_a_holder_elsewhere_that_renews_it_keeps_it(registry: Registry, leaders:
         ticks = 0
         while not done.wait(LIFE / 4):
             ticks += 1
-            registry.patch(LEASE, {"spec": {"renewTime": micro_timestamp(1_000.0 + ticks)}})
+            registry.patch(LOCK, {"spec": {"renewTime": micro_timestamp(1_000.0 + ticks)}})
 
     holder = threading.Thread(target=renew)
     holder.start()
@@ -207,7 +207,7 @@ def test_a_holder_that_was_taken_over_is_told(registry: Registry, leaders: list[
     first.acquire(timeout=0)
     told: list[bool] = []
     first.keep(on_lost=lambda: told.append(True))
-    lease = registry.get(LEASE)
+    lease = registry.get(LOCK)
     taken = {**lease["spec"], "holderIdentity": "elsewhere 1 x ktool", "leaseTransitions": first.token + 1}
     registry.update({**lease, "spec": taken})
     assert first.lost.wait(2 * LIFE)
@@ -226,7 +226,7 @@ def test_a_deleted_lease_is_lost_and_the_next_token_is_higher_all_the_same(
     first = leader(registry, leaders)
     token = first.acquire(timeout=0)
     first.keep()
-    registry.delete(LEASE)
+    registry.delete(LOCK)
     assert first.lost.wait(2 * LIFE)
     second = leader(registry, leaders, "ktool serve")
     assert second.acquire(timeout=0) > token
@@ -260,4 +260,4 @@ def test_the_token_always_grows(registry: Registry, leaders: list[Leadership]) -
         tokens.append(one.acquire(timeout=0))
         one.release()
     assert tokens == sorted(set(tokens))
-    assert get(registry.get(LEASE), "spec", "leaseTransitions") == tokens[-1]
+    assert get(registry.get(LOCK), "spec", "leaseTransitions") == tokens[-1]

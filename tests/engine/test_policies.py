@@ -11,7 +11,7 @@ import pytest
 
 from ktool.api.action import Status
 from ktool.api.obj import Obj, get, name
-from ktool.api.ref import EVENT, NAMESPACE, NETWORK_POLICY, NODE, POD, Ref
+from ktool.api.ref import EVENT, NAMESPACE, NETWORK_POLICY, NODE, POD, GroupKind, Ref
 from ktool.logic.node.nodeaction import CreatePod, Failure, NodeAction, NodeFacts, Outcome, SetPolicies, SetRules
 from ktool.node.simulated.runtime import RUNTIMES, SimulatedRuntime
 from ktool.nodeplane.netview import NetView
@@ -99,11 +99,11 @@ class Plane:
             self.clock.now += 0.05
         raise AssertionError(f"not within {seconds} s")
 
-    def get(self, kind: str, name: str, space: str = "default") -> Obj:
+    def get(self, kind: GroupKind, name: str, space: str = "default") -> Obj:
         return self.registry.get(Ref(kind, space, name))
 
     def address(self, name: str) -> str:
-        return str(get(self.get("Pod", name), "status", "podIP", default=""))
+        return str(get(self.get(POD, name), "status", "podIP", default=""))
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def test_only_what_policies_depend_on_is_rendered_anew(plane: Plane) -> None:
         return net.policies(node) is not before
 
     def status(**more: Any) -> None:
-        pod = plane.get("Pod", "web")
+        pod = plane.get(POD, "web")
         entry = Status(Ref.of(pod), {**(pod.get("status") or {}), **more}, pod["metadata"]["uid"])
         plane.registry.execute([entry], component="test")
 
@@ -189,7 +189,7 @@ def test_only_what_policies_depend_on_is_rendered_anew(plane: Plane) -> None:
     assert news(lambda: label(web, role="friend"))
     assert news(lambda: label(Ref(NAMESPACE, "", "default"), team="blue"))
     assert not news(lambda: plane.pod("waiting", "n1")), "it has no address yet"
-    uid = plane.get("Pod", "waiting")["metadata"]["uid"]
+    uid = plane.get(POD, "waiting")["metadata"]["uid"]
     assert news(lambda: net.hold("n1", {uid: "10.244.1.3"})) and uid in net.policies(node).pods
     assert not news(lambda: net.hold("n1", {uid: "10.244.1.3"}))
     assert news(lambda: status(phase="Succeeded")) and "10.244.1.2" not in net.policies(node).text

@@ -8,7 +8,7 @@ import pytest
 
 from ktool.api.errors import ApiError
 from ktool.api.obj import put
-from ktool.api.ref import NAMESPACE, POD, Ref
+from ktool.api.ref import NAMESPACE, POD, GroupKind, Ref
 from tests.engine.builders import CONFIG, THING, a, config, pod, space, thing
 
 
@@ -289,8 +289,8 @@ def test_list_by_namespace_labels_and_fields(registry):
     assert names(fields="metadata.name=b") == ["b"]
     assert names(fields="metadata.namespace!=default,spec.size=2") == ["c"]
     assert names("nowhere") == []
-    refused(400, "BadRequest", registry.list, "Thing", labels="a=b=c")
-    refused(404, "NotFound", registry.list, "Nothing")
+    refused(400, "BadRequest", registry.list, THING, labels="a=b=c")
+    refused(404, "NotFound", registry.list, GroupKind("", "Nothing"))
     assert [item["metadata"]["name"] for item in registry.list(NAMESPACE, "ignored")[0]] == ["default", "other"]
 
 

@@ -50,7 +50,7 @@ def kinds() -> Kinds:
     ],
 )
 def test_a_path_is_read(kinds, path, kind, namespace, name, subresource):
-    assert routes.parse(path, kinds) == routes.Route(kind, namespace, name, subresource)
+    assert routes.parse(path, kinds) == routes.Route(kind, namespace, name, subresource, "v1")
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_every_object_is_found_under_the_path_its_kind_gives(namespace, name):
     kinds.add(DEPLOYMENT)
     for subresource in ("", "status", "scale"):
         route = routes.parse(DEPLOYMENT.path(namespace, name, subresource), kinds)
-        assert route == routes.Route(DEPLOYMENT, namespace, name, subresource)
-        assert route.ref == ("Deployment", namespace, name)
+        assert route == routes.Route(DEPLOYMENT, namespace, name, subresource, "v1")
+        assert route.ref == (DEPLOYMENT.gk, namespace, name)
 
 
 @given(st.text(max_size=60))

@@ -67,7 +67,7 @@ def test_objects_and_history_agree_with_a_dict(tmp_path_factory, transactions, k
     for operations, ending in transactions:
         model = apply(store, model, operations, ending)
         states[store.head()] = model
-        found = {f"core/Thing/default/{o['metadata']['name']}": o["size"] for o in store.list("Thing/")[0]}
+        found = {f"core/Thing/default/{o['metadata']['name']}": o["size"] for o in store.list("core/Thing/")[0]}
         assert found == model
     changes = live.poll()
     assert [change.rv for change in changes] == sorted({change.rv for change in changes})

@@ -50,7 +50,7 @@ def key_file(folder: Path) -> list[str]:
 
 def keys_of_records(folder: Path) -> set[str]:
     with sqlite3.connect(folder / "ktool.db") as connection:
-        query = "select distinct json_extract(body, '$.sealed.key') from history where key like 'Secret/%'"
+        query = "select distinct json_extract(body, '$.sealed.key') from history where key like 'core/Secret/%'"
         return {found for (found,) in connection.execute(query)}
 
 

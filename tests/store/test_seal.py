@@ -81,7 +81,7 @@ def secret(name: str, value: str = CANARY, **metadata: Any) -> dict[str, Any]:
 def put(store: Store, *objects: dict[str, Any]) -> None:
     with store.transaction() as tx:
         for obj in objects:
-            tx.put(f"{obj['kind']}/default/{obj['metadata']['name']}", obj)
+            tx.put(f"core/{obj['kind']}/default/{obj['metadata']['name']}", obj)
 
 
 def problem(store: Store, name: str) -> str:
