@@ -234,7 +234,7 @@ TAMPERED: dict[str, tuple[Callable[[House], None], str]] = {
     "plain": (_edited(_plain), "the record is not encrypted"),
     "half": (_half, "the record was cut short or overwritten (it is no JSON)"),
     "list": (lambda house: house.overwrite("a", "[]"), "the record was overwritten (it is no object)"),
-    "version": (_edited(lambda body: body["sealed"].update(v=9)), "it is of format 9, this ktool reads 1"),
+    "version": (_edited(lambda body: body["sealed"].update(v=9)), "it is of format 9, this ktool reads 2"),
 }
 
 

@@ -14,9 +14,10 @@ from sqlalchemy import Connection, bindparam, select, update
 from ktool.api.errors import ApiError
 from ktool.api.masked import UNREADABLE
 from ktool.store.rows import in_prefix
-from ktool.store.schema import BUSY_SECONDS, HISTORY, OBJECTS, key_in_use, use_key
+from ktool.store.schema import BUSY_SECONDS, key_in_use, use_key
 from ktool.store.sealing.keyring import Entry, KeyRing
 from ktool.store.sealing.seal import Seal
+from ktool.store.tables import HISTORY, OBJECTS
 
 _UPDATE = update(HISTORY).where(HISTORY.c.rv == bindparam("at")).values(body=bindparam("body"))
 

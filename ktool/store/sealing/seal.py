@@ -21,7 +21,8 @@ from ktool.api.ref import Ref
 from ktool.importing import IMPORTING
 from ktool.store.sealing.keyring import KeyProblem, KeyRing
 
-VERSION = 1
+VERSION = 2
+"""Of an envelope. One of version 1 names its record by the key of database format 1, which had no group."""
 SEALED = "sealed"
 NONCE = 12
 
@@ -130,9 +131,9 @@ def _imported() -> Callable[[bytes], Any]:
 def _check(key: str, rv: int, clear: Obj, envelope: Mapping[str, Any]) -> None:
     """Say in what way a record was changed. What is said here is not proven by the ciphertext alone: that a record is
     what was written is."""
-    if envelope.get("v") != VERSION:
+    if envelope.get("v") not in (1, VERSION):
         raise Tampered(f"it is of format {envelope.get('v')}, this ktool reads {VERSION}")
-    if envelope.get("of") != key:
+    if envelope.get("of") != (key if envelope["v"] == VERSION else key.partition("/")[2]):
         raise Tampered(f"it holds the ciphertext of another record ({_named(envelope.get('of'))})")
     if str(meta(clear).get("resourceVersion")) != str(rv):
         raise Tampered(f"it is a record of another time (revision {meta(clear).get('resourceVersion')}, not {rv})")
@@ -146,10 +147,8 @@ def _prefix(key: str) -> str:
 
 
 def _named(key: Any) -> str:
-    try:
-        return str(Ref.parse(str(key)))
-    except ValueError:
-        return "unknown"
+    parts = str(key).split("/")
+    return str(Ref.parse("/".join(["core", *parts][-4:]))) if len(parts) in (3, 4) else "unknown"
 
 
 def _digest(clear: Obj) -> str:
