@@ -44,9 +44,13 @@ class Spread:
         return statistics.median(self.values)
 
     @property
+    def relative(self) -> float:
+        """From the minimum to the maximum, as a part of the median."""
+        return (self.most - self.least) / self.median if self.median else 0.0
+
+    @property
     def percent(self) -> str:
-        """From the minimum to the maximum, in percent of the median."""
-        return f"{100 * (self.most - self.least) / self.median:.0f}%" if self.median else "-"
+        return f"{100 * self.relative:.0f}%"
 
 
 def duration(seconds: float) -> str:
@@ -91,7 +95,7 @@ def alone(samples: Sequence[Sample]) -> str:
 
 AGAINST = (
     f"{'ROW':<44} {'OURS':>8} {'SPREAD':>6} {'/FLOOR':>6}   {'THEIRS':>8} {'SPREAD':>6} {'/FLOOR':>6}   "
-    f"{'PAIRS':>6} {'MIN':>6} {'MAX':>6}   VERDICT"
+    f"{'PAIRS':>6} {'MIN':>6} {'MAX':>6}   BY     VERDICT"
 )
 
 WORSE, BETTER, WITHIN, FAILED = "worse", "better", "within spread", "failed"
@@ -112,11 +116,19 @@ def _beyond(slow: Sequence[float], fast: Sequence[float]) -> bool:
     return pairs and more.median > less.most and less.median < more.least
 
 
+def measures(ours: Sequence[Sample], theirs: Sequence[Sample]) -> tuple[str, list[float], list[float]]:
+    """What the sides are compared by: their times; or, where those spread less, their ratios to the floor that was
+    measured beside each, in which the machine's own better and worse moments cancel out."""
+    times = "time", [sample.seconds for sample in ours], [sample.seconds for sample in theirs]
+    ratios = "floor", [sample.ratio for sample in ours], [sample.ratio for sample in theirs]
+    return min(times, ratios, key=lambda measure: sum(Spread(values).relative for values in measure[1:]))
+
+
 def judged(ours: Sequence[Sample], theirs: Sequence[Sample]) -> str:
     """The verdict on a line; a run of ours that failed where none of theirs did decides it."""
     if any(sample.failed for sample in ours) and not any(sample.failed for sample in theirs):
         return FAILED
-    return verdict([sample.seconds for sample in ours], [sample.seconds for sample in theirs])
+    return verdict(*measures(ours, theirs)[1:])
 
 
 def against(ours: Sequence[Sample], theirs: Sequence[Sample]) -> str:
@@ -126,8 +138,9 @@ def against(ours: Sequence[Sample], theirs: Sequence[Sample]) -> str:
         took = Spread([sample.seconds for sample in samples])
         floors = Spread([sample.ratio for sample in samples])
         columns.append(f"{duration(took.median):>8} {took.percent:>6} {floors.median:>6.2f}")
-    pairs = Spread([one.seconds / other.seconds for one, other in zip(ours, theirs, strict=True)])
+    by, *values = measures(ours, theirs)
+    pairs = Spread([one / other for one, other in zip(*values, strict=True)])
     ratios = f"{pairs.median:>6.2f} {pairs.least:>6.2f} {pairs.most:>6.2f}"
-    line = f"{ours[0].name:<44} {columns[0]}   {columns[1]}   {ratios}   {judged(ours, theirs)}"
+    line = f"{ours[0].name:<44} {columns[0]}   {columns[1]}   {ratios}   {by:<5}  {judged(ours, theirs)}"
     notes = [f"    {who}: {s.note}" for who, samples in (("ours", ours), ("theirs", theirs)) for s in samples if s.note]
     return "\n".join([line, *notes])

@@ -32,6 +32,15 @@ def test_a_run_of_ours_that_failed_decides() -> None:
     assert table.missed([good, bad]) and not table.missed([good, good])
 
 
+def test_what_spreads_less_is_compared() -> None:
+    """Twice as slow on a machine that is three times slower at one moment than at another."""
+    ours = [Sample("row", 2 * pace, pace) for pace in (1.0, 3.0, 2.0)]
+    theirs = [Sample("row", pace, pace) for pace in (3.0, 1.0, 2.0)]
+    assert table.measures(ours, theirs)[0] == "floor" and table.judged(ours, theirs) == "worse"
+    steady = [Sample("row", 1.0, pace) for pace in (1.0, 3.0, 2.0)]
+    assert table.measures(steady, steady)[0] == "time"
+
+
 @pytest.mark.parametrize(("goal", "expected"), [(1.9, True), (2.0, False), (None, False)])
 def test_the_median_ratio_is_held_to_the_goal(goal: float | None, expected: bool) -> None:
     samples = [Sample("row", seconds, 1.0, goal) for seconds in (1.0, 2.0, 9.0)]
