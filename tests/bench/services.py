@@ -75,8 +75,9 @@ def a_thousand_services(side: Side) -> Iterator[list[Sample]]:
     pods = [deployment("target", 1, node=second.name), deployment("asker", 1, node=first.name)]
     port = [{"port": 8080}]
     bare = {"selector": {"app": "target"}, "ports": port, "clusterIP": "None"}
+    address = "10.96.200.1"  # none of the crowd's, as one that is given might be
     own = [
-        manifest("Service", "v1", "target", spec={"selector": {"app": "target"}, "ports": port}),
+        manifest("Service", "v1", "target", spec={"selector": {"app": "target"}, "ports": port, "clusterIP": address}),
         manifest("Service", "v1", "bare", spec=bare),
     ]
     names = ["bare.default.svc.cluster.local", "target.default.svc.cluster.local", CONNECTS]
