@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.bench import bare
 from tests.bench.side import ENVIRONMENT, Side, deployment
-from tests.bench.table import Sample
+from tests.bench.table import Runs, Sample
 
 REPEATS = 5
 """Commands of a tenth of a second are run so often in each run, in turns with the floor."""
@@ -33,13 +33,14 @@ def floor(*words: str) -> tuple[float, str]:
 def in_turns(name: str, ours: Callable[[], float], theirs: Callable[[], float], goal: float, note: str = "") -> Sample:
     """Medians of short commands and their floor that took turns."""
     pairs = [(ours(), theirs()) for _ in range(REPEATS)]
-    return Sample(name, *(statistics.median(times) for times in zip(*pairs, strict=True)), goal=goal, note=note)
+    took, least = (statistics.median(times) for times in zip(*pairs, strict=True))
+    return Sample(name, took, least, goal, note)
 
 
 # --- commands ----------------------------------------------------------------------------------------------------
 
 
-def start(side: Side) -> Iterator[list[Sample]]:
+def start(side: Side) -> Runs:
     """The cold start: `version --client`, which asks nobody. The floor is a Python that imports typer and ends: no
     program with this command line starts sooner."""
     home = side.home()
@@ -49,7 +50,7 @@ def start(side: Side) -> Iterator[list[Sample]]:
         yield [in_turns("start: version --client", ours, lambda: floor("start")[0], 2.0)]
 
 
-def get_pods(side: Side) -> Iterator[list[Sample]]:
+def get_pods(side: Side) -> Runs:
     """`get pods` with 0 and 1,000 pods, with a server and (1,000) without. The floor is a Python that imports typer,
     reads as many pods from a database of its own and prints a line for each: the least that shows them, and it has no
     server to ask."""
@@ -94,7 +95,7 @@ def _imports(side: Side, home: Path) -> str:
     return done.stderr.strip().splitlines()[-1]
 
 
-def hundred_deployments(side: Side) -> Iterator[list[Sample]]:
+def hundred_deployments(side: Side) -> Runs:
     """100 Deployments of 0 replicas without a server: create, apply unchanged, delete, start of the program included.
     The floor is a Python that imports typer, reads the same YAML and does the same to as many rows of a database in
     one transaction; nobody validates, defaults or controls them."""
@@ -116,7 +117,7 @@ def hundred_deployments(side: Side) -> Iterator[list[Sample]]:
 # --- a control plane ---------------------------------------------------------------------------------------------
 
 
-def simulated(side: Side) -> Iterator[list[Sample]]:
+def simulated(side: Side) -> Runs:
     """2,000 pods on 100 simulated nodes, from `apply` until all are available. The floor is a Python process that
     writes 2,000 pods to a database three times each, as made, placed and running: what is left of it when nobody
     decides, watches or waits. Its start is not counted; the server runs already."""
@@ -141,7 +142,7 @@ WINDOW = 20.0
 PERIOD = 10
 
 
-def probes(side: Side) -> Iterator[list[Sample]]:
+def probes(side: Side) -> Runs:
     """What 1,000 pods with a readiness and a liveness probe, each asked every 10 s, cost the control plane once they
     are Ready, in seconds of processor time. The floor is the processor time of a Python process that asks as often by
     HTTP on loopback, a connection for each probe as a kubelet has it."""
@@ -149,8 +150,8 @@ def probes(side: Side) -> Iterator[list[Sample]]:
     nodes = ("--count", "30", "--cpu", "64", "--memory", "512Gi")
     side.ktool(home, "node", "add", "sim", "--simulated", *nodes)
     probe = {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": PERIOD}
-    each = {"readinessProbe": probe, "livenessProbe": probe}
-    text = "\n---\n".join(deployment(f"d{index}", 100, **each) for index in range(10))
+    each = [deployment(f"d{index}", 100, readinessProbe=probe, livenessProbe=probe) for index in range(10)]
+    text = "\n---\n".join(each)
     count = round(2 * 1000 * WINDOW / PERIOD)
     with side.server(home) as server, _healthy() as port:
         side.ktool(home, "apply", "--wait", "-f", "-", stdin=text)

@@ -11,14 +11,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.bench import floor
 from tests.bench.side import Side, documents
-from tests.bench.table import Sample
+from tests.bench.table import Runs, Sample
 
 REPLICAS = 6
 FEWEST = 50_000
@@ -60,7 +59,7 @@ CASES: tuple[tuple[str, bool, dict[str, str]], ...] = (
 )
 
 
-def lost_requests(side: Side) -> Iterator[list[Sample]]:
+def lost_requests(side: Side) -> Runs:
     """The steps under load, with an application that ends well, with one that exits at once on SIGTERM, and with one
     that does but whose connections get their time. The floor is the same steps without load. A lost request fails the
     row; only where the application exits at once, has no such time and wrk never closes its connection, nobody below

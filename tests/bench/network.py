@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tests.bench.side import IMAGE, Side, documents
-from tests.bench.table import Sample
+from tests.bench.table import Runs, Sample
 
 MODES = ("vxlan", "wireguard", "hostgw")
 """As `ktool network set` has them; the last one is what a cluster begins with."""
@@ -19,7 +18,7 @@ SECONDS = 4
 IPERF = "$(ls /host/lib/*/ld-linux*.so.* | head -n 1) --library-path $(ls -d /host/lib/*-linux-gnu*) /host/bin/iperf3"
 
 
-def throughput(side: Side) -> Iterator[list[Sample]]:
+def throughput(side: Side) -> Runs:
     """Seconds for a gigabyte by iperf3's receiver. The floor is the same to the pod's own address, right before or
     after; the goal is 0.95 of that throughput."""
     if not shutil.which("iperf3"):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.bench import floor
 from tests.bench.side import IMAGE, Side, deployment
-from tests.bench.table import Sample
+from tests.bench.table import Runs, Sample
 
 CONCURRENCIES = (2, 4, 8)
 NEXT = "registry.lab/web:v2"
@@ -19,7 +19,7 @@ SERVER, OWN = "server", "own"
 SIZES = ((20, 1), (30, 3))
 
 
-def pods(life: str, side: Side) -> Iterator[list[Sample]]:
+def pods(life: str, side: Side) -> Runs:
     """20 replicas on one node and 30 on three, `apply` to all Ready, then deleted. The floor is the best of several
     concurrencies of bare calls. The command ends later than that: it wants to see the first pod stay Ready for a
     second."""
@@ -55,7 +55,7 @@ def _bare(sockets: list[str], count: int) -> tuple[float, float]:
     return best_up, best_down
 
 
-def rollout(life: str, side: Side) -> Iterator[list[Sample]]:
+def rollout(life: str, side: Side) -> Runs:
     """12 replicas on three nodes from v1 to v2 with the defaults (3 above, 3 below). The floor: four times three pods
     that start while three others end, by bare calls."""
     home = side.cluster()

@@ -3,12 +3,12 @@ samples of one run each time it is asked, and cleans up when it is closed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from tests.bench import alone, load, network, realnodes, services
 from tests.bench.side import Side
-from tests.bench.table import Sample
+from tests.bench.table import Runs
 
-Row = Callable[[Side], Iterator[list[Sample]]]
+Row = Callable[[Side], Runs]
 
 ROWS: dict[str, Row] = {**alone.ROWS, **services.ROWS, **realnodes.ROWS, **network.ROWS, **load.ROWS}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tests.bench import inside
-from tests.bench.alone import floor
+from tests.bench.alone import floor, in_turns
 from tests.bench.side import ENVIRONMENT, Side, deployment, documents
-from tests.bench.table import Sample
+from tests.bench.table import Runs, Sample
 
 SERVICES, ENDPOINTS, CONNECTS = 1000, 10, 1500
 
@@ -66,7 +67,7 @@ def many(count: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     return services, slices
 
 
-def a_thousand_services(side: Side) -> Iterator[list[Sample]]:
+def a_thousand_services(side: Side) -> Runs:
     """Connections from a pod to one on another node by the service's address, 1,000 services being there. The floor is
     the pod's own address, in turns. Then the same with a look-up of the name before each; the floor is the look-up of
     the pod's own address, by a service without one."""
@@ -92,8 +93,8 @@ def a_thousand_services(side: Side) -> Iterator[list[Sample]]:
                 plain, named = json.loads(_in_pod(first.pid, "asker", ["python3", "-c", PROBE, json.dumps(names)]))
                 note = notes.pop() if notes else ""
                 yield [
-                    Sample("connect by a service's address, 1000 there", *plain, goal=1.1, note=note),
-                    Sample("name lookup and connect, the same", *named, goal=1.1),
+                    Sample("connect by a service's address, 1000 there", plain[0], plain[1], 1.1, note),
+                    Sample("name lookup and connect, the same", named[0], named[1], 1.1),
                 ]
         finally:
             side.ktool(home, "delete", "--ignore-not-found", "-f", "-", stdin=crowd)
@@ -125,7 +126,7 @@ def _in_pod(node: int, pod: str, argv: list[str]) -> str:
     return done.stdout
 
 
-def rules(side: Side) -> Iterator[list[Sample]]:
+def rules(side: Side) -> Runs:
     """1,000 services of 10 endpoints, without a node: rendered to nftables, and the text given to nft in a network of
     its own. Floors: a Python process that reads the same objects from JSON and formats a line for each service and
     endpoint; and nft with a plain text that sends as many addresses to as many endpoints. Both sides of the first
@@ -137,15 +138,22 @@ def rules(side: Side) -> Iterator[list[Sample]]:
     plain = _plain(services, slices)
     name = f"{SERVICES} services x {ENDPOINTS}"
     while True:
-        argv = [side.python, "-P", inside.__file__, "rules", str(objects)]
-        done = subprocess.run(argv, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, timeout=120, check=True)
-        told = json.loads(done.stdout)
+        told = _rendered(side, objects)
         table = f"ip {told['table']}"
-        loaded = _loaded(f"add table {table}\ndelete table {table}\n{told['text']}")
+        text = f"add table {table}\ndelete table {table}\n{told['text']}"
+        render = lambda: float(_rendered(side, objects)["seconds"])  # noqa: E731
+        load = partial(_loaded, text)
         yield [
-            Sample(f"rules of {name}: rendered", told["seconds"], float(floor("rules", str(objects))[1]), 5.0),
-            Sample("the same: loaded by nft", loaded, _loaded(plain), 1.3),
+            in_turns(f"rules of {name}: rendered", render, lambda: float(floor("rules", str(objects))[1]), 6.0),
+            in_turns("the same: loaded by nft", load, lambda: _loaded(plain), 1.5),
         ]
+
+
+def _rendered(side: Side, objects: Path) -> Any:
+    """What `inside.py` tells of rendering them."""
+    argv = [side.python, "-P", inside.__file__, "rules", str(objects)]
+    done = subprocess.run(argv, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, timeout=120, check=True)
+    return json.loads(done.stdout)
 
 
 def _loaded(text: str) -> float:

@@ -4,7 +4,7 @@ checkout. Called by `__main__`."""
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 
@@ -23,6 +23,10 @@ class Sample:
     @property
     def ratio(self) -> float:
         return self.seconds / self.floor
+
+
+Runs = Generator[list[Sample], None, None]
+"""What a row is once it is given a side: the samples of one run each time it is asked."""
 
 
 @dataclass(frozen=True)
