@@ -102,16 +102,19 @@ AGAINST = (
     f"{'PAIRS':>6} {'MIN':>6} {'MAX':>6}   BY     VERDICT"
 )
 
-WORSE, BETTER, WITHIN, FAILED = "worse", "better", "within spread", "failed"
+WORSE, BETTER, WITHIN, FAILED, UNKNOWN = "worse", "better", "within spread", "failed", "too few runs"
+FEWEST = 5
+"""Runs below which chance too often looks like a difference: in one line of ten with three of them."""
 
 
 def verdict(ours: Sequence[float], theirs: Sequence[float]) -> str:
     """Worse beyond the spread of the runs: our median is above all of theirs, their median is below all of ours, and
     in every pair ours took longer. Better is the mirror image. Of five runs of equal programs about one line in fifty
-    is called worse by chance."""
-    if _beyond(ours, theirs):
-        return WORSE
-    return BETTER if _beyond(theirs, ours) else WITHIN
+    is called worse by chance, so a row is measured again before it counts (`__main__`)."""
+    worse, better = _beyond(ours, theirs), _beyond(theirs, ours)
+    if (worse or better) and len(ours) < FEWEST:
+        return UNKNOWN
+    return WORSE if worse else BETTER if better else WITHIN
 
 
 def _beyond(slow: Sequence[float], fast: Sequence[float]) -> bool:
