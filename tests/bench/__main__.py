@@ -2,8 +2,9 @@
 
 Alone: a table of ratios, each against a floor that is measured beside it in the same run. Against another checkout
 with a .venv of its own: each run takes a turn with ours and one with theirs, and the table says which lines are worse
-or better beyond the spread of the runs; a row that is worse is measured a second time, and that counts. Machines are shared and noisy, so medians count. Rows that need real nodes
-bring up labs of their own. The exit code is 1 where a line misses its goal, or is worse than theirs."""
+or better beyond the spread of the runs; a row that is worse is measured a second time, and that counts. Machines are
+shared and noisy, so medians count. Rows that need real nodes bring up labs of their own. The exit code is 1 where a
+line misses its goal, or is worse than theirs."""
 
 from __future__ import annotations
 
