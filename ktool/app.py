@@ -16,19 +16,20 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ktool.api.kind import REGISTRY, Kinds, discover
+from ktool.api.kinds import Kinds, discover
 from ktool.api.obj import Obj, get
-from ktool.api.ref import Ref
+from ktool.api.ref import NAMESPACE, POD, Ref
 
 if TYPE_CHECKING:
-    from ktool.client.base import Client
-    from ktool.engine.lease import Leadership
-    from ktool.engine.registry import Registry
+    from ktool.control.lease import Leadership
     from ktool.node.base import Runtime
-    from ktool.store.seal import Seal
+    from ktool.registry.client import Client
+    from ktool.registry.registry import Registry
+    from ktool.store.sealing.seal import Seal
     from ktool.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -59,13 +60,12 @@ def lab_root() -> Path:
     return home() / "labs"
 
 
+@cache
 def kinds() -> Kinds:
-    """All kinds, imported on first use."""
-    if not len(list(REGISTRY)):
-        import ktool.kinds
+    """The kinds of this program, imported on first use. A command adds those that its server has besides."""
+    import ktool.kinds
 
-        discover(ktool.kinds)
-    return REGISTRY
+    return discover(ktool.kinds)
 
 
 # --- the control plane -------------------------------------------------------------------------------------------
@@ -75,10 +75,10 @@ class ControlPlane:
     """Everything that acts, on threads of its own: controllers, scheduler, node loops. The caller holds the Lease."""
 
     def __init__(self, store: Store, registry: Registry, *, token: int, every_node: bool) -> None:
-        from ktool.engine.binder import Binder
-        from ktool.engine.cache import Cache
-        from ktool.engine.controller import Controllers, Stepper
-        from ktool.engine.nodes import Nodes
+        from ktool.control.controller import Controllers, Stepper
+        from ktool.control.scheduler import Binder
+        from ktool.nodeplane.nodes import Nodes
+        from ktool.registry.cache import Cache
 
         self.cache = Cache(store)
         self.controllers = Controllers(registry, self.cache, kinds(), clock=time.time, effort=time.thread_time)
@@ -126,7 +126,7 @@ class ControlPlane:
     def _nodes_of(self, namespaces: Collection[str]) -> set[str]:
         self.cache.sync()
         with self.cache.lock:
-            pods = [pod for namespace in namespaces for pod in self.cache.world.list("Pod", namespace)]
+            pods = [pod for namespace in namespaces for pod in self.cache.world.list(POD, namespace)]
         return {node for pod in pods if (node := get(pod, "spec", "nodeName"))}
 
     def _decide(self) -> None:
@@ -166,11 +166,11 @@ def connector(cluster: str, token: int = 0) -> Callable[[Obj], Runtime]:
 
 def sealing() -> Seal:
     """What encrypts the confidential members of all kinds, with the keys of this state directory."""
-    from ktool.store.keys import KeyRing
-    from ktool.store.seal import Seal
+    from ktool.store.sealing.keyring import KeyRing
+    from ktool.store.sealing.seal import Seal
 
-    members = {kind.name: [name for name, field in kind.schema.fields.items() if field.masked] for kind in kinds()}
-    confidential = {kind: names for kind, names in members.items() if names}
+    members = {kind.gk: [name for name, field in kind.schema.fields.items() if field.masked] for kind in kinds()}
+    confidential = {gk.prefix: names for gk, names in members.items() if names}
     return Seal(KeyRing(home() / "secret.key", os.environ, _ask), confidential)
 
 
@@ -185,13 +185,13 @@ def _ask(prompt: str) -> str:
 
 def open_registry() -> tuple[Store, Registry]:
     """The store of this state directory, with the namespaces every cluster has."""
-    from ktool.engine.registry import Registry
+    from ktool.registry.registry import Registry
     from ktool.store.store import Store
 
     home().mkdir(mode=0o700, parents=True, exist_ok=True)
     store = Store(database(), seal=sealing())
     registry = Registry(store, kinds(), clock=time.time)
-    missing = [name for name in FIRST_NAMESPACES if store.get(Ref("Namespace", "", name).key) is None]
+    missing = [name for name in FIRST_NAMESPACES if store.get(Ref(NAMESPACE, "", name).key) is None]
     for name in missing:
         try:
             registry.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
@@ -236,7 +236,7 @@ def _remote() -> AbstractContextManager[Session] | None:
 
     if not probe(str(socket_path())):
         return None
-    client = HttpClient(str(socket_path()))
+    client = HttpClient(str(socket_path()), kinds())
 
     @contextmanager
     def opened() -> Iterator[Session]:
@@ -251,7 +251,7 @@ def _remote() -> AbstractContextManager[Session] | None:
 @contextmanager
 def _local(act: bool, lock_timeout: float, on_lost: Callable[[], None]) -> Iterator[Session]:
     from ktool.client.local import LocalClient
-    from ktool.engine.streams import NodeStreams
+    from ktool.nodeplane.podstreams import NodeStreams
 
     store, registry = open_registry()
     client = LocalClient(registry, NodeStreams(registry, connector(store.cluster_id)))
@@ -273,7 +273,7 @@ def _local(act: bool, lock_timeout: float, on_lost: Callable[[], None]) -> Itera
 
 @contextmanager
 def _leading(registry: Registry, lock_timeout: float, on_lost: Callable[[], None]) -> Iterator[Leadership]:
-    from ktool.engine.lease import Leadership
+    from ktool.control.lease import Leadership
 
     leadership = Leadership(registry, _what())
     leadership.acquire(lock_timeout)
@@ -312,7 +312,7 @@ def serve(
     when the Lease is held: before that there is nothing to end in order.
 
     Raises Locked where another process acts on this cluster."""
-    from ktool.engine.streams import NodeStreams
+    from ktool.nodeplane.podstreams import NodeStreams
     from ktool.serve.server import Server
 
     store, registry = open_registry()

@@ -125,3 +125,35 @@ def is_already_exists(error: BaseException) -> bool:
 
 def is_conflict(error: BaseException) -> bool:
     return isinstance(error, ApiError) and error.reason == "Conflict"
+
+
+# --- what ends a command ------------------------------------------------------------
+
+DONE = 0
+ERROR = 1
+USAGE = 2
+ROLLED_BACK = 3
+PARTIAL = 4
+LOCKED = 5
+TIMEOUT = 6
+INTERRUPTED = 130
+TERMINATED = 143
+
+
+class UserError(Exception):
+    """A command cannot go on. `message` is one plain sentence (or several lines of them) for stderr."""
+
+    def __init__(self, message: str, code: int = ERROR) -> None:
+        super().__init__(message)
+        self.message, self.exit_code = message, code
+
+
+class UsageError(UserError):
+    """The command line itself is wrong."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, USAGE)
+
+
+class JsonPathError(ValueError):
+    """A template cannot be read, or asks for what cannot be done: one plain sentence."""

@@ -1,24 +1,70 @@
-"""A Kind says everything about one resource: its names, its shape, its columns and what its controller would do.
+"""Kind: everything about one resource kind, in five parts. One file in `ktool/kinds` ends in a `KIND`.
 
-REST routes, discovery, OpenAPI, `explain`, command-line names, columns, storage keys, watch wiring and the
-controller loop all follow from it. A kind is one file in `ktool/kinds` that ends in a `KIND`; `discover` finds them,
-and nothing imports a kind by name.
+    names        what it is called                          routes, discovery, command-line words
+    versions     its shape in each API version              checks, defaults, explain, conversion
+    rules        what the API server does with an object    registry/
+    looks        columns of `get`, rows of `describe`       present/
+    controller   watches, plan, progress                    control/, follow/
+    workload     for kinds that run pods                    rollout, logs, describe
+
+Nothing imports a kind by name: `api/kinds.discover` finds them, and everything asks the Kind.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from types import ModuleType
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from ktool.api.action import Plan
 from ktool.api.errors import Cause
 from ktool.api.obj import Obj, controller_of, namespace
-from ktool.api.ref import Ref
+from ktool.api.ref import GroupKind, Ref
 from ktool.api.schema import Field
 from ktool.api.world import World
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a kind is called. `plural` stands in URLs; `short` are kubectl's abbreviations."""
+
+    group: str
+    kind: str
+    plural: str
+    short: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    namespaced: bool = True
+
+
+@dataclass(frozen=True)
+class Version:
+    """The shape of a kind in one API version. `to_storage` makes the stored form (that of the kind's first version)
+    of an object in this one, `from_storage` the other way round; without them only apiVersion differs."""
+
+    name: str
+    schema: Field
+    to_storage: Callable[[Obj], Obj] | None = None
+    from_storage: Callable[[Obj], Obj] | None = None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the API server does with an object of the kind, after the schema has had its turn.
+
+    `default` fills in what a schema cannot say. `identify` does so for a new object whose uid and creation time are
+    known by then (a Job's selector). `absorb` brings a manifest into the form that is kept (a Secret's stringData into
+    its data) before `apply` compares it; `redact` hides confidential values wherever a manifest is remembered or a
+    difference is shown. `taken(obj, old, others)` rejects values that must be unique within the kind (clusterIP,
+    nodePort, podCIDR), only for client requests; `others()` reads the whole kind: call it late. `graceful` gives the
+    seconds an object needs to end (Pods), None where deletion is immediate."""
+
+    default: Callable[[Obj], Obj] | None = None
+    identify: Callable[[Obj], Obj] | None = None
+    absorb: Callable[[Obj], Obj] | None = None
+    validate: Callable[[Obj, Obj | None], list[Cause]] | None = None
+    taken: Callable[[Obj, Obj | None, Callable[[], list[Obj]]], list[Cause]] | None = None
+    warn: Callable[[Obj], list[str]] | None = None
+    redact: Callable[[Obj], Obj] | None = None
+    graceful: Callable[[Obj], int | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -33,10 +79,17 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Watch:
-    """Which objects of the planned kind to look at again when an object of `kind` changes."""
+class Looks:
+    """How a person sees objects of the kind."""
 
-    kind: str
+    columns: tuple[Column, ...] = ()
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Which objects of the planned kind to look at again when an object of `gk` changes."""
+
+    gk: GroupKind
     wakes: Callable[[Obj, World], Iterable[Ref]]
 
 
@@ -54,42 +107,56 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One resource kind. `default` and `validate` see a whole object after the schema has had its turn; `plan` is
-    the controller. `graceful` gives the seconds an object needs to end (Pods), None where deletion is immediate.
+class Controller:
+    """`plan` decides what to do for one object now; `watches` name what wakes it; `progress` judges how far it is."""
 
-    `absorb` brings a manifest into the form that is kept (a Secret's stringData into its data) before `apply` compares
-    it; `redact` hides the values of a confidential kind wherever a manifest is remembered or a difference is shown.
-    `taken` says what of an object (new, and its predecessor) others of the kind have already: it judges what clients
-    ask for, and `others` lists them, which costs."""
-
-    group: str
-    version: str
-    name: str
-    plural: str
-    schema: Field
-    short: tuple[str, ...] = ()
-    categories: tuple[str, ...] = ()
-    namespaced: bool = True
-    subresources: tuple[str, ...] = ()
-    default: Callable[[Obj], Obj] | None = None
-    absorb: Callable[[Obj], Obj] | None = None
-    redact: Callable[[Obj], Obj] | None = None
-    validate: Callable[[Obj, Obj | None], list[Cause]] | None = None
-    taken: Callable[[Obj, Obj | None, Callable[[], list[Obj]]], list[Cause]] | None = None
-    warn: Callable[[Obj], list[str]] | None = None
-    columns: tuple[Column, ...] = ()
     watches: tuple[Watch, ...] = ()
     plan: Callable[[Obj, World, float], Plan] | None = None
     progress: Callable[[Obj, World], Progress] | None = None
-    graceful: Callable[[Obj], int | None] | None = None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One resource kind. The first of `versions` is the stored one."""
+
+    names: Names
+    versions: tuple[Version, ...]
+    rules: Rules = Rules()
+    looks: Looks = Looks()
+    controller: Controller = Controller()
+    subresources: tuple[str, ...] = ()
     apply_order: int = 50
     """Where the kind stands when a folder is applied: lower first (Namespace 0, configuration 20, workloads 50)."""
 
+    # --- names
+
     @property
-    def api_version(self) -> str:
-        """As manifests write it: `v1`, `apps/v1`."""
-        return f"{self.group}/{self.version}" if self.group else self.version
+    def gk(self) -> GroupKind:
+        return GroupKind(self.names.group, self.names.kind)
+
+    @property
+    def group(self) -> str:
+        return self.names.group
+
+    @property
+    def name(self) -> str:
+        return self.names.kind
+
+    @property
+    def plural(self) -> str:
+        return self.names.plural
+
+    @property
+    def short(self) -> tuple[str, ...]:
+        return self.names.short
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        return self.names.categories
+
+    @property
+    def namespaced(self) -> bool:
+        return self.names.namespaced
 
     @property
     def singular(self) -> str:
@@ -100,92 +167,75 @@ class Kind:
         """As messages name it: `pods`, `deployments.apps`."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
+    def display(self, name: str) -> str:
+        """As command output names an object: `deployment.apps/web`, `pod/web`."""
+        return self.gk.display(name)
+
+    # --- versions
+
     @property
-    def root(self) -> str:
-        """The first part of its URLs: `/api/v1`, `/apis/apps/v1`."""
-        return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+    def version(self) -> str:
+        """The name of the stored version."""
+        return self.versions[0].name
+
+    @property
+    def schema(self) -> Field:
+        """The shape of what is stored."""
+        return self.versions[0].schema
+
+    @property
+    def api_version(self) -> str:
+        """The stored version as manifests write it: `v1`, `apps/v1`."""
+        return self.in_version(self.version)
+
+    def in_version(self, version: str) -> str:
+        """A version as manifests write it."""
+        return f"{self.group}/{version}" if self.group else version
+
+    def serves(self, api_version: str) -> bool:
+        """Whether `apps/v1` is one of its versions."""
+        return any(self.in_version(version.name) == api_version for version in self.versions)
+
+    def stored(self, obj: Obj) -> Obj:
+        """An object of any served version as it is stored; `obj` itself where it is in that form."""
+        return self._converted(obj, str(obj.get("apiVersion")), lambda version: version.to_storage, self.api_version)
+
+    def shown(self, obj: Obj, version: str) -> Obj:
+        """A stored object in a version; `obj` itself for the stored one."""
+        wanted = self.in_version(version)
+        return self._converted(obj, wanted, lambda found: found.from_storage, wanted)
+
+    def _converted(
+        self, obj: Obj, through: str, step: Callable[[Version], Callable[[Obj], Obj] | None], result: str
+    ) -> Obj:
+        if through == self.api_version:
+            return obj
+        version = next(version for version in self.versions if self.in_version(version.name) == through)
+        convert = step(version)
+        return {**(convert(obj) if convert is not None else obj), "apiVersion": result}
+
+    # --- URLs
+
+    def root(self, version: str = "") -> str:
+        """The first part of its URLs: `/api/v1`, `/apis/apps/v1`; of the stored version where none is named."""
+        version = version or self.version
+        return f"/apis/{self.group}/{version}" if self.group else f"/api/{version}"
 
     def path(self, namespace: str | None = None, name: str = "", subresource: str = "") -> str:
         """The URL path of a collection or an object, as the Kubernetes API concepts page gives it."""
-        parts = [self.root]
+        parts = [self.root()]
         if self.namespaced and namespace:
             parts.append(f"namespaces/{namespace}")
         parts.append(self.plural)
         parts += [part for part in (name, subresource) if part]
         return "/".join(parts)
 
-    def display(self, name: str) -> str:
-        """As command output names an object: `deployment.apps/web`, `pod/web`."""
-        return f"{self.singular}.{self.group}/{name}" if self.group else f"{self.singular}/{name}"
 
-
-def owned(kind: str, by: str) -> Watch:
-    """Wake the `by` that controls a changed object of `kind`: a ReplicaSet for its Pod."""
+def owned(gk: GroupKind, by: GroupKind) -> Watch:
+    """Wake the `by` that controls a changed object of `gk`: a ReplicaSet for its Pod."""
 
     def wakes(obj: Obj, world: World) -> Iterable[Ref]:
         owner = controller_of(obj)
-        return [Ref(by, namespace(obj), owner["name"])] if owner and owner.get("kind") == by else ()
+        return [Ref(by, namespace(obj), owner["name"])] if owner and GroupKind.of(owner) == by else ()
 
-    return Watch(kind, wakes)
-
-
-# --- the registry of kinds ---------------------------------------------------------------------------------------
-
-
-@dataclass
-class Kinds:
-    """All kinds of this program, found by any of the names users give them."""
-
-    _by_name: dict[str, Kind] = field(default_factory=dict)
-    _by_word: dict[str, Kind] = field(default_factory=dict)
-
-    def add(self, kind: Kind) -> None:
-        if kind.name in self._by_name and self._by_name[kind.name] is not kind:
-            raise ValueError(f"two kinds are named {kind.name}")
-        self._by_name[kind.name] = kind
-        for word in (kind.name.lower(), kind.plural, *kind.short):
-            self._by_word.setdefault(word, kind)
-            if kind.group:
-                self._by_word[f"{word}.{kind.group}"] = kind
-                self._by_word[f"{word}.{kind.version}.{kind.group}"] = kind
-
-    def remove(self, kind: Kind) -> None:
-        self._by_name.pop(kind.name, None)
-        self._by_word = {word: found for word, found in self._by_word.items() if found is not kind}
-
-    def __getitem__(self, name: str) -> Kind:
-        """By the exact kind name, as in a manifest; KeyError where there is none."""
-        return self._by_name[name]
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._by_name
-
-    def __iter__(self) -> Iterator[Kind]:
-        return iter(self._by_name.values())
-
-    def find(self, word: str) -> Kind | None:
-        """By any spelling a user types: `deploy`, `deployments`, `Deployment`, `deployments.apps`."""
-        return self._by_word.get(word.lower())
-
-    def at(self, root: str, plural: str) -> Kind | None:
-        """By the parts of a URL: `/apis/apps/v1` and `deployments`."""
-        return next((kind for kind in self if kind.plural == plural and kind.root == root), None)
-
-    def in_category(self, word: str) -> list[Kind]:
-        """The kinds of a category, for `get all`."""
-        return [kind for kind in self if word in kind.categories]
-
-    def words(self) -> list[str]:
-        return sorted(self._by_word)
-
-
-REGISTRY = Kinds()
-
-
-def discover(package: ModuleType) -> Kinds:
-    """Import every module of a package and register the KIND (or each of KINDS) it defines."""
-    for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name):
-        module = importlib.import_module(f"{package.__name__}.{info.name}")
-        for kind in (*getattr(module, "KINDS", ()), *([module.KIND] if hasattr(module, "KIND") else ())):
-            REGISTRY.add(kind)
-    return REGISTRY
+    return Watch(gk, wakes)

@@ -1,38 +1,99 @@
-"""A Ref names one object: it is the queue key, the storage key and (with its Kind) the URL path."""
+"""Ref: the identity of one object, as queue key, storage key and (with its Kind) URL path.
+
+Everything uses it. A kind of object is a GroupKind (apimachinery's schema.GroupKind): two groups may have kinds of one
+name, so a bare word names nothing. The kinds that more than one module plans with have their constants here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
+
+CORE = "core"
+"""How the group without a name is written in storage keys."""
+
+
+class GroupKind(NamedTuple):
+    """An API group ("" for core) and the kind's name in it."""
+
+    group: str
+    kind: str
+
+    @classmethod
+    def of(cls, obj: Mapping[str, Any]) -> GroupKind:
+        """That of an object, an ownerReference or an involvedObject: whatever has apiVersion and kind."""
+        return group_kind(str(obj.get("apiVersion") or ""), str(obj.get("kind") or ""))
+
+    @property
+    def prefix(self) -> str:
+        """What the storage keys of all its objects begin with: `core/Pod/`, `apps/Deployment/`."""
+        return f"{self.group or CORE}/{self.kind}/"
+
+    def in_namespace(self, namespace: str | None) -> str:
+        """What the storage keys of its objects in one namespace begin with; of all where it is None."""
+        return self.prefix if namespace is None else f"{self.prefix}{namespace}/"
+
+    def display(self, name: str) -> str:
+        """As command output names an object: `deployment.apps/web`, `pod/web`."""
+        word = self.kind.lower()
+        return f"{word}.{self.group}/{name}" if self.group else f"{word}/{name}"
+
+    def __str__(self) -> str:
+        """As messages name it: `Pod`, `Deployment.apps`."""
+        return f"{self.kind}.{self.group}" if self.group else self.kind
+
+
+@lru_cache(maxsize=4096)
+def group_kind(api_version: str, kind: str) -> GroupKind:
+    """`apps/v1` and `Deployment` -> (apps, Deployment); versions of one kind have one identity."""
+    return GroupKind(api_version.rpartition("/")[0], kind)
 
 
 class Ref(NamedTuple):
-    """Kind, namespace ("" for objects of the cluster) and name. Kind names are unique in the REGISTRY."""
+    """GroupKind, namespace ("" for objects of the cluster) and name."""
 
-    kind: str
+    gk: GroupKind
     namespace: str
     name: str
 
     @property
+    def group(self) -> str:
+        return self.gk.group
+
+    @property
+    def kind(self) -> str:
+        return self.gk.kind
+
+    @property
     def key(self) -> str:
-        """The storage key, e.g. `Deployment/default/web` or `Node//node1`. No part may hold a slash."""
-        return f"{self.kind}/{self.namespace}/{self.name}"
+        """The storage key, e.g. `apps/Deployment/default/web` or `core/Node//node1`. No part may hold a slash."""
+        return f"{self.gk.prefix}{self.namespace}/{self.name}"
 
     @classmethod
     def parse(cls, key: str) -> Ref:
-        kind, namespace, name = key.split("/")
-        return cls(kind, namespace, name)
+        group, kind, namespace, name = key.split("/")
+        return cls(GroupKind("" if group == CORE else group, kind), namespace, name)
 
     @classmethod
     def of(cls, obj: Mapping[str, Any]) -> Ref:
         meta = obj.get("metadata") or {}
-        return cls(str(obj.get("kind", "")), str(meta.get("namespace") or ""), str(meta.get("name", "")))
+        return cls(GroupKind.of(obj), str(meta.get("namespace") or ""), str(meta.get("name", "")))
 
     def __str__(self) -> str:
         """As messages name it: `Deployment default/web`."""
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
-def prefix(kind: str, namespace: str | None = None) -> str:
-    """What the storage keys of a kind (in one namespace, or in all where it is None) begin with."""
-    return f"{kind}/" if namespace is None else f"{kind}/{namespace}/"
+NAMESPACE = GroupKind("", "Namespace")
+NODE = GroupKind("", "Node")
+POD = GroupKind("", "Pod")
+SERVICE = GroupKind("", "Service")
+ENDPOINTS = GroupKind("", "Endpoints")
+ENDPOINT_SLICE = GroupKind("discovery.k8s.io", "EndpointSlice")
+NETWORK_POLICY = GroupKind("networking.k8s.io", "NetworkPolicy")
+CONFIG_MAP = GroupKind("", "ConfigMap")
+SECRET = GroupKind("", "Secret")
+SEALED_SECRET = GroupKind("ktool.dev", "SealedSecret")
+EVENT = GroupKind("", "Event")
+LEASE = GroupKind("coordination.k8s.io", "Lease")

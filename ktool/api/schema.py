@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ktool.api import quantity
 from ktool.api.errors import Cause
+from ktool.api.units import quantity
 
 REQUIRED, UNKNOWN = "FieldValueRequired", "FieldUnknown"
 TYPE_INVALID, NOT_SUPPORTED, INVALID = "FieldValueTypeInvalid", "FieldValueNotSupported", "FieldValueInvalid"

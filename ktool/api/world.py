@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from ktool.api.obj import Obj, controller_of, get, meta
-from ktool.api.ref import Ref
+from ktool.api.ref import POD, GroupKind, Ref
 
 Objects = list[Obj]
 
@@ -17,11 +17,11 @@ class World:
     """Objects by Ref, with indexes by kind and namespace, by owner and (for Pods) by node."""
 
     def __init__(self, objects: Iterable[Obj] = ()) -> None:
-        self._kinds: dict[str, dict[Ref, Obj]] = {}
-        self._namespaces: dict[tuple[str, str], dict[Ref, Obj]] = {}
+        self._kinds: dict[GroupKind, dict[Ref, Obj]] = {}
+        self._namespaces: dict[tuple[GroupKind, str], dict[Ref, Obj]] = {}
         self._owned: dict[str, dict[Ref, Obj]] = {}
         self._on_node: dict[str, dict[Ref, Obj]] = {}
-        self._ownerless: dict[tuple[str, str], dict[Ref, Obj]] = {}
+        self._ownerless: dict[tuple[GroupKind, str], dict[Ref, Obj]] = {}
         self._controlled: dict[str, dict[Ref, Obj]] = {}
         for obj in objects:
             self.set(obj)
@@ -29,10 +29,10 @@ class World:
     # --- reading
 
     def get(self, ref: Ref) -> Obj | None:
-        return self._kinds.get(ref.kind, {}).get(ref)
+        return self._kinds.get(ref.gk, {}).get(ref)
 
     def list(
-        self, kind: str, namespace: str | None = None, where: Callable[[Mapping[str, str]], bool] | None = None
+        self, kind: GroupKind, namespace: str | None = None, where: Callable[[Mapping[str, str]], bool] | None = None
     ) -> Objects:
         """The objects of a kind, in one namespace or in all; `where` judges their labels (see api/selector)."""
         found = self._kinds.get(kind, {}) if namespace is None else self._namespaces.get((kind, namespace), {})
@@ -40,15 +40,15 @@ class World:
             return list(found.values())
         return [obj for obj in found.values() if where(meta(obj).get("labels") or {})]
 
-    def owned(self, uid: str, kind: str | None = None) -> Objects:
+    def owned(self, uid: str, kind: GroupKind | None = None) -> Objects:
         """The objects with an ownerReference to `uid`, of one kind or of all."""
-        return [obj for ref, obj in self._owned.get(uid, {}).items() if kind is None or ref.kind == kind]
+        return [obj for ref, obj in self._owned.get(uid, {}).items() if kind is None or ref.gk == kind]
 
-    def controlled(self, uid: str, kind: str) -> Objects:
+    def controlled(self, uid: str, kind: GroupKind) -> Objects:
         """The objects of a kind whose controller is `uid`."""
-        return [obj for ref, obj in self._controlled.get(uid, {}).items() if ref.kind == kind]
+        return [obj for ref, obj in self._controlled.get(uid, {}).items() if ref.gk == kind]
 
-    def ownerless(self, kind: str, namespace: str) -> Objects:
+    def ownerless(self, kind: GroupKind, namespace: str) -> Objects:
         """The objects of a kind that no controller owns: what a controller might adopt."""
         return list(self._ownerless.get((kind, namespace), {}).values())
 
@@ -56,10 +56,10 @@ class World:
         """The Pods bound to a node (spec.nodeName)."""
         return list(self._on_node.get(node, {}).values())
 
-    def count(self, kind: str) -> int:
+    def count(self, kind: GroupKind) -> int:
         return len(self._kinds.get(kind, {}))
 
-    def kinds(self) -> Iterator[str]:
+    def kinds(self) -> Iterator[GroupKind]:
         return iter([kind for kind, objects in self._kinds.items() if objects])
 
     # --- feeding: for the cache and for tests
@@ -67,27 +67,27 @@ class World:
     def set(self, obj: Obj) -> Obj | None:
         """Put an object in the place of its predecessor, which is returned."""
         ref = Ref.of(obj)
-        before = self._kinds.setdefault(ref.kind, {}).get(ref)
+        before = self._kinds.setdefault(ref.gk, {}).get(ref)
         if before is not None:
             self._unindex(ref, before)
-        self._kinds[ref.kind][ref] = obj
-        self._namespaces.setdefault((ref.kind, ref.namespace), {})[ref] = obj
+        self._kinds[ref.gk][ref] = obj
+        self._namespaces.setdefault((ref.gk, ref.namespace), {})[ref] = obj
         for reference in meta(obj).get("ownerReferences") or ():
             self._owned.setdefault(reference["uid"], {})[ref] = obj
         controller = controller_of(obj)
         if controller is None:
-            self._ownerless.setdefault((ref.kind, ref.namespace), {})[ref] = obj
+            self._ownerless.setdefault((ref.gk, ref.namespace), {})[ref] = obj
         else:
             self._controlled.setdefault(controller["uid"], {})[ref] = obj
-        if ref.kind == "Pod" and (node := get(obj, "spec", "nodeName")):
+        if ref.gk == POD and (node := get(obj, "spec", "nodeName")):
             self._on_node.setdefault(node, {})[ref] = obj
         return before
 
     def remove(self, ref: Ref) -> Obj | None:
         """Forget an object and return it."""
-        before = self._kinds.get(ref.kind, {}).pop(ref, None)
+        before = self._kinds.get(ref.gk, {}).pop(ref, None)
         if before is not None:
-            self._namespaces.get((ref.kind, ref.namespace), {}).pop(ref, None)
+            self._namespaces.get((ref.gk, ref.namespace), {}).pop(ref, None)
             self._unindex(ref, before)
         return before
 
@@ -96,10 +96,10 @@ class World:
             self._drop(self._owned, reference["uid"], ref)
         controller = controller_of(before)
         if controller is None:
-            self._ownerless.get((ref.kind, ref.namespace), {}).pop(ref, None)
+            self._ownerless.get((ref.gk, ref.namespace), {}).pop(ref, None)
         else:
             self._drop(self._controlled, controller["uid"], ref)
-        if ref.kind == "Pod" and (node := get(before, "spec", "nodeName")):
+        if ref.gk == POD and (node := get(before, "spec", "nodeName")):
             self._drop(self._on_node, node, ref)
 
     @staticmethod

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, NoReturn
 
 import typer
 
-from ktool.cli import errors
-from ktool.cli.command import VerbGroup, global_params
+from ktool.api.errors import DONE, ERROR, INTERRUPTED, USAGE, UsageError
+from ktool.cli.plumbing import errors
+from ktool.cli.plumbing.command import VerbGroup, global_params
 
 
 class Entry(NamedTuple):
@@ -28,29 +29,29 @@ class Entry(NamedTuple):
 SECTIONS = ("Apply and change", "Look", "Pods", "Cluster", "This program")
 
 COMMANDS = {
-    "apply": Entry("apply", "Make the cluster match manifests: files, folders or stdin.", SECTIONS[0]),
-    "create": Entry("create", "Create objects from manifests; refuse those that exist.", SECTIONS[0]),
-    "secret": Entry("secret", "Create, list, show, change, copy, rotate and seal Secrets.", SECTIONS[0]),
-    "delete": Entry("delete", "Delete objects by name, label or manifest.", SECTIONS[0]),
-    "diff": Entry("diff", "Show what apply would change.", SECTIONS[0]),
-    "scale": Entry("scale", "Set the number of replicas.", SECTIONS[0]),
-    "rollout": Entry("rollout", "Follow, hold, restart and undo the rollout of a workload.", SECTIONS[0]),
-    "set": Entry("set", "Change images, environment or resources of a workload.", SECTIONS[0]),
-    "get": Entry("get", "Show one or many objects.", SECTIONS[1]),
-    "describe": Entry("describe", "Show the details of objects with their events.", SECTIONS[1]),
-    "events": Entry("events", "List events, oldest first.", SECTIONS[1]),
-    "explain": Entry("explain", "Document the fields of a kind.", SECTIONS[1]),
-    "api-resources": Entry("api_resources", "List the kinds of objects.", SECTIONS[1]),
-    "logs": Entry("logs", "Print the logs of containers.", SECTIONS[2]),
-    "exec": Entry("exec", "Run a command in a container.", SECTIONS[2]),
-    "node": Entry("node", "Add, list, show and remove nodes.", SECTIONS[3]),
-    "network": Entry("network", "Show, set and check how pods of different nodes reach each other.", SECTIONS[3]),
-    "lab": Entry("lab", "A real cluster of several nodes on this machine, to try things.", SECTIONS[3]),
-    "drift": Entry("drift", "Name what on the nodes is not as desired.", SECTIONS[3]),
-    "serve": Entry("serve", "Run the control plane in the foreground.", SECTIONS[3]),
-    "lock": Entry("lock", "Show or break the lock of the control plane.", SECTIONS[3]),
-    "completion": Entry("completion", "Print the completion script of a shell.", SECTIONS[4]),
-    "version": Entry("version", "Show the versions of program and server.", SECTIONS[4]),
+    "apply": Entry("verbs.apply", "Make the cluster match manifests: files, folders or stdin.", SECTIONS[0]),
+    "create": Entry("verbs.create", "Create objects from manifests; refuse those that exist.", SECTIONS[0]),
+    "secret": Entry("secret.secret", "Create, list, show, change, copy, rotate and seal Secrets.", SECTIONS[0]),
+    "delete": Entry("verbs.delete", "Delete objects by name, label or manifest.", SECTIONS[0]),
+    "diff": Entry("verbs.diff", "Show what apply would change.", SECTIONS[0]),
+    "scale": Entry("verbs.scale", "Set the number of replicas.", SECTIONS[0]),
+    "rollout": Entry("rollout.rollout", "Follow, hold, restart and undo the rollout of a workload.", SECTIONS[0]),
+    "set": Entry("verbs.set", "Change images, environment or resources of a workload.", SECTIONS[0]),
+    "get": Entry("verbs.get", "Show one or many objects.", SECTIONS[1]),
+    "describe": Entry("verbs.describe", "Show the details of objects with their events.", SECTIONS[1]),
+    "events": Entry("verbs.events", "List events, oldest first.", SECTIONS[1]),
+    "explain": Entry("verbs.explain", "Document the fields of a kind.", SECTIONS[1]),
+    "api-resources": Entry("verbs.api_resources", "List the kinds of objects.", SECTIONS[1]),
+    "logs": Entry("verbs.logs", "Print the logs of containers.", SECTIONS[2]),
+    "exec": Entry("verbs.exec", "Run a command in a container.", SECTIONS[2]),
+    "node": Entry("node.node", "Add, list, show and remove nodes.", SECTIONS[3]),
+    "network": Entry("verbs.network", "Show, set and check how pods of different nodes reach each other.", SECTIONS[3]),
+    "lab": Entry("verbs.lab", "A real cluster of several nodes on this machine, to try things.", SECTIONS[3]),
+    "drift": Entry("verbs.drift", "Name what on the nodes is not as desired.", SECTIONS[3]),
+    "serve": Entry("verbs.serve", "Run the control plane in the foreground.", SECTIONS[3]),
+    "lock": Entry("verbs.lock", "Show or break the lock of the control plane.", SECTIONS[3]),
+    "completion": Entry("verbs.completion", "Print the completion script of a shell.", SECTIONS[4]),
+    "version": Entry("verbs.version", "Show the versions of program and server.", SECTIONS[4]),
 }
 
 
@@ -80,7 +81,7 @@ class LazyGroup(VerbGroup):
         if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
             close = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
             hint = f"; did you mean {close[0]!r}?" if close else "; `ktool --help` lists them"
-            raise errors.UsageError(f"unknown command {name!r}{hint}")
+            raise UsageError(f"unknown command {name!r}{hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -113,19 +114,19 @@ def run(argv: Sequence[str] | None = None) -> int:
         code = command.main(args=argv, prog_name="ktool", standalone_mode=False)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        code = errors.INTERRUPTED
+        code = INTERRUPTED
     except BrokenPipeError:
         _forget_stdout()
-        code = errors.ERROR
+        code = ERROR
     except (typer.Abort, EOFError):
-        code = errors.INTERRUPTED
+        code = INTERRUPTED
     except _CLICK_ERROR as error:
         code = _usage(error)
     except (Exception, errors.Terminated) as error:
         code = errors.report(error, _home())
-    if code == errors.INTERRUPTED:
+    if code == INTERRUPTED:
         print("interrupted", file=sys.stderr)
-    return code if isinstance(code, int) else errors.DONE
+    return code if isinstance(code, int) else DONE
 
 
 # typer brings its own copy of click since 0.20 or so; the classes are found by way of one that is exported.
@@ -138,12 +139,12 @@ def _usage(error: Any) -> int:
     message = error.format_message()
     if type(error).__name__ == "NoArgsIsHelpError":
         print(message)
-        return errors.DONE
+        return DONE
     print(f"error: {message[:1].lower()}{message[1:]}", file=sys.stderr)
     context = getattr(error, "ctx", None)
     if context is not None:
         print(f"See '{context.command_path} --help' for usage.", file=sys.stderr)
-    return errors.USAGE
+    return USAGE
 
 
 def _home() -> Path:

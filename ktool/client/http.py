@@ -16,13 +16,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from ktool.api import framing
 from ktool.api.errors import ApiError, bad_request
-from ktool.api.kind import REGISTRY, Kind
+from ktool.api.kind import Kind
+from ktool.api.kinds import Kinds
 from ktool.api.obj import Obj, get, meta, namespace
-from ktool.api.ref import Ref
-from ktool.client.base import Applied, ClientError, Listing, LogRequest
+from ktool.api.ref import GroupKind, Ref
 from ktool.client.httpstream import ANSWER_WITHIN, Connection, HttpExec, LogStream, WatchStream
+from ktool.registry import execframes
+from ktool.registry.client import Applied, ClientError, Listing, LogRequest
 
 PATCH_TYPES = {
     "merge": "application/merge-patch+json",
@@ -46,9 +47,10 @@ def probe(socket_path: str, timeout: float = 2.0) -> bool:
 
 
 class HttpClient:
-    """ktool.client.base.Client on a server's socket. Threads may share one."""
+    """ktool.registry.client.Client on a server's socket. Threads may share one."""
 
-    def __init__(self, socket_path: str) -> None:
+    def __init__(self, socket_path: str, kinds: Kinds) -> None:
+        self.kinds = kinds
         self._path = socket_path
         self._mine = threading.local()
         self._open: weakref.WeakSet[Connection] = weakref.WeakSet()
@@ -57,26 +59,26 @@ class HttpClient:
     # --- documents
 
     def get(self, ref: Ref) -> Obj:
-        return self._ask("GET", _object_path(ref))
+        return self._ask("GET", self._object_path(ref))
 
-    def list(self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = "") -> Listing:
-        path = _kind(kind).path(_escaped(namespace))
+    def list(self, gk: GroupKind, namespace: str | None = None, *, labels: str = "", fields: str = "") -> Listing:
+        path = self._kind(gk).path(_escaped(namespace))
         answer = self._ask("GET", path, {"labelSelector": labels, "fieldSelector": fields})
         return Listing(answer["items"], answer["metadata"]["resourceVersion"])
 
     def create(self, obj: Obj, *, dry_run: bool = False) -> Obj:
-        kind = _kind(str(obj.get("kind", "")))
+        kind = self._kind(GroupKind.of(obj))
         path = kind.path(_escaped(namespace(obj) or "default"))
         return self._ask("POST", path, _dry(dry_run), obj)
 
     def update(self, obj: Obj, *, subresource: str = "", dry_run: bool = False) -> Obj:
         body = _scale(obj) if subresource == "scale" else obj
-        return self._ask("PUT", _object_path(Ref.of(obj), subresource), _dry(dry_run), body)
+        return self._ask("PUT", self._object_path(Ref.of(obj), subresource), _dry(dry_run), body)
 
     def patch(
         self, ref: Ref, patch: object, *, type: str = "merge", subresource: str = "", dry_run: bool = False
     ) -> Obj:
-        path = _object_path(ref, subresource)
+        path = self._object_path(ref, subresource)
         return self._ask("PATCH", path, _dry(dry_run), patch, content_type=PATCH_TYPES[type])
 
     def delete(
@@ -95,13 +97,13 @@ class HttpClient:
             options["preconditions"] = {"uid": uid}
         if dry_run:
             options["dryRun"] = ["All"]
-        return self._ask("DELETE", _object_path(ref), {}, options)
+        return self._ask("DELETE", self._object_path(ref), {}, options)
 
     def apply(self, objects: Sequence[Obj], *, dry_run: bool = False, strict: bool = False) -> list[Applied]:
         body = {"objects": list(objects), "dryRun": dry_run, "strict": strict}
         answer = self._ask("POST", "/apis/ktool.dev/v1/apply", {}, body)
         return [
-            Applied(Ref(*one["ref"]), one["outcome"], one["object"], tuple(one["warnings"]))
+            Applied(Ref.parse(one["ref"]), one["outcome"], one["object"], tuple(one["warnings"]))
             for one in answer["results"]
         ]
 
@@ -112,7 +114,7 @@ class HttpClient:
 
     def watch(
         self,
-        kind: str,
+        gk: GroupKind,
         namespace: str | None = None,
         *,
         labels: str = "",
@@ -128,7 +130,7 @@ class HttpClient:
         }
         if timeout is not None:
             query["timeoutSeconds"] = f"{timeout:.3f}"
-        return WatchStream(self._path, *self._stream("GET", _kind(kind).path(_escaped(namespace)), query))
+        return WatchStream(self._path, *self._stream("GET", self._kind(gk).path(_escaped(namespace)), query))
 
     def logs(self, pod: Ref, request: LogRequest) -> LogStream:
         query: dict[str, object] = {"container": request.container}
@@ -139,7 +141,7 @@ class HttpClient:
             query["tailLines"] = request.tail
         if request.since:
             query["sinceSeconds"] = request.since
-        return LogStream(self._path, *self._stream("GET", _object_path(pod, "log"), query))
+        return LogStream(self._path, *self._stream("GET", self._object_path(pod, "log"), query))
 
     def exec(self, pod: Ref, container: str, argv: Sequence[str], *, stdin: bool, tty: bool) -> HttpExec:
         query = {
@@ -150,8 +152,8 @@ class HttpClient:
             "stderr": _bool(not tty),
             "tty": _bool(tty),
         }
-        headers = {"Connection": "Upgrade", "Upgrade": framing.PROTOCOL}
-        connection, response = self._stream("POST", _object_path(pod, "exec"), query, headers)
+        headers = {"Connection": "Upgrade", "Upgrade": execframes.PROTOCOL}
+        connection, response = self._stream("POST", self._object_path(pod, "exec"), query, headers)
         return HttpExec(self._path, connection, response)
 
     def close(self) -> None:
@@ -243,25 +245,26 @@ class HttpClient:
             self._open.add(connection)
         return connection
 
+    # --- kinds and paths
+
+    def _kind(self, gk: GroupKind) -> Kind:
+        kind = self.kinds.get(gk)
+        if kind is None:
+            raise ApiError(404, "NotFound", f"there is no kind {str(gk)!r}", kind=str(gk))
+        return kind
+
+    def _object_path(self, ref: Ref, subresource: str = "") -> str:
+        if not ref.name:  # the path would be that of the collection: a deletion of it spares nothing
+            raise bad_request("resource name may not be empty")
+        kind = self._kind(ref.gk)
+        return kind.path(_escaped(ref.namespace or "default"), quote(ref.name, safe=""), subresource)
+
 
 # --- helpers -----------------------------------------------------------------------------------------------------
 
 
-def _kind(kind: str) -> Kind:
-    if kind not in REGISTRY:
-        raise ApiError(404, "NotFound", f"there is no kind {kind!r}", kind=kind)
-    return REGISTRY[kind]
-
-
 def _escaped(namespace: str | None) -> str | None:
     return None if namespace is None else quote(namespace, safe="")
-
-
-def _object_path(ref: Ref, subresource: str = "") -> str:
-    if not ref.name:  # the path would be that of the collection: a deletion of it spares nothing
-        raise bad_request("resource name may not be empty")
-    kind = _kind(ref.kind)
-    return kind.path(_escaped(ref.namespace or "default"), quote(ref.name, safe=""), subresource)
 
 
 def _scale(obj: Obj) -> Obj:

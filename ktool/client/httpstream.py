@@ -9,9 +9,9 @@ import socket
 import threading
 from collections.abc import Iterator
 
-from ktool.api import framing
 from ktool.api.errors import ApiError
-from ktool.client.base import ClientError, WatchEvent
+from ktool.registry import execframes
+from ktool.registry.client import ClientError, WatchEvent
 
 ANSWER_WITHIN = 120.0
 """Seconds after which a request without an answer is given up. An apply may wait for the database's lock."""
@@ -110,7 +110,7 @@ class LogStream(_Stream):
 
 
 class HttpExec:
-    """ktool.client.base.ExecSession on an upgraded connection (see api/framing)."""
+    """ktool.registry.client.ExecSession on an upgraded connection (see registry/execframes)."""
 
     def __init__(self, path: str, connection: Connection, response: http.client.HTTPResponse) -> None:
         self._path, self._connection, self._sock = path, connection, connection.sock
@@ -121,20 +121,20 @@ class HttpExec:
 
     def send(self, data: bytes) -> None:
         """Bytes for the command's stdin. What comes after its end is dropped, as a pipe's reader would."""
-        self._frame(framing.STDIN, data)
+        self._frame(execframes.STDIN, data)
 
     def close_stdin(self) -> None:
-        self._frame(framing.CLOSE, bytes([framing.STDIN]))
+        self._frame(execframes.CLOSE, bytes([execframes.STDIN]))
 
     def resize(self, rows: int, columns: int) -> None:
-        self._frame(framing.RESIZE, framing.resize(rows, columns))
+        self._frame(execframes.RESIZE, execframes.resize(rows, columns))
 
     def frames(self) -> Iterator[tuple[int, bytes]]:
         try:
-            for channel, payload in framing.unpack(self._response.fp.read):
-                if channel in (framing.STDOUT, framing.STDERR):
+            for channel, payload in execframes.unpack(self._response.fp.read):
+                if channel in (execframes.STDOUT, execframes.STDERR):
                     yield channel, payload
-                elif channel == framing.STATUS:
+                elif channel == execframes.STATUS:
                     self._status = payload
                     return
         except (OSError, ValueError) as error:
@@ -146,7 +146,7 @@ class HttpExec:
             pass
         if self._status is None:
             raise self._lost()
-        return framing.exit_code(self._status)
+        return execframes.exit_code(self._status)
 
     def close(self) -> None:
         if not self._closed:
@@ -158,7 +158,7 @@ class HttpExec:
     def _frame(self, channel: int, payload: bytes) -> None:
         with self._sending:
             try:
-                self._sock.sendall(framing.pack(channel, payload))
+                self._sock.sendall(execframes.pack(channel, payload))
             except OSError:
                 pass  # the command ended, or the server did: `frames` and `wait` tell which
 

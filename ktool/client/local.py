@@ -9,13 +9,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ktool import __version__
+from ktool.api.kinds import Kinds
 from ktool.api.obj import Obj
-from ktool.api.ref import Ref
-from ktool.client.base import Applied, ClientError, Listing, LogRequest, WatchEvent
-from ktool.engine import apply as applying
-from ktool.engine.podstreams import Backend, open_exec, open_logs
-from ktool.engine.registry import Registry
+from ktool.api.ref import GroupKind, Ref
 from ktool.node.base import ExecStream, LogOptions
+from ktool.nodeplane.podstreams import Backend, open_exec, open_logs
+from ktool.registry import apply as applying
+from ktool.registry.client import Applied, ClientError, Listing, LogRequest, WatchEvent
+from ktool.registry.registry import Registry
 from ktool.store.errors import StoreError
 
 _LOOK_SECONDS = 0.5
@@ -32,22 +33,26 @@ def _plainly() -> Iterator[None]:
 
 
 class LocalClient:
-    """ktool.client.base.Client on a Registry. Objects that come out are shared and must not be changed in place."""
+    """ktool.registry.client.Client on a Registry. Objects that come out are shared and must not be changed in place."""
 
     def __init__(self, registry: Registry, backend: Backend) -> None:
         self._registry, self._backend = registry, backend
+
+    @property
+    def kinds(self) -> Kinds:
+        return self._registry.kinds
 
     def get(self, ref: Ref) -> Obj:
         with _plainly():
             return self._registry.get(ref)
 
-    def list(self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = "") -> Listing:
+    def list(self, gk: GroupKind, namespace: str | None = None, *, labels: str = "", fields: str = "") -> Listing:
         with _plainly():
-            return Listing(*self._registry.list(kind, namespace, labels, fields))
+            return Listing(*self._registry.list(gk, namespace, labels, fields))
 
     def watch(
         self,
-        kind: str,
+        gk: GroupKind,
         namespace: str | None = None,
         *,
         labels: str = "",
@@ -55,7 +60,7 @@ class LocalClient:
         since: str = "",
         timeout: float | None = None,
     ) -> LocalWatch:
-        return LocalWatch(self._registry, kind, namespace, labels, fields, since, timeout)
+        return LocalWatch(self._registry, gk, namespace, labels, fields, since, timeout)
 
     def create(self, obj: Obj, *, dry_run: bool = False) -> Obj:
         with _plainly():
@@ -121,7 +126,7 @@ class LocalWatch:
     def __init__(
         self,
         registry: Registry,
-        kind: str,
+        gk: GroupKind,
         namespace: str | None,
         labels: str,
         fields: str,
@@ -130,7 +135,7 @@ class LocalWatch:
     ) -> None:
         self._closed = threading.Event()
         with _plainly():
-            found = registry.watch(kind, namespace, labels, fields, since, timeout, bookmark_every=_LOOK_SECONDS)
+            found = registry.watch(gk, namespace, labels, fields, since, timeout, bookmark_every=_LOOK_SECONDS)
         self._events = self._read(found)
 
     def __iter__(self) -> Iterator[WatchEvent]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import base64
 
 from ktool.api import names
-from ktool.api.duration import age
 from ktool.api.errors import Cause
-from ktool.api.kind import Column, Kind
+from ktool.api.kind import Column, Kind, Looks, Names, Rules, Version
 from ktool.api.obj import Obj, name
 from ktool.api.ref import Ref
 from ktool.api.schema import Field
 from ktool.api.shapes.build import boolean, string_map
 from ktool.api.shapes.meta import resource
-from ktool.logic import links
+from ktool.api.units.duration import age
+from ktool.logic.network import links
 
 SIZE_LIMIT = 1024 * 1024
 
@@ -64,17 +64,15 @@ def _count(config: Obj, now: float) -> str:
 
 
 KIND = Kind(
-    "",
-    "v1",
-    "ConfigMap",
-    "configmaps",
-    SCHEMA,
-    short=("cm",),
-    validate=validate,
-    columns=(
-        Column("NAME", lambda obj, now: name(obj)),
-        Column("DATA", _count, type="integer"),
-        Column("AGE", age),
+    Names("", "ConfigMap", "configmaps", short=("cm",)),
+    (Version("v1", SCHEMA),),
+    rules=Rules(validate=validate),
+    looks=Looks(
+        columns=(
+            Column("NAME", lambda obj, now: name(obj)),
+            Column("DATA", _count, type="integer"),
+            Column("AGE", age),
+        )
     ),
     apply_order=20,
 )

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ktool.api.duration import age
 from ktool.api.errors import Cause
-from ktool.api.kind import Column, Kind, Progress, Watch, owned
+from ktool.api.kind import Column, Controller, Kind, Looks, Names, Progress, Rules, Version, Watch, owned
 from ktool.api.obj import Obj, annotations_of, condition, controller_of, generation, get, name, namespace, uid
-from ktool.api.ref import Ref
+from ktool.api.ref import CONFIG_MAP, POD, SECRET, Ref
 from ktool.api.selector import from_label_selector
-from ktool.api.shapes.deployment import DEPLOYMENT
+from ktool.api.shapes.deployment import SCHEMA
 from ktool.api.shapes.workload import default_template, images, template_causes
+from ktool.api.units.duration import age
 from ktool.api.world import World
-from ktool.logic import configuse, revisions, rollback, stopfirst
-from ktool.logic.claims import ownerless
-from ktool.logic.deploymentplan import plan
-from ktool.logic.deploymentstatus import DEADLINE_EXCEEDED, held, replicas
+from ktool.logic.workload import configuse, revisions, rollback, stopfirst
+from ktool.logic.workload.adoption import ownerless
+from ktool.logic.workload.deploymentplan import plan
+from ktool.logic.workload.deploymentstatus import DEADLINE_EXCEEDED, held, replicas
+from ktool.logic.workload.kinds import DEPLOYMENT, REPLICA_SET
 
 # --- what wakes it -----------------------------------------------------------------------------------------------
 
@@ -25,9 +26,9 @@ def _wake_waiting(pod: Obj, world: World) -> Iterable[Ref]:
     """Recreate waits for the last old pod to be gone, others for a port, for the only writer of a volume, or for a
     failure to go back from: no ReplicaSet's count tells that."""
     owner = controller_of(pod)
-    replica_set = world.get(Ref("ReplicaSet", namespace(pod), owner["name"])) if owner else None
+    replica_set = world.get(Ref(REPLICA_SET, namespace(pod), owner["name"])) if owner else None
     above = controller_of(replica_set) if replica_set else None
-    ref = Ref("Deployment", namespace(pod), above["name"] if above else "")
+    ref = Ref(DEPLOYMENT, namespace(pod), above["name"] if above else "")
     found = world.get(ref)
     if found is None:
         return ()
@@ -45,7 +46,7 @@ def progress(deployment: Obj, world: World) -> Progress:
     if said.get("observedGeneration", 0) < generation(deployment):
         return Progress(False, "Waiting for deployment spec update to be observed...")
     title = f'deployment "{name(deployment)}"'
-    sets = world.controlled(uid(deployment), "ReplicaSet")
+    sets = world.controlled(uid(deployment), REPLICA_SET)
     new = revisions.find_new(deployment, sets)
     failed = rollback.failure(deployment, new, world) if new is not None else ""
     if failed and rollback.target(deployment, new, sets) is not None:
@@ -137,33 +138,31 @@ def _status_column(label: str, count: str) -> Column:
 
 
 KIND = Kind(
-    "apps",
-    "v1",
-    "Deployment",
-    "deployments",
-    DEPLOYMENT,
-    short=("deploy",),
-    categories=("all",),
+    Names("apps", "Deployment", "deployments", short=("deploy",), categories=("all",)),
+    (Version("v1", SCHEMA),),
+    rules=Rules(default=default, validate=validate),
+    looks=Looks(
+        columns=(
+            Column("NAME", lambda obj, now: name(obj)),
+            Column("READY", _ready),
+            _status_column("UP-TO-DATE", "updatedReplicas"),
+            _status_column("AVAILABLE", "availableReplicas"),
+            Column("AGE", age),
+            Column("CONTAINERS", lambda obj, now: ",".join(images(obj)[0]), wide=True),
+            Column("IMAGES", lambda obj, now: ",".join(images(obj)[1]), wide=True),
+            Column("SELECTOR", lambda obj, now: from_label_selector(obj["spec"]["selector"]).text, wide=True),
+        )
+    ),
+    controller=Controller(
+        watches=(
+            owned(REPLICA_SET, by=DEPLOYMENT),
+            ownerless(REPLICA_SET, by=DEPLOYMENT),
+            Watch(POD, _wake_waiting),
+            Watch(CONFIG_MAP, lambda config, world: configuse.readers(DEPLOYMENT, config, world)),
+            Watch(SECRET, lambda secret, world: configuse.readers(DEPLOYMENT, secret, world)),
+        ),
+        plan=plan,
+        progress=progress,
+    ),
     subresources=("status", "scale"),
-    default=default,
-    validate=validate,
-    columns=(
-        Column("NAME", lambda obj, now: name(obj)),
-        Column("READY", _ready),
-        _status_column("UP-TO-DATE", "updatedReplicas"),
-        _status_column("AVAILABLE", "availableReplicas"),
-        Column("AGE", age),
-        Column("CONTAINERS", lambda obj, now: ",".join(images(obj)[0]), wide=True),
-        Column("IMAGES", lambda obj, now: ",".join(images(obj)[1]), wide=True),
-        Column("SELECTOR", lambda obj, now: from_label_selector(obj["spec"]["selector"]).text, wide=True),
-    ),
-    watches=(
-        owned("ReplicaSet", by="Deployment"),
-        ownerless("ReplicaSet", by="Deployment"),
-        Watch("Pod", _wake_waiting),
-        Watch("ConfigMap", lambda config, world: configuse.readers("Deployment", config, world)),
-        Watch("Secret", lambda secret, world: configuse.readers("Deployment", secret, world)),
-    ),
-    plan=plan,
-    progress=progress,
 )

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Iterator
 
 from ktool.api import names
 from ktool.api.action import Action, Create, Delete, Plan, Update
-from ktool.api.duration import age
 from ktool.api.errors import Cause
-from ktool.api.kind import Column, Kind, Watch
+from ktool.api.kind import Column, Controller, Kind, Looks, Names, Rules, Version, Watch
 from ktool.api.obj import Obj, deleting, get, labels, meta, name, namespace, uid
-from ktool.api.ref import Ref
+from ktool.api.ref import ENDPOINT_SLICE, ENDPOINTS, SERVICE, Ref
 from ktool.api.shapes.build import array, choice, integer, obj, string
 from ktool.api.shapes.meta import OBJECT_REFERENCE, resource
 from ktool.api.shapes.service import APP_PROTOCOL, PORT, PROTOCOLS, usable_address
+from ktool.api.units.duration import age
 from ktool.api.world import World
-from ktool.logic import endpoints, legacyendpoints
+from ktool.logic.network import endpoints, legacyendpoints
 
 SHOWN = 3
 
@@ -90,13 +90,13 @@ def plan(found: Obj, world: World, now: float) -> Plan:
     """Mirror what was written by hand; end what shows slices that are gone."""
     if deleting(found):
         return Plan(because="being deleted")
-    service = world.get(Ref("Service", namespace(found), name(found)))
+    service = world.get(Ref(SERVICE, namespace(found), name(found)))
     if legacyendpoints.is_ours(found):
-        if service is not None and endpoints.kept_for(service, world.owned(uid(service), "EndpointSlice")):
+        if service is not None and endpoints.kept_for(service, world.owned(uid(service), ENDPOINT_SLICE)):
             return Plan(because="it is kept with the slices of its service")
         return Plan((Delete(Ref.of(found), uid(found)),))
     wanted = {name(one): one for one in legacyendpoints.mirrored(found)} if _mirrors(found, service) else {}
-    present = {name(one): one for one in world.owned(uid(found), "EndpointSlice")}
+    present = {name(one): one for one in world.owned(uid(found), ENDPOINT_SLICE)}
     actions: list[Action] = []
     for own, slice_ in wanted.items():
         before = present.pop(own, None)
@@ -117,11 +117,11 @@ def _mirrors(found: Obj, service: Obj | None) -> bool:
 
 
 def _of_service(service: Obj, world: World) -> Iterable[Ref]:
-    return [Ref("Endpoints", namespace(service), name(service))]
+    return [Ref(ENDPOINTS, namespace(service), name(service))]
 
 
 def _of_slice(slice_: Obj, world: World) -> Iterable[Ref]:
-    return [Ref("Endpoints", namespace(slice_), endpoints.service_of(slice_))]
+    return [Ref(ENDPOINTS, namespace(slice_), endpoints.service_of(slice_))]
 
 
 # --- columns -----------------------------------------------------------------------------------------------------
@@ -139,19 +139,16 @@ def _endpoints(found: Obj, now: float) -> str:
 
 
 KIND = Kind(
-    "",
-    "v1",
-    "Endpoints",
-    "endpoints",
-    SCHEMA,
-    short=("ep",),
-    validate=validate,
-    columns=(
-        Column("NAME", lambda obj, now: name(obj)),
-        Column("ENDPOINTS", _endpoints),
-        Column("AGE", age),
+    Names("", "Endpoints", "endpoints", short=("ep",)),
+    (Version("v1", SCHEMA),),
+    rules=Rules(validate=validate),
+    looks=Looks(
+        columns=(
+            Column("NAME", lambda obj, now: name(obj)),
+            Column("ENDPOINTS", _endpoints),
+            Column("AGE", age),
+        )
     ),
-    watches=(Watch("Service", _of_service), Watch("EndpointSlice", _of_slice)),
-    plan=plan,
+    controller=Controller(watches=(Watch(SERVICE, _of_service), Watch(ENDPOINT_SLICE, _of_slice)), plan=plan),
     apply_order=30,
 )

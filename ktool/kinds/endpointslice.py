@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from ktool.api import names
 from ktool.api.action import Create, Plan, Update
-from ktool.api.duration import age
 from ktool.api.errors import Cause
-from ktool.api.kind import Column, Kind, Watch
+from ktool.api.kind import Column, Controller, Kind, Looks, Names, Rules, Version, Watch
 from ktool.api.obj import (
     Obj,
     controller_of,
@@ -20,12 +19,13 @@ from ktool.api.obj import (
     namespace,
     uid,
 )
-from ktool.api.ref import Ref
+from ktool.api.ref import ENDPOINT_SLICE, ENDPOINTS, SERVICE, Ref
 from ktool.api.shapes.build import array, boolean, choice, integer, obj, string, string_map, strings
 from ktool.api.shapes.meta import OBJECT_REFERENCE, resource
 from ktool.api.shapes.service import APP_PROTOCOL, PORT, PROTOCOLS, usable_address
+from ktool.api.units.duration import age
 from ktool.api.world import World
-from ktool.logic import endpoints, legacyendpoints
+from ktool.logic.network import endpoints, legacyendpoints
 
 MOST_ENDPOINTS, MOST_PORTS, MOST_ADDRESSES = 1000, 100, 100
 MORE = 3
@@ -117,8 +117,8 @@ def _problem(address: str, address_type: str) -> str:
 def plan(slice_: Obj, world: World, now: float) -> Plan:
     """Show the slices of its service as v1 Endpoints too."""
     service = controller_of(slice_)
-    found = world.get(Ref("Service", namespace(slice_), service["name"])) if service else None
-    slices = endpoints.kept_for(found, world.owned(uid(found), "EndpointSlice")) if found is not None else []
+    found = world.get(Ref(SERVICE, namespace(slice_), service["name"])) if service else None
+    slices = endpoints.kept_for(found, world.owned(uid(found), ENDPOINT_SLICE)) if found is not None else []
     if found is None or deleting(found) or not slices:
         return Plan(because="nobody but its author keeps it")
     wanted = legacyendpoints.endpoints_for(found, slices)
@@ -138,13 +138,13 @@ def _siblings(slice_: Obj, world: World) -> Iterable[Ref]:
     """The other slices of a service when one of them is gone."""
     if world.get(Ref.of(slice_)) is not None or (owner := controller_of(slice_)) is None:
         return ()
-    return [Ref.of(one) for one in world.owned(owner["uid"], "EndpointSlice")]
+    return [Ref.of(one) for one in world.owned(owner["uid"], ENDPOINT_SLICE)]
 
 
 def _of_endpoints(found: Obj, world: World) -> Iterable[Ref]:
     """Who puts right what somebody changed."""
-    service = world.get(Ref("Service", namespace(found), name(found)))
-    return [Ref.of(one) for one in world.owned(uid(service), "EndpointSlice")[:1]] if service is not None else ()
+    service = world.get(Ref(SERVICE, namespace(found), name(found)))
+    return [Ref.of(one) for one in world.owned(uid(service), ENDPOINT_SLICE)[:1]] if service is not None else ()
 
 
 # --- columns -----------------------------------------------------------------------------------------------------
@@ -166,20 +166,18 @@ def _some(texts: list[str]) -> str:
 
 
 KIND = Kind(
-    "discovery.k8s.io",
-    "v1",
-    "EndpointSlice",
-    "endpointslices",
-    SCHEMA,
-    validate=validate,
-    columns=(
-        Column("NAME", lambda obj, now: name(obj)),
-        Column("ADDRESSTYPE", lambda obj, now: str(obj.get("addressType", ""))),
-        Column("PORTS", _ports),
-        Column("ENDPOINTS", _addresses),
-        Column("AGE", age),
+    Names("discovery.k8s.io", "EndpointSlice", "endpointslices"),
+    (Version("v1", SCHEMA),),
+    rules=Rules(validate=validate),
+    looks=Looks(
+        columns=(
+            Column("NAME", lambda obj, now: name(obj)),
+            Column("ADDRESSTYPE", lambda obj, now: str(obj.get("addressType", ""))),
+            Column("PORTS", _ports),
+            Column("ENDPOINTS", _addresses),
+            Column("AGE", age),
+        )
     ),
-    watches=(Watch("EndpointSlice", _siblings), Watch("Endpoints", _of_endpoints)),
-    plan=plan,
+    controller=Controller(watches=(Watch(ENDPOINT_SLICE, _siblings), Watch(ENDPOINTS, _of_endpoints)), plan=plan),
     apply_order=30,
 )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ktool.api.duration import UNKNOWN, since
 from ktool.api.errors import Cause
-from ktool.api.kind import Column, Kind
+from ktool.api.kind import Column, Kind, Looks, Names, Rules, Version
 from ktool.api.obj import Obj, get, meta, name, namespace
 from ktool.api.shapes.build import integer, obj, string, time
 from ktool.api.shapes.meta import OBJECT_REFERENCE, resource
+from ktool.api.units.duration import UNKNOWN, since
 
 SCHEMA = resource(
     involvedObject=replace(OBJECT_REFERENCE, doc="The object it happened to.", required=True),
@@ -75,24 +75,22 @@ def _count(event: Obj, now: float) -> str:
 
 
 KIND = Kind(
-    "",
-    "v1",
-    "Event",
-    "events",
-    SCHEMA,
-    short=("ev",),
-    validate=validate,
-    columns=(
-        Column("LAST SEEN", lambda obj, now: since(last_seen(obj), now)),
-        Column("TYPE", lambda obj, now: obj.get("type") or ""),
-        Column("REASON", lambda obj, now: obj.get("reason") or ""),
-        Column("OBJECT", _target),
-        Column("SUBOBJECT", lambda obj, now: get(obj, "involvedObject", "fieldPath", default=""), wide=True),
-        Column("SOURCE", _source, wide=True),
-        Column("MESSAGE", lambda obj, now: (obj.get("message") or "").strip()),
-        Column("FIRST SEEN", _first_seen, wide=True),
-        Column("COUNT", _count, wide=True, type="integer"),
-        Column("NAME", lambda obj, now: name(obj), wide=True),
+    Names("", "Event", "events", short=("ev",)),
+    (Version("v1", SCHEMA),),
+    rules=Rules(validate=validate),
+    looks=Looks(
+        columns=(
+            Column("LAST SEEN", lambda obj, now: since(last_seen(obj), now)),
+            Column("TYPE", lambda obj, now: obj.get("type") or ""),
+            Column("REASON", lambda obj, now: obj.get("reason") or ""),
+            Column("OBJECT", _target),
+            Column("SUBOBJECT", lambda obj, now: get(obj, "involvedObject", "fieldPath", default=""), wide=True),
+            Column("SOURCE", _source, wide=True),
+            Column("MESSAGE", lambda obj, now: (obj.get("message") or "").strip()),
+            Column("FIRST SEEN", _first_seen, wide=True),
+            Column("COUNT", _count, wide=True, type="integer"),
+            Column("NAME", lambda obj, now: name(obj), wide=True),
+        )
     ),
     apply_order=90,
 )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ktool.api.duration import age
-from ktool.api.kind import Column, Kind
+from ktool.api.kind import Column, Kind, Looks, Names, Version
 from ktool.api.obj import get, name
 from ktool.api.shapes.build import INT32_MAX, integer, obj, string, time
 from ktool.api.shapes.meta import resource
+from ktool.api.units.duration import age
 
 SCHEMA = resource(
     spec=obj(
@@ -24,15 +24,14 @@ SCHEMA = resource(
 )
 
 KIND = Kind(
-    "coordination.k8s.io",
-    "v1",
-    "Lease",
-    "leases",
-    SCHEMA,
-    columns=(
-        Column("NAME", lambda obj, now: name(obj)),
-        Column("HOLDER", lambda obj, now: get(obj, "spec", "holderIdentity", default="")),
-        Column("AGE", age),
+    Names("coordination.k8s.io", "Lease", "leases"),
+    (Version("v1", SCHEMA),),
+    looks=Looks(
+        columns=(
+            Column("NAME", lambda obj, now: name(obj)),
+            Column("HOLDER", lambda obj, now: get(obj, "spec", "holderIdentity", default="")),
+            Column("AGE", age),
+        )
     ),
     apply_order=90,
 )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ktool.api import names
-from ktool.api.duration import age
 from ktool.api.errors import Cause
-from ktool.api.kind import Column, Kind, Progress
+from ktool.api.kind import Column, Controller, Kind, Looks, Names, Progress, Rules, Version
 from ktool.api.obj import Obj, deleting, get, meta, name, put
 from ktool.api.shapes.build import choice, obj, strings
 from ktool.api.shapes.meta import CONDITIONS, resource
+from ktool.api.units.duration import age
 from ktool.api.world import World
-from ktool.logic.podrefs import PULL_DEFAULT, pull_defaults
+from ktool.logic.secrets.podrefs import PULL_DEFAULT, pull_defaults
 
 SCHEMA = resource(
     spec=obj(
@@ -60,21 +60,17 @@ def progress(namespace: Obj, world: World) -> Progress:
 
 
 KIND = Kind(
-    "",
-    "v1",
-    "Namespace",
-    "namespaces",
-    SCHEMA,
-    short=("ns",),
-    namespaced=False,
-    subresources=("status",),
-    default=default,
-    validate=validate,
-    columns=(
-        Column("NAME", lambda obj, now: name(obj)),
-        Column("STATUS", lambda obj, now: get(obj, "status", "phase", default="Active")),
-        Column("AGE", age),
+    Names("", "Namespace", "namespaces", short=("ns",), namespaced=False),
+    (Version("v1", SCHEMA),),
+    rules=Rules(default=default, validate=validate),
+    looks=Looks(
+        columns=(
+            Column("NAME", lambda obj, now: name(obj)),
+            Column("STATUS", lambda obj, now: get(obj, "status", "phase", default="Active")),
+            Column("AGE", age),
+        )
     ),
-    progress=progress,
+    controller=Controller(progress=progress),
+    subresources=("status",),
     apply_order=0,
 )

@@ -1,9 +1,9 @@
-"""NetworkPolicy (networking.k8s.io/v1): which pods may talk to whom. logic/policy makes the nodes' rules for it."""
+"""NetworkPolicy (networking.k8s.io/v1): which pods may talk to whom. logic/network/policy makes the nodes' rules
+for it."""
 
 from __future__ import annotations
 
-from ktool.api.duration import age
-from ktool.api.kind import Column, Kind
+from ktool.api.kind import Column, Kind, Looks, Names, Rules, Version
 from ktool.api.obj import Obj, get, name
 from ktool.api.selector import from_label_selector
 from ktool.api.shapes.meta import resource
@@ -13,6 +13,7 @@ from ktool.api.shapes.networkpolicy import (
     validate_network_policy,
     warn_network_policy,
 )
+from ktool.api.units.duration import age
 
 SCHEMA = resource(spec=NETWORK_POLICY_SPEC)
 
@@ -22,19 +23,15 @@ def _selector(policy: Obj, now: float) -> str:
 
 
 KIND = Kind(
-    "networking.k8s.io",
-    "v1",
-    "NetworkPolicy",
-    "networkpolicies",
-    SCHEMA,
-    short=("netpol",),
-    default=default_network_policy,
-    validate=validate_network_policy,
-    warn=warn_network_policy,
-    columns=(
-        Column("NAME", lambda obj, now: name(obj)),
-        Column("POD-SELECTOR", _selector),
-        Column("AGE", age),
+    Names("networking.k8s.io", "NetworkPolicy", "networkpolicies", short=("netpol",)),
+    (Version("v1", SCHEMA),),
+    rules=Rules(default=default_network_policy, validate=validate_network_policy, warn=warn_network_policy),
+    looks=Looks(
+        columns=(
+            Column("NAME", lambda obj, now: name(obj)),
+            Column("POD-SELECTOR", _selector),
+            Column("AGE", age),
+        )
     ),
     apply_order=20,
 )

@@ -7,18 +7,18 @@ from ipaddress import ip_network
 
 from ktool.api import names
 from ktool.api.action import Delete, Emit, Patch, Plan
-from ktool.api.duration import age
 from ktool.api.errors import Cause
-from ktool.api.kind import Column, Kind, Progress, Watch
+from ktool.api.kind import Column, Controller, Kind, Looks, Names, Progress, Rules, Version, Watch
 from ktool.api.obj import Obj, annotations_of, condition, deleting, get, is_true, labels, meta, name, uid
-from ktool.api.ref import Ref
+from ktool.api.ref import NODE, POD, Ref
 from ktool.api.schema import Field
 from ktool.api.shapes.build import array, boolean, choice, integer, obj, quantities, string, strings, time
 from ktool.api.shapes.meta import CONDITIONS, resource
 from ktool.api.shapes.service import SERVICE_CIDR
+from ktool.api.units.duration import age
 from ktool.api.world import World
-from ktool.logic.ipam import IpamError, carve
-from ktool.logic.routes import is_simulated
+from ktool.logic.network.ipam import IpamError, carve
+from ktool.logic.network.nodefields import is_simulated
 
 CLUSTER_CIDR, SUBNET_BITS = "10.244.0.0/16", 24
 SIMULATED_CIDR, SIMULATED_BITS = "100.64.0.0/10", 22
@@ -175,7 +175,7 @@ def plan(node: Obj, world: World, now: float) -> Plan:
     if get(node, "spec", "podCIDR"):
         return Plan(because=f"it has the subnet {node['spec']['podCIDR']}")
     try:
-        subnet = _subnet(node, world.list("Node"))
+        subnet = _subnet(node, world.list(NODE))
     except IpamError as error:
         message = str(error)
         return Plan((Emit(Ref.of(node), "CIDRNotAvailable", message, "Warning", uid(node)),), message)
@@ -217,12 +217,12 @@ def _removed(node: Obj, world: World) -> Iterable[Ref]:
     """A node that is gone leaves its subnet to one that could not get any."""
     if world.get(Ref.of(node)) is not None:
         return ()
-    return [Ref.of(other) for other in world.list("Node") if not get(other, "spec", "podCIDR")]
+    return [Ref.of(other) for other in world.list(NODE) if not get(other, "spec", "podCIDR")]
 
 
 def _pod_on_leaving(pod: Obj, world: World) -> Iterable[Ref]:
     """A pod that was put on a node while it was being removed."""
-    where = Ref("Node", "", get(pod, "spec", "nodeName", default=""))
+    where = Ref(NODE, "", get(pod, "spec", "nodeName", default=""))
     node = world.get(where) if where.name else None
     return (where,) if node is not None and deleting(node) else ()
 
@@ -268,31 +268,24 @@ def _info(member: str, node: Obj) -> str:
 
 
 KIND = Kind(
-    "",
-    "v1",
-    "Node",
-    "nodes",
-    SCHEMA,
-    short=("no",),
-    namespaced=False,
-    subresources=("status",),
-    default=default,
-    validate=validate,
-    taken=taken,
-    columns=(
-        Column("NAME", lambda obj, now: name(obj)),
-        Column("STATUS", _status),
-        Column("ROLES", _roles),
-        Column("AGE", age),
-        Column("VERSION", lambda obj, now: _info("kubeletVersion", obj)),
-        Column("INTERNAL-IP", lambda obj, now: _address("InternalIP", obj), wide=True),
-        Column("EXTERNAL-IP", lambda obj, now: _address("ExternalIP", obj), wide=True),
-        Column("OS-IMAGE", lambda obj, now: _info("osImage", obj), wide=True),
-        Column("KERNEL-VERSION", lambda obj, now: _info("kernelVersion", obj), wide=True),
-        Column("CONTAINER-RUNTIME", lambda obj, now: _info("containerRuntimeVersion", obj), wide=True),
+    Names("", "Node", "nodes", short=("no",), namespaced=False),
+    (Version("v1", SCHEMA),),
+    rules=Rules(default=default, validate=validate, taken=taken),
+    looks=Looks(
+        columns=(
+            Column("NAME", lambda obj, now: name(obj)),
+            Column("STATUS", _status),
+            Column("ROLES", _roles),
+            Column("AGE", age),
+            Column("VERSION", lambda obj, now: _info("kubeletVersion", obj)),
+            Column("INTERNAL-IP", lambda obj, now: _address("InternalIP", obj), wide=True),
+            Column("EXTERNAL-IP", lambda obj, now: _address("ExternalIP", obj), wide=True),
+            Column("OS-IMAGE", lambda obj, now: _info("osImage", obj), wide=True),
+            Column("KERNEL-VERSION", lambda obj, now: _info("kernelVersion", obj), wide=True),
+            Column("CONTAINER-RUNTIME", lambda obj, now: _info("containerRuntimeVersion", obj), wide=True),
+        )
     ),
-    watches=(Watch("Node", _removed), Watch("Pod", _pod_on_leaving)),
-    plan=plan,
-    progress=progress,
+    controller=Controller(watches=(Watch(NODE, _removed), Watch(POD, _pod_on_leaving)), plan=plan, progress=progress),
+    subresources=("status",),
     apply_order=5,
 )

@@ -1,24 +1,24 @@
 """Pod (v1): containers that share an address, on one node, once. What makes, places and runs them are others:
-a ReplicaSet, the scheduler, and the node's loop (logic/nodeplan, logic/podstatus)."""
+a ReplicaSet, the scheduler, and the node's loop (logic/plan/nodeplan, logic/pod/podstatus)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from ktool.api.action import Delete, Emit, Plan
-from ktool.api.duration import age, since
 from ktool.api.errors import Cause
-from ktool.api.kind import Column, Kind, Progress, Watch
+from ktool.api.kind import Column, Controller, Kind, Looks, Names, Progress, Rules, Version, Watch
 from ktool.api.obj import Obj, annotations_of, condition, deleting, drop, epoch, get, is_true, meta, name, put, uid
-from ktool.api.ref import Ref
+from ktool.api.ref import NODE, Ref
 from ktool.api.shapes.meta import resource
 from ktool.api.shapes.podrules import pod_annotation_causes
 from ktool.api.shapes.podspec import POD_SPEC, default_pod_spec, validate_pod_spec
 from ktool.api.shapes.podstatus import POD_STATUS
+from ktool.api.units.duration import age, since
 from ktool.api.world import World
-from ktool.logic.podfields import grace_period, is_sidecar
-from ktool.logic.podqos import qos_class
-from ktool.logic.trouble import trouble
+from ktool.logic.pod.podfields import grace_period, is_sidecar
+from ktool.logic.pod.podqos import qos_class
+from ktool.logic.workload.podtrouble import trouble
 
 SCHEMA = resource(spec=POD_SPEC, status=POD_STATUS)
 _NONE = "<none>"
@@ -223,7 +223,7 @@ def plan(obj: Obj, world: World, now: float) -> Plan:
     node = get(obj, "spec", "nodeName", default="")
     if not node:
         return Plan(because="the scheduler places it")
-    if world.get(Ref("Node", "", node)) is not None:
+    if world.get(Ref(NODE, "", node)) is not None:
         return Plan(because=f"the loop of node {node} runs it")
     ref = Ref.of(obj)
     left = epoch(meta(obj).get("creationTimestamp")) + QUARANTINE - now
@@ -236,35 +236,28 @@ def plan(obj: Obj, world: World, now: float) -> Plan:
 
 def _on_node(node: Obj, world: World) -> Iterable[Ref]:
     """A node that comes or goes concerns the pods bound to it; its heartbeats do not."""
-    if world.get(Ref("Node", "", name(node))) is not None:
+    if world.get(Ref(NODE, "", name(node))) is not None:
         return ()
     return [Ref.of(pod) for pod in world.on_node(name(node))]
 
 
 KIND = Kind(
-    "",
-    "v1",
-    "Pod",
-    "pods",
-    schema=SCHEMA,
-    short=("po",),
-    categories=("all",),
-    subresources=("status", "binding", "log", "exec"),
-    default=default,
-    validate=validate,
-    columns=(
-        Column("NAME", lambda obj, now: name(obj)),
-        Column("READY", _ready),
-        Column("STATUS", lambda obj, now: shown_status(obj)),
-        Column("RESTARTS", _restarts),
-        Column("AGE", age),
-        _text("status", "podIP"),
-        _text("spec", "nodeName"),
-        _text("status", "nominatedNodeName"),
-        Column("READINESS GATES", _gates, wide=True),
+    Names("", "Pod", "pods", short=("po",), categories=("all",)),
+    (Version("v1", SCHEMA),),
+    rules=Rules(default=default, validate=validate, graceful=graceful),
+    looks=Looks(
+        columns=(
+            Column("NAME", lambda obj, now: name(obj)),
+            Column("READY", _ready),
+            Column("STATUS", lambda obj, now: shown_status(obj)),
+            Column("RESTARTS", _restarts),
+            Column("AGE", age),
+            _text("status", "podIP"),
+            _text("spec", "nodeName"),
+            _text("status", "nominatedNodeName"),
+            Column("READINESS GATES", _gates, wide=True),
+        )
     ),
-    watches=(Watch("Node", _on_node),),
-    plan=plan,
-    progress=progress,
-    graceful=graceful,
+    controller=Controller(watches=(Watch(NODE, _on_node),), plan=plan, progress=progress),
+    subresources=("status", "binding", "log", "exec"),
 )

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ktool.api.action import Action, Create, Delete, Emit, Plan, Status
-from ktool.api.duration import age
-from ktool.api.kind import Column, Kind, Progress, Watch, owned
+from ktool.api.kind import Column, Controller, Kind, Looks, Names, Progress, Rules, Version, Watch, owned
 from ktool.api.obj import (
     Obj,
     annotations_of,
@@ -23,18 +22,20 @@ from ktool.api.obj import (
     owner_reference,
     uid,
 )
-from ktool.api.ref import Ref
+from ktool.api.ref import NODE, POD, GroupKind, Ref
 from ktool.api.schema import Field
 from ktool.api.selector import from_label_selector
 from ktool.api.shapes.meta import CONDITIONS, LABEL_SELECTOR, resource
 from ktool.api.shapes.podspec import POD_TEMPLATE
 from ktool.api.shapes.workload import default_template, images, template_causes
+from ktool.api.units.duration import age
 from ktool.api.world import World
-from ktool.logic import digests, stranded
-from ktool.logic.claims import claim, ownerless
-from ktool.logic.podcounts import active, count
-from ktool.logic.routes import answers
-from ktool.logic.scaledown import first_to_go
+from ktool.logic.network.nodefields import answers
+from ktool.logic.workload import digests, stranded
+from ktool.logic.workload.adoption import claim, ownerless
+from ktool.logic.workload.kinds import REPLICA_SET
+from ktool.logic.workload.podcounts import active, count
+from ktool.logic.workload.scaledown import first_to_go
 
 SCHEMA = resource(
     spec=Field(
@@ -70,7 +71,7 @@ def plan(replica_set: Obj, world: World, now: float) -> Plan:
     """Adopt pods that match, create what is missing, delete what is too much, and count."""
     if deleting(replica_set):
         return Plan(because="being deleted; the garbage collector takes the pods")
-    pods, actions = claim(replica_set, "Pod", world)
+    pods, actions = claim(replica_set, POD, world)
     there = [pod for pod in pods if active(pod)]
     lost, later = stranded.find(there, world, now)
     for pod in lost:
@@ -97,7 +98,7 @@ def _create(replica_set: Obj, world: World, missing: int) -> list[Action]:
     while len(actions) < 2 * missing:
         pod_name = joined_name(name(replica_set), content_hash([uid(replica_set), slot], 5))
         slot += 1
-        if pod_name in taken or world.get(Ref("Pod", namespace(replica_set), pod_name)) is not None:
+        if pod_name in taken or world.get(Ref(POD, namespace(replica_set), pod_name)) is not None:
             continue
         taken.add(pod_name)
         actions.append(Create(_pod(replica_set, pod_name)))
@@ -154,7 +155,9 @@ def _with_pods_on(node: Obj, world: World) -> Iterable[Ref]:
         return ()
     owners = [(namespace(pod), controller_of(pod)) for pod in world.on_node(name(node))]
     return {
-        Ref("ReplicaSet", space, owner["name"]) for space, owner in owners if owner and owner["kind"] == "ReplicaSet"
+        Ref(REPLICA_SET, space, owner["name"])
+        for space, owner in owners
+        if owner and GroupKind.of(owner) == REPLICA_SET
     }
 
 
@@ -174,27 +177,25 @@ def _column(*path: str) -> Column:
 
 
 KIND = Kind(
-    "apps",
-    "v1",
-    "ReplicaSet",
-    "replicasets",
-    SCHEMA,
-    short=("rs",),
-    categories=("all",),
-    subresources=("status", "scale"),
-    default=default_template,
-    validate=template_causes,
-    columns=(
-        Column("NAME", lambda obj, now: name(obj)),
-        Column("DESIRED", lambda obj, now: str(get(obj, "spec", "replicas", default=0)), type="integer"),
-        _column("status", "replicas"),
-        _column("status", "readyReplicas"),
-        Column("AGE", age),
-        Column("CONTAINERS", lambda obj, now: ",".join(images(obj)[0]), wide=True),
-        Column("IMAGES", lambda obj, now: ",".join(images(obj)[1]), wide=True),
-        Column("SELECTOR", lambda obj, now: from_label_selector(obj["spec"]["selector"]).text, wide=True),
+    Names("apps", "ReplicaSet", "replicasets", short=("rs",), categories=("all",)),
+    (Version("v1", SCHEMA),),
+    rules=Rules(default=default_template, validate=template_causes),
+    looks=Looks(
+        columns=(
+            Column("NAME", lambda obj, now: name(obj)),
+            Column("DESIRED", lambda obj, now: str(get(obj, "spec", "replicas", default=0)), type="integer"),
+            _column("status", "replicas"),
+            _column("status", "readyReplicas"),
+            Column("AGE", age),
+            Column("CONTAINERS", lambda obj, now: ",".join(images(obj)[0]), wide=True),
+            Column("IMAGES", lambda obj, now: ",".join(images(obj)[1]), wide=True),
+            Column("SELECTOR", lambda obj, now: from_label_selector(obj["spec"]["selector"]).text, wide=True),
+        )
     ),
-    watches=(owned("Pod", by="ReplicaSet"), ownerless("Pod", by="ReplicaSet"), Watch("Node", _with_pods_on)),
-    plan=plan,
-    progress=progress,
+    controller=Controller(
+        watches=(owned(POD, by=REPLICA_SET), ownerless(POD, by=REPLICA_SET), Watch(NODE, _with_pods_on)),
+        plan=plan,
+        progress=progress,
+    ),
+    subresources=("status", "scale"),
 )

@@ -10,9 +10,8 @@ from collections.abc import Iterable
 
 from ktool.api import names
 from ktool.api.action import Action, Create, Delete, Patch, Plan, Status
-from ktool.api.duration import age
 from ktool.api.errors import Cause
-from ktool.api.kind import Column, Kind, Progress, Watch
+from ktool.api.kind import Column, Controller, Kind, Looks, Names, Progress, Rules, Version, Watch
 from ktool.api.masked import Unreadable, encoded, values
 from ktool.api.obj import (
     Obj,
@@ -28,12 +27,13 @@ from ktool.api.obj import (
     uid,
     with_condition,
 )
-from ktool.api.ref import Ref
+from ktool.api.ref import SEALED_SECRET, SECRET, Ref
 from ktool.api.schema import Field
 from ktool.api.shapes.build import boolean, integer, obj, string, string_map
 from ktool.api.shapes.meta import CONDITIONS, resource
+from ktool.api.units.duration import age
 from ktool.api.world import World
-from ktool.logic import sealing, secrets
+from ktool.logic.secrets import sealing, secretdata
 
 SCHEMA = resource(
     spec=obj(
@@ -48,7 +48,7 @@ SCHEMA = resource(
                         "What the Secret carries.",
                         {"labels": string_map("Its labels."), "annotations": string_map("Its annotations.")},
                     ),
-                    "type": string("Its type.", default=secrets.OPAQUE),
+                    "type": string("Its type.", default=secretdata.OPAQUE),
                     "immutable": boolean("Whether it can be changed."),
                 },
                 default={},
@@ -79,7 +79,7 @@ def plan(sealed: Obj, world: World, now: float) -> Plan:
     """Make the Secret, or bring it back to what is sealed; say in the status whether that is done."""
     if deleting(sealed):
         return Plan(because="being deleted; the garbage collector takes the Secret")
-    found = world.get(Ref("Secret", namespace(sealed), name(sealed)))
+    found = world.get(Ref(SECRET, namespace(sealed), name(sealed)))
     actions: list[Action] = []
     try:
         wanted = _wanted(sealed, world)
@@ -113,11 +113,11 @@ def _wanted(sealed: Obj, world: World) -> Obj:
             **{word: notes for word in NOTES if (notes := get(template, "metadata", word))},
             "ownerReferences": [owner_reference(sealed)],
         },
-        "type": template.get("type") or secrets.OPAQUE,
+        "type": template.get("type") or secretdata.OPAQUE,
         "data": {key: encoded(value) for key, value in sealing.unsealed(sealed, private).items()},
         **({"immutable": True} if template.get("immutable") else {}),
     }
-    if causes := secrets.causes(secret, None):
+    if causes := secretdata.causes(secret, None):
         raise sealing.SealError("; ".join(map(str, causes)))
     return secret
 
@@ -130,7 +130,7 @@ def _bring(found: Obj | None, wanted: Obj) -> list[Action]:
         return []
     held = values(found)
     fixed = bool(found.get("immutable")) and (held != values(wanted) or not wanted.get("immutable"))
-    if fixed or (found.get("type") or secrets.OPAQUE) != wanted["type"]:
+    if fixed or (found.get("type") or secretdata.OPAQUE) != wanted["type"]:
         return [Delete(Ref.of(found), uid(found))]
     patch: Obj = {}
     if held != values(wanted):
@@ -165,8 +165,8 @@ def progress(sealed: Obj, world: World) -> Progress:
 def _woken_by_secret(secret: Obj, world: World) -> Iterable[Ref]:
     """Whoever owns it, whoever would make one of its name, and with the sealing key everybody."""
     if Ref.of(secret) == sealing.KEY_REF:
-        return [Ref.of(sealed) for sealed in world.list("SealedSecret")]
-    return [Ref("SealedSecret", namespace(secret), name(secret))]
+        return [Ref.of(sealed) for sealed in world.list(SEALED_SECRET)]
+    return [Ref(SEALED_SECRET, namespace(secret), name(secret))]
 
 
 def _synced(sealed: Obj, now: float) -> str:
@@ -174,20 +174,17 @@ def _synced(sealed: Obj, now: float) -> str:
 
 
 KIND = Kind(
-    "ktool.dev",
-    "v1alpha1",
-    "SealedSecret",
-    "sealedsecrets",
-    SCHEMA,
-    subresources=("status",),
-    validate=validate,
-    columns=(
-        Column("NAME", lambda obj, now: name(obj)),
-        Column("SYNCED", _synced),
-        Column("AGE", age),
+    Names("ktool.dev", "SealedSecret", "sealedsecrets"),
+    (Version("v1alpha1", SCHEMA),),
+    rules=Rules(validate=validate),
+    looks=Looks(
+        columns=(
+            Column("NAME", lambda obj, now: name(obj)),
+            Column("SYNCED", _synced),
+            Column("AGE", age),
+        )
     ),
-    watches=(Watch("Secret", _woken_by_secret),),
-    plan=plan,
-    progress=progress,
+    controller=Controller(watches=(Watch(SECRET, _woken_by_secret),), plan=plan, progress=progress),
+    subresources=("status",),
     apply_order=20,
 )

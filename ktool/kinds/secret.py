@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ktool.api.duration import age
-from ktool.api.kind import Column, Kind
+from ktool.api.kind import Column, Kind, Looks, Names, Rules, Version
 from ktool.api.obj import Obj, name
 from ktool.api.schema import Field
 from ktool.api.shapes.build import boolean, string
 from ktool.api.shapes.meta import resource
-from ktool.logic import secrets
+from ktool.api.units.duration import age
+from ktool.logic.secrets import secretdata
 
 SCHEMA = resource(
     data=Field(
@@ -28,11 +28,11 @@ SCHEMA = resource(
 
 def default(secret: Obj) -> Obj:
     """stringData in data, data in canonical base64, and no copy of it in an annotation."""
-    secret = secrets.without_copies(secrets.absorbed(secret))
+    secret = secretdata.without_copies(secretdata.absorbed(secret))
     data = secret.get("data")
-    if data and (canonical := secrets.canonical(data)) != data:
+    if data and (canonical := secretdata.canonical(data)) != data:
         secret = {**secret, "data": canonical}
-    return secret if secret.get("type") else {**secret, "type": secrets.OPAQUE}
+    return secret if secret.get("type") else {**secret, "type": secretdata.OPAQUE}
 
 
 def _count(secret: Obj, now: float) -> str:
@@ -40,20 +40,16 @@ def _count(secret: Obj, now: float) -> str:
 
 
 KIND = Kind(
-    "",
-    "v1",
-    "Secret",
-    "secrets",
-    SCHEMA,
-    default=default,
-    validate=secrets.causes,
-    absorb=secrets.absorbed,
-    redact=secrets.redacted,
-    columns=(
-        Column("NAME", lambda obj, now: name(obj)),
-        Column("TYPE", lambda obj, now: str(obj.get("type") or secrets.OPAQUE)),
-        Column("DATA", _count, type="integer"),
-        Column("AGE", age),
+    Names("", "Secret", "secrets"),
+    (Version("v1", SCHEMA),),
+    rules=Rules(default=default, absorb=secretdata.absorbed, validate=secretdata.causes, redact=secretdata.redacted),
+    looks=Looks(
+        columns=(
+            Column("NAME", lambda obj, now: name(obj)),
+            Column("TYPE", lambda obj, now: str(obj.get("type") or secretdata.OPAQUE)),
+            Column("DATA", _count, type="integer"),
+            Column("AGE", age),
+        )
     ),
     apply_order=20,
 )

@@ -1,16 +1,15 @@
 """Service (v1): one address for many pods. Its plan gives addresses and node ports, and keeps the EndpointSlices; what
-the nodes do with them is logic/balance."""
+the nodes do with them is logic/network/balance."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
 from ktool.api.action import Action, Create, Delete, Emit, Patch, Plan, Status, Update
-from ktool.api.duration import age
 from ktool.api.errors import Cause
-from ktool.api.kind import Column, Kind, Watch
+from ktool.api.kind import Column, Controller, Kind, Looks, Names, Rules, Version, Watch
 from ktool.api.obj import Obj, controlled_by, deleting, epoch, get, is_true, labels, meta, name, namespace, uid
-from ktool.api.ref import Ref
+from ktool.api.ref import ENDPOINT_SLICE, EVENT, NODE, POD, SERVICE, Ref
 from ktool.api.shapes.meta import resource
 from ktool.api.shapes.service import (
     SERVICE_SPEC,
@@ -22,9 +21,10 @@ from ktool.api.shapes.service import (
     ports_of,
     validate_service,
 )
+from ktool.api.units.duration import age
 from ktool.api.world import World
-from ktool.logic import allocation, endpoints
-from ktool.logic.routes import is_simulated
+from ktool.logic.network import allocation, endpoints
+from ktool.logic.network.nodefields import is_simulated
 
 PATIENCE = 30.0
 """Seconds after which a service whose selector matches no pod is said to be wrong: its pods may be made after it."""
@@ -60,7 +60,7 @@ def plan(service: Obj, world: World, now: float) -> Plan:
     """First what only it can have, then who answers for it."""
     if deleting(service):
         return Plan(because="being deleted")
-    services = world.list("Service")
+    services = world.list(SERVICE)
     try:
         given = _given(service, services)
     except allocation.Exhausted as error:
@@ -118,7 +118,7 @@ def _ports(service: Obj, services: list[Obj]) -> list[Obj]:
 
 def _slices(service: Obj, pods: list[Obj], world: World) -> list[Action]:
     """Make, change and delete slices, so that they are what the pods ask for. Those written by hand are left alone."""
-    present = {name(one): one for one in world.owned(uid(service), "EndpointSlice") if endpoints.is_ours(one)}
+    present = {name(one): one for one in world.owned(uid(service), ENDPOINT_SLICE) if endpoints.is_ours(one)}
     wanted = (
         {name(one): one for one in endpoints.slices_for(service, _pods(service, world))} if _selects(service) else {}
     )
@@ -142,7 +142,7 @@ def _pods(service: Obj, world: World) -> list[Obj]:
     if not _selects(service):
         return []
     wanted = service["spec"]["selector"].items()
-    return world.list("Pod", namespace(service), lambda found: wanted <= found.items())
+    return world.list(POD, namespace(service), lambda found: wanted <= found.items())
 
 
 def _same(found: Obj, wanted: Obj) -> bool:
@@ -163,7 +163,7 @@ def _status(service: Obj, world: World) -> list[Action]:
     """The addresses of a LoadBalancer are those of the nodes that are ready."""
     ingress = []
     if get(service, "spec", "type") == "LoadBalancer":
-        nodes = sorted(world.list("Node"), key=name)
+        nodes = sorted(world.list(NODE), key=name)
         usable = [node for node in nodes if is_true(node, "Ready") and not is_simulated(node)]
         ingress = [{"ip": address, "ipMode": "VIP"} for node in usable if (address := _address(node))]
     wanted = {"ingress": ingress} if ingress else {}
@@ -206,7 +206,7 @@ def _untold(service: Obj, warnings: list[Emit], world: World) -> list[Emit]:
     """Without what was said before: every change of a pod would count it once more."""
     if not warnings:
         return []
-    events = world.list("Event", namespace(service))
+    events = world.list(EVENT, namespace(service))
     told = {get(one, "message") for one in events if get(one, "involvedObject", "uid") == uid(service)}
     return [warning for warning in warnings if warning.message not in told]
 
@@ -219,19 +219,19 @@ def _of_pod(pod: Obj, world: World) -> Iterable[Ref]:
     found = labels(pod).items()
     return [
         Ref.of(service)
-        for service in world.list("Service", namespace(pod))
+        for service in world.list(SERVICE, namespace(pod))
         if (selector := service["spec"].get("selector")) and selector.items() <= found
     ]
 
 
 def _of_slice(slice_: Obj, world: World) -> Iterable[Ref]:
-    ref = Ref("Service", namespace(slice_), endpoints.service_of(slice_))
+    ref = Ref(SERVICE, namespace(slice_), endpoints.service_of(slice_))
     service = world.get(ref)
     return [ref] if service is not None and controlled_by(slice_, service) else ()
 
 
 def _of_node(node: Obj, world: World) -> Iterable[Ref]:
-    found = world.list("Service")
+    found = world.list(SERVICE)
     return [Ref.of(service) for service in found if get(service, "spec", "type") == "LoadBalancer"]
 
 
@@ -239,7 +239,7 @@ def _of_service(service: Obj, world: World) -> Iterable[Ref]:
     """Those that could not have what a service that is gone had."""
     if world.get(Ref.of(service)) is not None:
         return ()
-    return [Ref.of(other) for other in world.list("Service") if not get(other, "spec", "clusterIP")]
+    return [Ref.of(other) for other in world.list(SERVICE) if not get(other, "spec", "clusterIP")]
 
 
 # --- columns -----------------------------------------------------------------------------------------------------
@@ -276,32 +276,29 @@ def _selector(service: Obj, now: float) -> str:
 
 
 KIND = Kind(
-    "",
-    "v1",
-    "Service",
-    "services",
-    SCHEMA,
-    short=("svc",),
-    categories=("all",),
+    Names("", "Service", "services", short=("svc",), categories=("all",)),
+    (Version("v1", SCHEMA),),
+    rules=Rules(default=default_service, validate=validate_service, taken=taken),
+    looks=Looks(
+        columns=(
+            Column("NAME", lambda obj, now: name(obj)),
+            Column("TYPE", lambda obj, now: str(get(obj, "spec", "type", default=""))),
+            Column("CLUSTER-IP", _cluster_ip),
+            Column("EXTERNAL-IP", _external),
+            Column("PORT(S)", _shown_ports),
+            Column("AGE", age),
+            Column("SELECTOR", _selector, wide=True),
+        )
+    ),
+    controller=Controller(
+        watches=(
+            Watch(POD, _of_pod),
+            Watch(ENDPOINT_SLICE, _of_slice),
+            Watch(NODE, _of_node),
+            Watch(SERVICE, _of_service),
+        ),
+        plan=plan,
+    ),
     subresources=("status",),
-    default=default_service,
-    validate=validate_service,
-    taken=taken,
-    columns=(
-        Column("NAME", lambda obj, now: name(obj)),
-        Column("TYPE", lambda obj, now: str(get(obj, "spec", "type", default=""))),
-        Column("CLUSTER-IP", _cluster_ip),
-        Column("EXTERNAL-IP", _external),
-        Column("PORT(S)", _shown_ports),
-        Column("AGE", age),
-        Column("SELECTOR", _selector, wide=True),
-    ),
-    watches=(
-        Watch("Pod", _of_pod),
-        Watch("EndpointSlice", _of_slice),
-        Watch("Node", _of_node),
-        Watch("Service", _of_service),
-    ),
-    plan=plan,
     apply_order=30,
 )

@@ -1,6 +1,6 @@
 """The two protocols of the node tier: Transport (how bytes reach a machine) and Runtime (what can be done there).
 
-Each has two real implementations: node/ssh and node/local; node/podman and node/simulated.
+Each has two real implementations: node/reach/ssh and node/reach/local; node/podman/runtime and node/simulated/runtime.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ktool.logic.handlers import Answer, Call
-from ktool.logic.nodeaction import NodeAction, NodeFacts, NodeInfo, Outcome
+from ktool.logic.node.nodeaction import NodeAction, NodeFacts, NodeInfo, Outcome
+from ktool.logic.node.probecalls import Answer, Call
 
 
 class NodeError(Exception):

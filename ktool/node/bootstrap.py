@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from ipaddress import ip_network
 
 from ktool.api.shapes.service import SERVICE_CIDR
-from ktool.logic.balance import CLUSTER_CIDR
-from ktool.logic.links import HOSTGW, VXLAN_DEVICE, WIREGUARD_DEVICE, WIREGUARD_PORT
-from ktool.logic.nodeaction import NodeInfo
+from ktool.logic.network.balance import CLUSTER_CIDR
+from ktool.logic.network.links import HOSTGW, VXLAN_DEVICE, WIREGUARD_DEVICE, WIREGUARD_PORT
+from ktool.logic.node.nodeaction import NodeInfo
 from ktool.node.base import NodeError, Transport, Unreachable
-from ktool.node.links import beyond
-from ktool.node.podmanapi import SOCKET, PodmanApi, Refused
+from ktool.node.network.linkdevices import beyond
+from ktool.node.podman.podmanapi import SOCKET, PodmanApi, Refused
 
 OLDEST_PODMAN = (4, 3)
 CLOCK_SKEW = 2.0

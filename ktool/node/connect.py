@@ -21,12 +21,12 @@ def runtime_for(node: Obj, cluster: str) -> Runtime:
     nothing we understand. Modules are imported here: a simulated node needs no SSH, and a local one neither."""
     url = annotations_of(node).get(CONNECTION, "")
     if url.startswith("simulated:"):
-        from ktool.node.simulated import from_url
+        from ktool.node.simulated.runtime import from_url
 
         return from_url(name(node), url)
     transport = transport_for(node)
     with IMPORTING:
-        from ktool.node.podman import PodmanRuntime
+        from ktool.node.podman.runtime import PodmanRuntime
 
     return PodmanRuntime(transport, node=name(node), cluster=cluster)
 
@@ -36,14 +36,14 @@ def transport_for(node: Obj, *, accept_new_host_key: bool = False) -> Transport:
     is taken at its word; a changed one never is."""
     url = annotations_of(node).get(CONNECTION, "")
     if url.startswith("local:"):
-        from ktool.node.local import LocalTransport
+        from ktool.node.reach.local import LocalTransport
 
         return LocalTransport(name(node))
     if not url.startswith("ssh:"):
         message = f"node {name(node)} has no annotation {CONNECTION} with ssh://, local:// or simulated:// in it"
         raise NodeError(name(node), "connect", message)
     with IMPORTING:
-        from ktool.node.ssh import SshTransport
+        from ktool.node.reach.ssh import SshTransport
 
     annotations = annotations_of(node)
     return SshTransport(

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ktool.api.errors import ApiError, method_not_allowed
-from ktool.api.kind import REGISTRY
 from ktool.serve import discovery, execstream, logstream, resources, routes, watch
 from ktool.serve.resources import Request
 from ktool.store.errors import StoreError
@@ -82,7 +81,7 @@ class Connection(BaseHTTPRequestHandler):
             return self.reply(*resources.apply(registry, request))
         if request.method == "GET" and (plain := self._plain(request.path)) is not None:
             return self.reply(200, plain)
-        route = routes.parse(request.path, REGISTRY)
+        route = routes.parse(request.path, self.server.registry.kinds)
         if route.subresource == "log":
             return logstream.serve(self, route, request)
         if route.subresource == "exec":
@@ -97,7 +96,7 @@ class Connection(BaseHTTPRequestHandler):
             return discovery.version(self.server.where, self.server.registry.store.cluster_id)
         if path in ("/healthz", "/livez", "/readyz"):
             return "ok"
-        return discovery.document(path, REGISTRY)
+        return discovery.document(path, self.server.registry.kinds)
 
     # --- reading
 

@@ -9,7 +9,8 @@ import platform
 from collections.abc import Iterable
 
 from ktool import __version__
-from ktool.api.kind import Kind, Kinds
+from ktool.api.kind import Kind
+from ktool.api.kinds import Kinds
 from ktool.api.obj import Obj
 
 VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
@@ -41,34 +42,31 @@ def document(path: str, kinds: Kinds) -> Obj | None:
     parts = path.strip("/").split("/")
     match parts:
         case ["api"]:
-            return {"kind": "APIVersions", "versions": _versions(kinds, ""), "serverAddressByClientCIDRs": []}
+            return {"kind": "APIVersions", "versions": kinds.versions(""), "serverAddressByClientCIDRs": []}
         case ["apis"]:
             groups = sorted({kind.group for kind in kinds if kind.group})
             return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(kinds, name) for name in groups]}
-        case ["apis", group] if _versions(kinds, group):
+        case ["apis", group] if kinds.versions(group):
             return {"kind": "APIGroup", "apiVersion": "v1", **_group(kinds, group)}
         case ["api", _] | ["apis", _, _]:
-            found = [kind for kind in kinds if kind.root == "/" + "/".join(parts)]
-            return _resources(found) if found else None
+            group = parts[1] if len(parts) == 3 else ""
+            found = [kind for kind in kinds if kind.group == group and any(v.name == parts[-1] for v in kind.versions)]
+            return _resources(found, parts[-1]) if found else None
     return None
 
 
-def _versions(kinds: Kinds, group: str) -> list[str]:
-    return sorted({kind.version for kind in kinds if kind.group == group})
-
-
 def _group(kinds: Kinds, group: str) -> Obj:
-    versions = [{"groupVersion": f"{group}/{one}", "version": one} for one in _versions(kinds, group)]
+    versions = [{"groupVersion": f"{group}/{one}", "version": one} for one in kinds.versions(group)]
     return {"name": group, "versions": versions, "preferredVersion": versions[0]}
 
 
-def _resources(kinds: Iterable[Kind]) -> Obj:
+def _resources(kinds: Iterable[Kind], version: str) -> Obj:
     kinds = sorted(kinds, key=lambda kind: kind.plural)
     resources = [entry for kind in kinds for entry in (_resource(kind), *_subresources(kind))]
     return {
         "kind": "APIResourceList",
         "apiVersion": "v1",
-        "groupVersion": kinds[0].api_version,
+        "groupVersion": kinds[0].in_version(version),
         "resources": resources,
     }
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from ktool.api.errors import bad_request, method_not_allowed
 from ktool.api.obj import epoch
-from ktool.engine.podstreams import open_logs
 from ktool.node.base import LogOptions
+from ktool.nodeplane.podstreams import open_logs
 from ktool.serve import routes
 from ktool.serve.resources import Request
 from ktool.serve.routes import Query, Route

@@ -13,8 +13,8 @@ from ktool.api.action import Bind
 from ktool.api.errors import ApiError, bad_request, conflict, method_not_allowed
 from ktool.api.obj import Obj, get, uid
 from ktool.api.ref import Ref
-from ktool.engine import apply as applying
-from ktool.engine.registry import Registry
+from ktool.registry import apply as applying
+from ktool.registry.registry import Registry
 from ktool.serve import routes
 from ktool.serve.routes import Query, Route
 
@@ -56,7 +56,7 @@ def apply(registry: Registry, request: Request) -> Answer:
             raise bad_request(f"{name} is true or false")
     done = applying.apply(registry, objects, dry_run=body.get("dryRun", False), strict=body.get("strict", False))
     results = [
-        {"ref": list(ref), "outcome": outcome, "object": obj, "warnings": list(warnings)}
+        {"ref": ref.key, "outcome": outcome, "object": obj, "warnings": list(warnings)}
         for ref, outcome, obj, warnings in done
     ]
     return 200, {"apiVersion": "ktool.dev/v1", "kind": "ApplyResult", "results": results}
@@ -64,16 +64,16 @@ def apply(registry: Registry, request: Request) -> Answer:
 
 def as_list(route: Route, items: list[Obj], resource_version: str) -> Obj:
     return {
-        "apiVersion": route.kind.api_version,
+        "apiVersion": route.api_version,
         "kind": f"{route.kind.name}List",
         "metadata": {"resourceVersion": resource_version},
-        "items": items,
+        "items": [route.shown(item) for item in items],
     }
 
 
 def _list(registry: Registry, route: Route, request: Request) -> Answer:
     options = routes.list_options(request.query)
-    items, version = registry.list(route.kind.name, route.namespace, labels=options.labels, fields=options.fields)
+    items, version = registry.list(route.kind.gk, route.namespace, labels=options.labels, fields=options.fields)
     return 200, as_list(route, items, version)
 
 
@@ -81,7 +81,7 @@ def _create(registry: Registry, route: Route, request: Request) -> Answer:
     if route.kind.namespaced and route.namespace is None:
         raise method_not_allowed(f"{route.kind.plural} are created in a namespace: POST to {route.kind.path('NAME')}")
     obj = routes.addressed(routes.object_body(request.body), route)
-    return 201, registry.create(obj, dry_run=routes.dry_run(request.query))
+    return 201, route.shown(registry.create(obj, dry_run=routes.dry_run(request.query)))
 
 
 def _delete_collection(registry: Registry, route: Route, request: Request) -> Answer:
@@ -89,7 +89,7 @@ def _delete_collection(registry: Registry, route: Route, request: Request) -> An
     how = _delete_options(request)
     if how.uid:
         raise bad_request("a collection has no uid to ask for")
-    items, version = registry.list(route.kind.name, route.namespace, labels=options.labels, fields=options.fields)
+    items, version = registry.list(route.kind.gk, route.namespace, labels=options.labels, fields=options.fields)
     gone = []
     for obj in items:
         try:
@@ -101,27 +101,35 @@ def _delete_collection(registry: Registry, route: Route, request: Request) -> An
 
 
 def _get(registry: Registry, route: Route, request: Request) -> Answer:
-    return 200, registry.get(route.ref, route.subresource)
+    return 200, _shown(route, registry.get(route.ref, route.subresource))
 
 
 def _update(registry: Registry, route: Route, request: Request) -> Answer:
     obj = routes.addressed(routes.object_body(request.body), route)
     dry_run = routes.dry_run(request.query)
-    return 200, registry.update(obj, subresource=route.subresource, dry_run=dry_run, ref=route.ref)
+    done = registry.update(obj, subresource=route.subresource, dry_run=dry_run, ref=route.ref)
+    return 200, _shown(route, done)
 
 
 def _patch(registry: Registry, route: Route, request: Request) -> Answer:
     kind = routes.patch_type(request.content_type)
     patch = routes.json_body(request.body)
     dry_run = routes.dry_run(request.query)
-    return 200, registry.patch(route.ref, patch, type=kind, subresource=route.subresource, dry_run=dry_run)
+    done = registry.patch(
+        route.ref, patch, type=kind, subresource=route.subresource, dry_run=dry_run, version=route.version
+    )
+    return 200, _shown(route, done)
 
 
 def _delete(registry: Registry, route: Route, request: Request) -> Answer:
     how = _delete_options(request)
-    return 200, registry.delete(
-        route.ref, grace=how.grace, propagation=how.propagation, uid=how.uid, dry_run=how.dry_run
-    )
+    gone = registry.delete(route.ref, grace=how.grace, propagation=how.propagation, uid=how.uid, dry_run=how.dry_run)
+    return 200, route.shown(gone)
+
+
+def _shown(route: Route, obj: Obj) -> Obj:
+    """A Scale has one version."""
+    return obj if route.subresource == "scale" else route.shown(obj)
 
 
 def _bind(registry: Registry, route: Route, request: Request) -> Answer:

@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qs, unquote
 
 from ktool.api.errors import ApiError, bad_request
-from ktool.api.kind import Kind, Kinds
+from ktool.api.kind import Kind
+from ktool.api.kinds import Kinds
 from ktool.api.obj import Obj
 from ktool.api.ref import Ref
 
@@ -34,10 +35,20 @@ class Route:
     namespace: str | None = None
     name: str = ""
     subresource: str = ""
+    version: str = ""
+    """That of the URL; the stored one where nothing is said."""
+
+    @property
+    def api_version(self) -> str:
+        return self.kind.in_version(self.version or self.kind.version)
+
+    def shown(self, obj: Obj) -> Obj:
+        """A stored object as this URL's version has it."""
+        return self.kind.shown(obj, self.version or self.kind.version)
 
     @property
     def ref(self) -> Ref:
-        return Ref(self.kind.name, self.namespace or "", self.name)
+        return Ref(self.kind.gk, self.namespace or "", self.name)
 
 
 @dataclass(frozen=True)
@@ -80,21 +91,22 @@ def parse(path: str, kinds: Kinds) -> Route:
     namespace = None
     if rest[0] == "namespaces" and len(rest) > 2 and not _belongs_to_namespace(rest, root, kinds):
         namespace, rest = rest[1], rest[2:]
-    kind = kinds.at(root, rest[0])
-    if kind is None or len(rest) > 3:
+    found = kinds.at(root, rest[0])
+    if found is None or len(rest) > 3:
         raise no_such_path()
+    kind, version = found
     name, subresource = [*rest[1:], "", ""][:2]
     if subresource and subresource not in kind.subresources:
         raise no_such_path()
     if kind.namespaced != (namespace is not None) and (namespace is not None or name):
         raise no_such_path()
-    return Route(kind, namespace, name, subresource)
+    return Route(kind, namespace, name, subresource, version)
 
 
 def _belongs_to_namespace(rest: list[str], root: str, kinds: Kinds) -> bool:
     """Whether `namespaces/NAME/word` is a subresource of the Namespace itself and not a collection inside it."""
-    kind = kinds.at(root, "namespaces")
-    return kind is not None and len(rest) == 3 and rest[2] in kind.subresources
+    found = kinds.at(root, "namespaces")
+    return found is not None and len(rest) == 3 and rest[2] in found[0].subresources
 
 
 # --- the query ---------------------------------------------------------------------------------------------------
@@ -213,7 +225,7 @@ def addressed(obj: Obj, route: Route) -> Obj:
     in. Raises ApiError 400 where the two disagree."""
     metadata = obj.get("metadata") or {}
     kind, version = (
-        ("Scale", "autoscaling/v1") if route.subresource == "scale" else (route.kind.name, route.kind.api_version)
+        ("Scale", "autoscaling/v1") if route.subresource == "scale" else (route.kind.name, route.api_version)
     )
     if not isinstance(metadata, dict):
         raise bad_request("metadata is not an object")

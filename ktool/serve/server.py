@@ -13,8 +13,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from ktool.engine.podstreams import Backend
-from ktool.engine.registry import Registry
+from ktool.nodeplane.podstreams import Backend
+from ktool.registry.registry import Registry
 from ktool.serve.connection import Connection
 
 CONNECTIONS = 512

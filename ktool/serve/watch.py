@@ -28,7 +28,7 @@ def serve(connection: Connection, route: Route, request: Request) -> None:
     options = routes.list_options(request.query)
     try:
         events = connection.server.registry.watch(
-            route.kind.name,
+            route.kind.gk,
             route.namespace,
             options.labels,
             options.fields,
@@ -49,7 +49,7 @@ def serve(connection: Connection, route: Route, request: Request) -> None:
         for type_, obj in events:
             if type_ != "BOOKMARK":
                 bookmark = None
-                connection.chunk(_line(type_, obj))
+                connection.chunk(_line(type_, route.shown(obj)))
                 continue
             if connection.gone():
                 return connection.end()

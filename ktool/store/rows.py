@@ -15,8 +15,8 @@ from ktool.api.obj import Obj
 from ktool.api.ref import Ref
 from ktool.store.errors import StoreError
 from ktool.store.hub import Change
-from ktool.store.schema import HISTORY, META, OBJECTS
-from ktool.store.seal import Seal
+from ktool.store.sealing.seal import Seal
+from ktool.store.tables import HISTORY, META, OBJECTS
 
 CHUNK = 500
 """Keys in one IN list: below every database's limit on parameters."""

@@ -1,8 +1,4 @@
-"""The tables, and how a database file is created, opened and recognised.
-
-`objects` says which revision of each object is the current one; `history` holds the text of every revision, and is
-what a watch replays. A body is written once, and an update never moves the old text.
-"""
+"""How a database is created, opened, recognised and brought to this program's format. `Store` calls it."""
 
 from __future__ import annotations
 
@@ -14,14 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
-    Column,
     Connection,
     Engine,
-    Integer,
-    MetaData,
-    Table,
-    Text,
     create_engine,
     delete,
     event,
@@ -33,35 +23,11 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
 from ktool.store.errors import StoreError
-
-FORMAT = 1
-"""Raised when an older ktool could no longer read what a newer one wrote."""
+from ktool.store.migrations import FORMAT, migrate
+from ktool.store.tables import META, TABLES
 
 BUSY_SECONDS = 15.0
 """How long a writer waits for another process."""
-
-# Keys are compared byte by byte, so that the keys of one prefix are one range: SQLite's own order, "C" in PostgreSQL.
-_KEY = Text().with_variant(Text(collation="C"), "postgresql")
-_REVISION = BigInteger().with_variant(Integer(), "sqlite")
-
-TABLES = MetaData()
-
-META = Table("meta", TABLES, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
-"""`format`, `cluster` (the cluster's id), `compacted` (the highest revision whose history is gone) and `key` (the id of
-the secret key under which all confidential records are)."""
-
-OBJECTS = Table("objects", TABLES, Column("key", _KEY, primary_key=True), Column("rv", _REVISION, nullable=False))
-
-HISTORY = Table(
-    "history",
-    TABLES,
-    Column("rv", _REVISION, primary_key=True, autoincrement=False),
-    Column("key", _KEY, nullable=False),
-    Column("type", Text, nullable=False),
-    Column("prev", _REVISION, nullable=False),
-    Column("body", Text, nullable=False),
-)
-"""`prev` is the revision that this one replaced, 0 for the first: compaction and selector transitions follow it."""
 
 
 def connect(where: str | os.PathLike[str]) -> tuple[Engine, str]:
@@ -141,6 +107,9 @@ def ready(engine: Engine, where: str) -> str:
             f"the database {where} was written by a newer ktool (format {found['format']}, this one reads up to "
             f"{FORMAT}): upgrade ktool"
         )
+    if int(found["format"]) < FORMAT:
+        with engine.connect().execution_options(writes=True) as connection, connection.begin():
+            migrate(connection, int(_read_meta(connection)["format"]), where)
     return found["cluster"]
 
 

@@ -17,10 +17,11 @@ from ktool.api.errors import expired
 from ktool.api.obj import Obj
 from ktool.store.errors import StoreError, explained
 from ktool.store.hub import Change, Hub, Subscription
-from ktool.store.rekey import rekey
 from ktool.store.rows import Rows
-from ktool.store.schema import HISTORY, META, connect, key_in_use, ready
-from ktool.store.seal import Seal
+from ktool.store.schema import connect, key_in_use, ready
+from ktool.store.sealing.rekey import rekey
+from ktool.store.sealing.seal import Seal
+from ktool.store.tables import HISTORY, META
 from ktool.store.transaction import Transaction
 
 __all__ = ["Change", "Store", "StoreError", "Subscription", "Transaction"]

@@ -14,8 +14,9 @@ from ktool.api.obj import Obj, meta
 from ktool.api.ref import Ref
 from ktool.store.hub import Change
 from ktool.store.rows import in_prefix
-from ktool.store.schema import HISTORY, OBJECTS, key_in_use, use_key
-from ktool.store.seal import Seal
+from ktool.store.schema import key_in_use, use_key
+from ktool.store.sealing.seal import Seal
+from ktool.store.tables import HISTORY, OBJECTS
 
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, allow_nan=False).encode
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktool.api import quantity
+from ktool.api.units import quantity
 
 CANONICAL = [
     ("0", "0"),

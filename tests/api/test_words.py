@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
-import ktool.kinds
 from ktool.api import names, openapi
-from ktool.api.duration import age, human
 from ktool.api.errors import ApiError
-from ktool.api.explain import explain, explain_tree
-from ktool.api.kind import REGISTRY, discover
-
-discover(ktool.kinds)
+from ktool.api.ref import CONFIG_MAP, POD
+from ktool.api.units.duration import age, human
+from ktool.logic.workload.kinds import DEPLOYMENT
+from ktool.present.explain import explain, explain_tree
+from tests.everykind import KINDS
 
 RULES: list[tuple[Callable[[str], str], list[str], list[str]]] = [
     (names.dns_label, ["a", "web-1", "1a", "a" * 63], ["", "A", "a.b", "-a", "a-", "a_b", "a" * 64, "a\n"]),
@@ -91,30 +90,30 @@ def test_the_age_of_an_object() -> None:
 
 
 def test_explain_a_field() -> None:
-    text = explain(REGISTRY["Deployment"], ["spec", "template", "spec", "containers", "ports"])
+    text = explain(KINDS[DEPLOYMENT], ["spec", "template", "spec", "containers", "ports"])
     assert text.startswith("GROUP:      apps\nKIND:       Deployment\nVERSION:    v1\n\nFIELD: ports <[]Object>\n")
     assert "  containerPort\t<integer> -required-\n" in text
     assert "enum: TCP, UDP, SCTP" in text
 
 
 def test_explain_says_what_is_not_acted_on() -> None:
-    assert "does not act on it" in explain(REGISTRY["Pod"], ["spec", "setHostnameAsFQDN"])
-    assert "does not act on it" not in explain(REGISTRY["Pod"], ["spec", "nodeSelector"])
+    assert "does not act on it" in explain(KINDS[POD], ["spec", "setHostnameAsFQDN"])
+    assert "does not act on it" not in explain(KINDS[POD], ["spec", "nodeSelector"])
 
 
 def test_explain_tree_names_every_field() -> None:
-    text = explain_tree(REGISTRY["ConfigMap"], [])
+    text = explain_tree(KINDS[CONFIG_MAP], [])
     assert "  data\t<map[string]string>\n" in text
     assert "    ownerReferences\t<[]Object>\n      apiVersion\t<string> -required-\n" in text
 
 
 def test_explain_of_no_field_says_what_was_meant() -> None:
     with pytest.raises(ApiError, match=r'field "spec\.containrs" does not exist in Pod; did you mean "containers"\?'):
-        explain(REGISTRY["Pod"], ["spec", "containrs"])
+        explain(KINDS[POD], ["spec", "containrs"])
 
 
 def test_openapi_carries_what_clients_read() -> None:
-    found = openapi.document(REGISTRY, "1.0")["components"]["schemas"]
+    found = openapi.document(KINDS, "1.0")["components"]["schemas"]
     deployment = found["io.k8s.api.apps.v1.Deployment"]
     gvk = {"group": "apps", "version": "v1", "kind": "Deployment"}
     assert deployment["x-kubernetes-group-version-kind"] == [gvk]

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from ktool.api import errors
 from ktool.api.kind import Kind
-from ktool.cli import errors, main
+from ktool.cli import main
 from tests.arch import fieldtable
 from tests.arch.commandlines import blocks, ktool_lines, parse
 
@@ -82,7 +83,7 @@ def test_every_path_that_is_named_is_there(document: Path) -> None:
 
 
 _MODULE = re.compile(
-    r"`((?:(?:api|logic|kinds|store|node|engine|serve|client|lab|cli)/\w+|app)(?:\.\w+)*)(?:\([^`]*)?`"
+    r"`((?:(?:api|logic|kinds|store|node|registry|control|nodeplane|manifests|present|follow|serve|client|lab|cli)(?:/\w+)+|app)(?:\.\w+)*)(?:\([^`]*)?`"
 )
 
 

@@ -43,9 +43,9 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def test_rich_is_known_to_render_only() -> None:
+def test_rich_is_known_to_progress_only() -> None:
     users = {name_of(path) for path in MODULES if any(name.split(".")[0] == "rich" for name in imports(path))}
-    assert users == {"ktool/cli/render.py"}
+    assert users == {"ktool/present/progress.py"}
 
 
 def test_what_acts_imports_no_kind_by_name() -> None:

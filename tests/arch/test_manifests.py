@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from ktool import app
-from ktool.api.kind import REGISTRY
+from ktool.api.ref import GroupKind
 from ktool.api.schema import not_acted_on
-from ktool.cli.manifests import load
+from ktool.manifests.load import load
+from tests.everykind import KINDS
 
 FOLDERS = sorted(path for path in (Path(__file__).parents[2] / "manifests").iterdir() if path.is_dir())
 
@@ -20,9 +21,9 @@ def test_a_folder_is_valid_and_without_warnings(folder: Path) -> None:
     manifests = load([str(folder)], namespace="default")
     warnings = []
     for manifest in manifests:
-        kind = REGISTRY[manifest.obj["kind"]]
+        kind = KINDS[GroupKind.of(manifest.obj)]
         warnings += [manifest.error("not acted on", path) for path in not_acted_on(kind.schema, manifest.obj)]
-        warnings += kind.warn(manifest.obj) if kind.warn else []
+        warnings += kind.rules.warn(manifest.obj) if kind.rules.warn else []
     assert warnings == []
 
 
@@ -32,5 +33,5 @@ def test_a_folder_brings_its_own_namespace(folder: Path) -> None:
     app.kinds()
     objects = [manifest.obj for manifest in load([str(folder)], namespace="default")]
     mine = {obj["metadata"]["name"] for obj in objects if obj["kind"] == "Namespace"}
-    used = {obj["metadata"]["namespace"] for obj in objects if REGISTRY[obj["kind"]].namespaced}
+    used = {obj["metadata"]["namespace"] for obj in objects if KINDS[GroupKind.of(obj)].namespaced}
     assert used == mine

@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 
 from ktool import app
-from ktool.api.kind import REGISTRY, Kind, discover
+from ktool.api.kind import Kind
+from ktool.api.kinds import discover
 from ktool.cli.main import run
 
 GREETING = '''
 """Greeting: keeps a ConfigMap with its text."""
 from ktool.api.action import Create, Plan
-from ktool.api.kind import Column, Kind, owned
+from ktool.api.kind import Column, Controller, Kind, Looks, Names, Version, owned
 from ktool.api.obj import get, name, namespace, owner_reference
-from ktool.api.ref import Ref
+from ktool.api.ref import CONFIG_MAP, GroupKind, Ref
 from ktool.api.schema import Field
 from ktool.api.shapes.meta import resource
 
@@ -26,17 +27,22 @@ SCHEMA = resource(spec=Field("object", fields={"text": Field("string", "What to 
 
 
 def plan(obj, world, now):
-    if world.get(Ref("ConfigMap", namespace(obj), name(obj))):
+    if world.get(Ref(CONFIG_MAP, namespace(obj), name(obj))):
         return Plan(because="it is there")
     metadata = {"name": name(obj), "namespace": namespace(obj), "ownerReferences": [owner_reference(obj)]}
     data = {"text": obj["spec"]["text"]}
     return Plan((Create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}),))
 
 
-KIND = Kind("test.dev", "v1", "Greeting", "greetings", SCHEMA, short=("gr",), plan=plan,
-            watches=(owned("ConfigMap", by="Greeting"),),
-            columns=(Column("NAME", lambda obj, now: name(obj)),
-                     Column("TEXT", lambda obj, now: get(obj, "spec", "text"))))
+KIND = Kind(
+    Names("test.dev", "Greeting", "greetings", short=("gr",)),
+    (Version("v1", SCHEMA),),
+    looks=Looks((
+        Column("NAME", lambda obj, now: name(obj)),
+        Column("TEXT", lambda obj, now: get(obj, "spec", "text")),
+    )),
+    controller=Controller((owned(CONFIG_MAP, by=GroupKind("test.dev", "Greeting")),), plan),
+)
 '''
 
 
@@ -48,10 +54,10 @@ def greeting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kind]:
     (package / "greeting.py").write_text(GREETING)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("KTOOL_HOME", str(tmp_path / "home"))
-    app.kinds()
-    discover(importlib.import_module("morekinds"))
-    yield REGISTRY["Greeting"]
-    REGISTRY.remove(REGISTRY["Greeting"])
+    (kind,) = discover(importlib.import_module("morekinds"))
+    app.kinds().add(kind)
+    yield kind
+    app.kinds().remove(kind.gk)
     for module in ("morekinds", "morekinds.greeting"):
         del sys.modules[module]
 

@@ -9,7 +9,7 @@ import pytest
 
 from ktool import app
 from ktool.cli.main import run
-from ktool.node import simulated
+from ktool.node.simulated import runtime
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.delenv("KTOOL_NAMESPACE", raising=False)
     monkeypatch.delenv("KTOOL_TRACEBACK", raising=False)
     yield folder
-    simulated.RUNTIMES.clear()
+    runtime.RUNTIMES.clear()
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ import time
 
 import pytest
 
-from ktool.cli import errors, main
-from ktool.cli.command import go_style
-from ktool.cli.durations import seconds
-from ktool.cli.errors import UsageError
+from ktool.api import errors
+from ktool.api.errors import ERROR, INTERRUPTED, UsageError
+from ktool.cli import main
+from ktool.cli.plumbing.command import go_style
+from ktool.cli.plumbing.durations import seconds
 
 
 def leaves() -> list[str]:
@@ -188,15 +189,15 @@ REFUSED = {
 @pytest.mark.parametrize(("argv", "message"), REFUSED.values(), ids=list(REFUSED))
 def test_a_refusal_is_exit_code_1_and_one_message(ktool, argv, message):
     done = ktool(*argv)
-    assert done.code == errors.ERROR
+    assert done.code == ERROR
     assert message in done.err
     assert "Traceback" not in done.err
 
 
 def test_a_mistake_of_ours_is_one_sentence_and_kept(ktool, home, monkeypatch):
-    monkeypatch.setattr("ktool.cli.names.kinds", lambda: 1 / 0)
+    monkeypatch.setattr("ktool.cli.plumbing.resourceargs.kinds", lambda: 1 / 0)
     done = ktool("api-resources")
-    assert done.code == errors.ERROR
+    assert done.code == ERROR
     path = home / "crash.log"
     assert (
         done.err == f"error: ktool made a mistake (ZeroDivisionError); the details are in {path}; please report them\n"
@@ -219,9 +220,9 @@ def test_ctrl_c_is_130(ktool, monkeypatch):
     def interrupt():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ktool.cli.names.kinds", interrupt)
+    monkeypatch.setattr("ktool.cli.plumbing.resourceargs.kinds", interrupt)
     done = ktool("api-resources")
-    assert (done.code, done.err) == (errors.INTERRUPTED, "interrupted\n")
+    assert (done.code, done.err) == (INTERRUPTED, "interrupted\n")
 
 
 def test_the_start_of_a_hot_command_is_quick(home):

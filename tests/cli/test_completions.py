@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ktool.cli import main, shells
+from ktool.cli import main
+from ktool.cli.plumbing import shells
 
 FOLDER = Path(__file__).parents[2] / "completions"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ktool.api.world import World
-from ktool.cli.describe_pod import describe
+from ktool.present.describe_pod import describe
 
 KEY = {"name": "db", "key": "word"}
 SOURCES = [

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from ktool.api.obj import timestamp
-from ktool.cli.doubt import MOMENT, RESTARTED, Doubt
+from ktool.follow.doubt import MOMENT, RESTARTED, Doubt
 
 
 def pod(name: str, owner: str = "", ready: float = 60.0, code: int | None = None, started: float = 60.0):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ktool.cli.enroll import Newcomer, label, refuse_strange_subnets, ssh_url, taint
-from ktool.cli.errors import CliError, UsageError
+from ktool.api.errors import UsageError, UserError
+from ktool.cli.node.enroll import Newcomer, label, refuse_strange_subnets, ssh_url, taint
 
 TARGETS = {
     "192.0.2.7": "ssh://root@192.0.2.7:22",
@@ -69,5 +69,5 @@ def test_pod_subnets(cidr, says):
         refuse_strange_subnets([newcomer])
         assert newcomer.obj()["spec"] == {"podCIDR": cidr, "podCIDRs": [cidr]}
         return
-    with pytest.raises(CliError, match=says):
+    with pytest.raises(UserError, match=says):
         refuse_strange_subnets([newcomer])

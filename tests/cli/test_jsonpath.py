@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktool.cli.jsonpath import JsonPathError, Template, find, relaxed
+from ktool.api.jsonpath.evaluate import JsonPathError, Template, find, relaxed
 
 STORE = {
     "kind": "List",

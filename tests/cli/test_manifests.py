@@ -12,9 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ktool import app
-from ktool.api.errors import Cause
-from ktool.cli.errors import CliError
-from ktool.cli.manifests import MAX_BYTES, ManifestErrors, load, refused
+from ktool.api.errors import Cause, UserError
+from ktool.manifests.load import MAX_BYTES, ManifestErrors, load, refused
 
 DEPLOYMENT = """\
 apiVersion: apps/v1
@@ -245,7 +244,7 @@ def test_sources_that_hold_nothing(tmp_path, make, message):
 @pytest.mark.parametrize("content", ["", "# only this\n", "---\n---\n", "null\n"], ids=repr)
 def test_no_documents_at_all(tmp_path, content):
     write(tmp_path, a_yaml=content)
-    with pytest.raises(CliError, match="no objects found in"):
+    with pytest.raises(UserError, match="no objects found in"):
         load([str(tmp_path)], namespace="default")
 
 
@@ -340,7 +339,7 @@ def test_whatever_the_file_holds_only_a_clear_error_comes_out(tmp_path, data):
     write(tmp_path, a_yaml=data)
     try:
         found = load([str(tmp_path / "a.yaml")], namespace="default")
-    except CliError as error:
+    except UserError as error:
         assert error.message.isprintable() or "\n" in error.message
     else:
         assert all(manifest.obj["metadata"] for manifest in found)

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from ktool.engine.nodeloop import NodeLoop
+from ktool.nodeplane.nodeloop import NodeLoop
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from ktool.cli import errors
-from ktool.cli.diff import masked
+from ktool.api.errors import ERROR, ROLLED_BACK
+from ktool.cli.verbs.diff import masked
 
 WEB = """\
 apiVersion: apps/v1
@@ -191,7 +191,7 @@ def test_rollback_on_failure(faulty, web):
     assert faulty("apply", "-f", web).code == 0
     web.write_text(text.replace("web:v1", "web:v3"))
     done = faulty("apply", "-f", web, "--rollback-on-failure", "--timeout=60s")
-    assert done.code == errors.ROLLED_BACK, done.err
+    assert done.code == ROLLED_BACK, done.err
     assert done.lines[-1] == "deployment.apps/web rolled back to revision 1"
     assert "RunContainerError" in done.err
     assert image(faulty) == "web:v1"
@@ -205,12 +205,12 @@ def test_rollback_by_annotation(faulty, web):
     assert faulty("apply", "-f", web).code == 0
     web.write_text(text.replace("web:v1", "web:v2"))
     done = faulty("apply", "-f", web, "--timeout=60s")
-    assert done.code == errors.ROLLED_BACK, done.err
+    assert done.code == ROLLED_BACK, done.err
     assert "error: deployment.apps/web was rolled back: revision 1 is back: pod web-" in done.err
     assert "exit code 3" in done.err
     assert image(faulty) == "web:v1"
     status = faulty("rollout", "status", "deploy/web")
-    assert status.code == errors.ROLLED_BACK
+    assert status.code == ROLLED_BACK
     assert "was rolled back: revision 1 is back" in status.out
     faulty("scale", "deploy/web", "--replicas=0")
     assert faulty("rollout", "status", "deploy/web").code == 0, "something else was asked for"
@@ -219,5 +219,5 @@ def test_rollback_by_annotation(faulty, web):
 def test_there_is_nothing_to_roll_back_to(faulty, web):
     web.write_text(WEB.replace("web:v1", "web:v3"))
     done = faulty("apply", "-f", web, "--rollback-on-failure", "--timeout=60s")
-    assert done.code == errors.ERROR
+    assert done.code == ERROR
     assert "cannot be rolled back: no other revision of it was ever complete" in done.err

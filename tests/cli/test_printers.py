@@ -8,26 +8,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktool.api.kind import REGISTRY, Column, Kind
+from ktool.api.errors import UsageError
+from ktool.api.kind import Column, Kind, Looks, Names, Version
 from ktool.api.schema import Field
-from ktool.cli import output
-from ktool.cli.columns import KindTable, TableOptions
-from ktool.cli.customcolumns import CustomColumns
-from ktool.cli.errors import UsageError
-from ktool.cli.render import PlainProgress, Table, safe
-from ktool.cli.sheet import Sheet
-from ktool.cli.yamltext import documents
+from ktool.manifests import dump
+from ktool.manifests.yamltext import documents
+from ktool.present import output
+from ktool.present.columns import KindTable, TableOptions
+from ktool.present.customcolumns import CustomColumns
+from ktool.present.progress import PlainProgress
+from ktool.present.sheet import Sheet
+from ktool.present.table import Table, safe
+from tests.everykind import KINDS
 
 FRUIT = Kind(
-    "farm.example",
-    "v1",
-    "Fruit",
-    "fruits",
-    Field("object"),
-    columns=(
-        Column("Name", lambda obj, now: obj["metadata"]["name"]),
-        Column("Ripe", lambda obj, now: obj.get("ripe", "")),
-        Column("Colour", lambda obj, now: obj.get("colour", ""), wide=True),
+    Names("farm.example", "Fruit", "fruits"),
+    (Version("v1", Field("object")),),
+    looks=Looks(
+        columns=(
+            Column("Name", lambda obj, now: obj["metadata"]["name"]),
+            Column("Ripe", lambda obj, now: obj.get("ripe", "")),
+            Column("Colour", lambda obj, now: obj.get("colour", ""), wide=True),
+        )
     ),
 )
 FRUITS = [
@@ -143,7 +145,7 @@ def test_managed_fields_are_hidden():
     ids=repr,
 )  # fmt: skip
 def test_yaml_reads_back(text):
-    (document,) = documents(output.to_yaml({"a": text, "b": [text], text: 1}))
+    (document,) = documents(dump.to_yaml({"a": text, "b": [text], text: 1}))
     assert document.value == {"a": text, "b": [text], text: 1} if text not in ("a", "b") else document.value
 
 
@@ -156,12 +158,12 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_any_yaml_reads_back(value):
-    (document,) = documents(output.to_yaml({"x": value}))
+    (document,) = documents(dump.to_yaml({"x": value}))
     assert document.value == {"x": value}
 
 
 def test_a_block_of_text_stays_readable():
-    assert output.to_yaml({"data": {"x": "a\nb\n"}}) == "data:\n  x: |\n    a\n    b\n"
+    assert dump.to_yaml({"data": {"x": "a\nb\n"}}) == "data:\n  x: |\n    a\n    b\n"
 
 
 def test_the_sheet_aligns_neighbours_and_indents_blocks():
@@ -202,5 +204,5 @@ def test_progress_in_a_pipe_has_no_escape_codes_and_no_repeats(capsys, monkeypat
 
 def test_every_kind_has_columns_that_begin_with_a_name_or_say_why():
     """Events begin with the time; everything else is found by its name."""
-    first = {kind.name: kind.columns[0].name for kind in REGISTRY if kind.columns}
+    first = {kind.name: kind.looks.columns[0].name for kind in KINDS if kind.looks.columns}
     assert {name for name, column in first.items() if column != "NAME"} <= {"Event"}

@@ -8,9 +8,10 @@ import threading
 
 import pytest
 
-from ktool.cli import errors, podsteps
-from ktool.cli.podtemplates import split
-from ktool.node import simulated
+from ktool.api.errors import ERROR, PARTIAL, USAGE, UsageError
+from ktool.cli.plumbing.podtemplates import split
+from ktool.follow import steps
+from ktool.node.simulated import runtime
 
 WEB = """\
 apiVersion: apps/v1
@@ -102,7 +103,7 @@ UNDO_REFUSED = {
 def test_undo_is_refused(web, case):
     options, said = case
     done = web("rollout", "undo", "deploy/web", *options)
-    assert (done.code, done.err) == (errors.ERROR, said + "\n")
+    assert (done.code, done.err) == (ERROR, said + "\n")
 
 
 def test_history_of_what_has_none(web):
@@ -110,7 +111,7 @@ def test_history_of_what_has_none(web):
     assert web("rollout", "history", "deploy/web", "--revision=9").err == (
         "error: unable to find the specified revision\n"
     )
-    assert web("rollout", "history", "deploy/nobody").code == errors.ERROR
+    assert web("rollout", "history", "deploy/nobody").code == ERROR
 
 
 # --- pause, resume, restart --------------------------------------------------------------------------------------
@@ -120,11 +121,11 @@ def test_pause_gathers_changes_and_resume_rolls_them_out(web):
     web("scale", "deploy/web", "--replicas=1")
     assert web("rollout", "pause", "deploy/web").out == "deployment.apps/web paused\n"
     again = web("rollout", "pause", "deploy/web")
-    assert (again.code, again.err) == (errors.ERROR, 'error: deployments.apps "web" is already paused\n')
+    assert (again.code, again.err) == (ERROR, 'error: deployments.apps "web" is already paused\n')
     assert web("set", "image", "deploy/web", "web=web:v2").out == "deployment.apps/web image updated\n"
     assert len(web("get", "rs", "-o", "name").lines) == 1
     status = web("rollout", "status", "deploy/web")
-    assert (status.code, status.out) == (errors.ERROR, 'deployment "web" is paused\n')
+    assert (status.code, status.out) == (ERROR, 'deployment "web" is paused\n')
     assert "rollout resume" in status.err
     refused = web("rollout", "restart", "deploy/web")
     assert refused.err == (
@@ -142,7 +143,7 @@ def test_undo_of_a_paused_one_is_refused(web):
     web("set", "image", "deploy/web", "web=web:v2")
     web("rollout", "pause", "deploy/web")
     done = web("rollout", "undo", "deploy/web")
-    assert done.code == errors.ERROR
+    assert done.code == ERROR
     assert "error: you cannot rollback a paused deployment; resume it first with" in done.err
 
 
@@ -168,7 +169,7 @@ def test_set_image(web):
     assert images(web) == {"init": "init:v2", "web": "web:v1", "side": "side:v2"}
     assert web("set", "image", "deploy/web", "side=side:v2").out == "", "nothing to change"
     missing = web("set", "image", "deploy/web", "nobody=x:1")
-    assert (missing.code, missing.err) == (errors.ERROR, 'error: unable to find container named "nobody"\n')
+    assert (missing.code, missing.err) == (ERROR, 'error: unable to find container named "nobody"\n')
     dry = web("set", "image", "deploy", "*=all:1", "-l", "app=web", "--dry-run=server")
     assert dry.out == "deployment.apps/web image updated (server dry run)\n"
     assert images(web)["web"] == "web:v1"
@@ -197,8 +198,8 @@ def test_set_env(web):
     assert kept.err == "error: 'SIZE' already has a value (a=b), and --overwrite is false\n"
     nothing = web("set", "env", "deploy/web", "X=1", "-c=nobody")
     assert nothing.err == 'warning: Deployment/web does not have any containers matching "nobody"\n'
-    assert web("set", "env", "deploy/web").code == errors.USAGE
-    assert web("set", "env", "deploy/web", "A=1", "A-").code == errors.USAGE
+    assert web("set", "env", "deploy/web").code == USAGE
+    assert web("set", "env", "deploy/web", "A=1", "A-").code == USAGE
 
 
 def test_set_resources(web):
@@ -212,9 +213,9 @@ def test_set_resources(web):
     assert containers(web)["web"]["resources"]["limits"] == {"memory": "64Mi"}
     assert not containers(web)["side"].get("resources")
     wrong = web("set", "resources", "deploy/web", "--limits=cpu=lots")
-    assert wrong.code == errors.USAGE
+    assert wrong.code == USAGE
     assert "--limits: cpu: " in wrong.err
-    assert web("set", "resources", "deploy/web").code == errors.USAGE
+    assert web("set", "resources", "deploy/web").code == USAGE
     missing = web("set", "resources", "deploy/web", "-c=nobody", "--limits=cpu=1")
     assert missing.err == "error: unable to find container named nobody\n"
 
@@ -233,7 +234,7 @@ def test_resources_come_before_updates(case):
 
 
 def test_resources_after_updates_are_refused():
-    with pytest.raises(errors.UsageError, match="must be specified before"):
+    with pytest.raises(UsageError, match="must be specified before"):
         split(["deploy/web", "a=b", "deploy/api"])
 
 
@@ -246,7 +247,7 @@ def test_the_live_view_names_revision_pod_node_and_step(web):
     web("scale", "deploy/web", "--replicas=2")
     objects = json.loads(web("get", "deploy,rs,pods", "-o", "json").out)["items"]
     (obj,) = [one for one in objects if one["kind"] == "Deployment"]
-    lines = podsteps.rollout_lines(obj, World(objects))
+    lines = steps.rollout_lines(obj, World(objects))
     assert lines[0].split() == ["REVISION", "POD", "NODE", "STEP"]
     assert [line.split()[0:2] + line.split()[-1:] for line in lines[1:]] == [["1", "(new)", "ready"]] * 2
     assert all("sim-" in line for line in lines[1:])
@@ -256,17 +257,17 @@ def test_the_live_view_names_revision_pod_node_and_step(web):
 
 
 def test_a_node_that_goes_dark_is_named_with_exit_code_4_and_the_rest_converges(ktool, tmp_path, monkeypatch):
-    monkeypatch.setattr("ktool.logic.stranded.PATIENCE", 1.0)
-    monkeypatch.setattr("ktool.cli.converge.PATIENCE", 3.0)
+    monkeypatch.setattr("ktool.logic.workload.stranded.PATIENCE", 1.0)
+    monkeypatch.setattr("ktool.cli.plumbing.converge.PATIENCE", 3.0)
     ktool("node", "add", "sim", "--simulated", "--count", 3, "--start-delay", "0.3s")
     path = tmp_path / "web.yaml"
     path.write_text(WEB.replace("replicas: 0", "replicas: 4"))
     assert ktool("apply", "-f", path).code == 0
-    dark = threading.Timer(0.7, lambda: simulated.RUNTIMES["sim-2"].unplug())
+    dark = threading.Timer(0.7, lambda: runtime.RUNTIMES["sim-2"].unplug())
     dark.start()
     done = ktool("set", "image", "deploy/web", "web=web:v2", "--timeout=60s")
     dark.join()
-    assert done.code == errors.PARTIAL, done.err
+    assert done.code == PARTIAL, done.err
     assert "error: node sim-2 cannot be used: " in done.err
     status = deployment(ktool)["status"]
     assert (status["updatedReplicas"], status["availableReplicas"], status["replicas"]) == (4, 4, 4)

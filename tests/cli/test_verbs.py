@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from ktool.cli import errors
+from ktool.api.errors import ERROR, INTERRUPTED, LOCKED, PARTIAL, TIMEOUT
+from ktool.api.ref import CONFIG_MAP
 
 WEB = """\
 apiVersion: apps/v1
@@ -63,7 +64,7 @@ def test_apply_creates_then_leaves_alone_then_configures(cluster, web):
 def test_half_a_folder_wrong_changes_nothing(cluster, web):
     (web.parent / "bad.yaml").write_text(WEB.replace("containers:", "conatiners:").replace("web,", "web2,"))
     done = cluster("apply", "-f", web.parent)
-    assert done.code == errors.ERROR
+    assert done.code == ERROR
     assert (
         "bad.yaml:10: document 1: Deployment web2: spec.template.spec.conatiners: unknown field; did you mean"
         in done.err
@@ -87,7 +88,7 @@ def test_what_the_server_refuses_is_placed_too(cluster, web):
     text = WEB.replace("metadata: {name: settings}", "metadata: {name: settings, namespace: nowhere}")
     web.write_text(text)
     done = cluster("apply", "-f", web)
-    assert done.code == errors.ERROR
+    assert done.code == ERROR
     assert 'namespaces "nowhere" not found' in done.err
     assert cluster("get", "deploy").out == ""
 
@@ -97,7 +98,7 @@ def test_apply_names_what_it_does_not_act_on(cluster, web):
     assert "Warning: deployment.apps/web: " in cluster("apply", "-f", web).err
     cluster("delete", "-f", web)
     strict = cluster("apply", "-f", web, "--strict")
-    assert strict.code == errors.ERROR
+    assert strict.code == ERROR
     assert "web.yaml:10: document 1: Deployment web: spec.template.spec.schedulerName" in strict.err
 
 
@@ -105,7 +106,7 @@ def test_a_pod_that_crashes_is_said_with_exit_code_and_last_lines(ktool, web):
     ktool("node", "add", "sim", "--simulated", "--fail", "Crash:3@*web:*")
     web.write_text(WEB.replace("  replicas: 2", "  replicas: 2\n  minReadySeconds: 5"))
     done = ktool("apply", "-f", web, "--timeout", "60s")
-    assert done.code == errors.ERROR
+    assert done.code == ERROR
     assert "error: deployment.apps/web: " in done.err
     assert "CrashLoopBackOff" in done.err
     assert "container web: exit code 3, its last lines:\n    simulated container web of pod" in done.err
@@ -114,7 +115,7 @@ def test_a_pod_that_crashes_is_said_with_exit_code_and_last_lines(ktool, web):
 def test_an_image_that_cannot_be_pulled_is_said(ktool, web):
     ktool("node", "add", "sim", "--simulated", "--fail", "ErrImagePull@web*")
     done = ktool("apply", "-f", web, "--timeout", "60s")
-    assert done.code == errors.ERROR
+    assert done.code == ERROR
     assert "ImagePullBackOff" in done.err
 
 
@@ -122,35 +123,35 @@ def test_the_time_is_over(ktool, web):
     ktool("node", "add", "sim", "--simulated", "--start-delay", "60s")
     began = time.monotonic()
     done = ktool("apply", "-f", web, "--timeout", "1s")
-    assert done.code == errors.TIMEOUT
+    assert done.code == TIMEOUT
     assert time.monotonic() - began < 10
     assert "error: timed out after 1s waiting for deployment.apps/web: " in done.err
 
 
 def test_pods_that_fit_nowhere_end_the_wait_before_the_time_is_over(ktool, web, monkeypatch):
-    monkeypatch.setattr("ktool.cli.converge.PATIENCE", 0.5)
+    monkeypatch.setattr("ktool.cli.plumbing.converge.PATIENCE", 0.5)
     ktool("node", "add", "sim", "--simulated", "--taint", "only=others:NoSchedule")
     done = ktool("apply", "-f", web)
-    assert done.code == errors.ERROR
+    assert done.code == ERROR
     assert "untolerated taint" in done.err
 
 
 def test_nodes_that_cannot_be_reached_are_named_with_exit_code_4(cluster, web, monkeypatch):
-    from ktool.node import simulated
+    from ktool.node.simulated import runtime
 
-    monkeypatch.setattr("ktool.cli.converge.PATIENCE", 1.0)
+    monkeypatch.setattr("ktool.cli.plumbing.converge.PATIENCE", 1.0)
     cluster("apply", "-f", web)
-    for machine in simulated.RUNTIMES.values():
+    for machine in runtime.RUNTIMES.values():
         machine.unplug()
     done = cluster("delete", "deploy", "web", "--timeout", "60s")
-    assert done.code == errors.PARTIAL, done.err
+    assert done.code == PARTIAL, done.err
     assert "error: node sim-" in done.err
 
 
 def test_create(cluster, web):
     assert cluster("create", "-f", web, "-o", "name").lines == ["configmap/settings", "deployment.apps/web"]
     again = cluster("create", "-f", web)
-    assert again.code == errors.ERROR
+    assert again.code == ERROR
     assert again.err.splitlines()[0] == (
         f'{web}:14: Error from server (AlreadyExists): configmaps "settings" already exists'
     )
@@ -228,14 +229,14 @@ def test_watch_shows_what_changes(running, monkeypatch, capfd):
         from ktool.api.ref import Ref
 
         with app.session(act=False) as opened:
-            opened.client.patch(Ref("ConfigMap", "default", "settings"), {"data": {"size": "big"}})
+            opened.client.patch(Ref(CONFIG_MAP, "default", "settings"), {"data": {"size": "big"}})
 
     thread = threading.Thread(target=change)
     thread.start()
     monkeypatch.setattr(local.LocalClient, "watch", bounded)
     done = running("get", "cm", "-w")
     thread.join()
-    assert done.code == errors.INTERRUPTED
+    assert done.code == INTERRUPTED
     assert [line.split()[:2] for line in done.lines] == [["NAME", "DATA"], ["settings", "1"], ["settings", "2"]]
 
 
@@ -286,7 +287,7 @@ def node_of(ktool, pod: str) -> str:
 
 def test_exec_says_what_the_node_refuses(running):
     done = running("exec", "deploy/web", "-c", "web", "--", "ls", "-l")
-    assert done.code == errors.ERROR
+    assert done.code == ERROR
     assert "is simulated and runs no commands" in done.err
 
 
@@ -314,13 +315,13 @@ def test_scale(running):
 
 def test_rollout_status(running):
     assert running("rollout", "status", "deploy/web").out == 'deployment "web" successfully rolled out\n'
-    assert running("rollout", "status", "deploy/gone").code == errors.ERROR
+    assert running("rollout", "status", "deploy/gone").code == ERROR
     assert "have no rollout" in running("rollout", "status", "cm/settings").err
 
 
 def test_rollout_status_goes_on_with_what_another_command_left(cluster, web):
     from ktool import app
-    from ktool.cli.manifests import load
+    from ktool.manifests.load import load
 
     with app.session(act=False) as opened:
         opened.client.apply([manifest.obj for manifest in load([str(web)], namespace="default")])
@@ -340,7 +341,7 @@ def test_delete_waits_for_all_that_hangs_on_it(running):
 def test_delete_of_a_file_in_reverse(running, web):
     assert running("delete", "-f", web).lines == ['deployment.apps "web" deleted', 'configmap "settings" deleted']
     gone = running("delete", "-f", web)
-    assert gone.code == errors.ERROR and gone.err.count("NotFound") == 2
+    assert gone.code == ERROR and gone.err.count("NotFound") == 2
     assert running("delete", "-f", web, "--ignore-not-found").code == 0
 
 
@@ -378,7 +379,7 @@ def test_nodes(ktool):
     assert "Taints:             a=b:NoSchedule" in ktool("node", "show", "sim-1").out
     assert ktool("node", "remove", "sim-1").code == 0
     assert ktool("node", "remove", "sim-2", "--force").out == "node/sim-2 removed\n"
-    assert ktool("node", "remove", "sim-1").code == errors.ERROR
+    assert ktool("node", "remove", "sim-1").code == ERROR
     assert ktool("node", "list", "-o", "name").lines == ["node/sim-3"]
 
 
@@ -397,7 +398,7 @@ def test_somebody_else_at_work_is_exit_code_5_and_named(ktool, home, web):
         held = other("lock").stdout
         assert "holds the lock for" in held and "(token " in held
         done = other("apply", "-f", str(web), "--lock-timeout=0.3s")
-        assert done.returncode == errors.LOCKED
+        assert done.returncode == LOCKED
         assert "is acting on this cluster; waited 0.3 s" in done.stderr
         assert other("lock", "break").stdout.startswith("the lock was taken from `")
 

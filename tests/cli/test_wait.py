@@ -8,9 +8,9 @@ from typing import Any, cast
 import pytest
 
 from ktool.api.world import World
-from ktool.cli import converge
-from ktool.cli.podsteps import unschedulable
-from ktool.client.base import Client
+from ktool.cli.plumbing import converge
+from ktool.follow.steps import unschedulable
+from ktool.registry.client import Client
 
 
 @pytest.mark.parametrize(

@@ -13,24 +13,24 @@ from pathlib import Path
 
 import pytest
 
-import ktool.kinds
-from ktool.api.kind import REGISTRY, Kind, discover
+from ktool.api.kind import Kind
+from ktool.api.kinds import discover
 from ktool.api.obj import Obj
-from ktool.client.base import Client
+from ktool.api.ref import GroupKind
 from ktool.client.http import HttpClient
 from ktool.client.local import LocalClient
-from ktool.engine.registry import Registry
+from ktool.registry.client import Client
+from ktool.registry.registry import Registry
 from ktool.serve.server import Server
 from ktool.store.store import Store
 from tests.contract.contract_backend import Backend
-
-discover(ktool.kinds)
+from tests.everykind import KINDS
 
 GADGET = '''
 """A kind in twenty lines."""
 
 from ktool.api.errors import Cause
-from ktool.api.kind import Column, Kind
+from ktool.api.kind import Column, Kind, Looks, Names, Rules, Version
 from ktool.api.schema import Field
 from ktool.api.shapes.meta import resource
 
@@ -48,9 +48,13 @@ def validate(obj, old):
 
 
 STATUS = Field("object", fields={"phase": Field("string")})
-KIND = Kind("test.ktool.dev", "v1", "Gadget", "gadgets", resource(SPEC, STATUS),
-            short=("gd",), subresources=("status", "scale"), validate=validate,
-            columns=(Column("Size", lambda obj, now: str(obj["spec"]["size"]), type="integer"),))
+KIND = Kind(
+    Names("test.ktool.dev", "Gadget", "gadgets", short=("gd",)),
+    (Version("v1", resource(SPEC, STATUS)),),
+    rules=Rules(validate=validate),
+    looks=Looks((Column("Size", lambda obj, now: str(obj["spec"]["size"]), type="integer"),)),
+    subresources=("status", "scale"),
+)
 '''
 
 
@@ -64,11 +68,11 @@ def gadget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kind]:
     monkeypatch.syspath_prepend(str(tmp_path))
     invalidate_caches()
     try:
-        discover(import_module("gadget_kinds"))
-        yield REGISTRY["Gadget"]
+        (kind,) = discover(import_module("gadget_kinds"))
+        KINDS.add(kind)
+        yield kind
     finally:
-        if "Gadget" in REGISTRY:
-            REGISTRY.remove(REGISTRY["Gadget"])
+        KINDS.remove(GroupKind("test.ktool.dev", "Gadget"))
         for module in [name for name in sys.modules if name.split(".")[0] == "gadget_kinds"]:
             del sys.modules[module]
 
@@ -93,7 +97,7 @@ def plane(tmp_path: Path) -> Iterator[Plane]:
     directory = tempfile.mkdtemp(prefix="ktool-")
     store = Store(tmp_path / "state.db")
     said: list[str] = []
-    registry, backend = Registry(store, REGISTRY), Backend()
+    registry, backend = Registry(store, KINDS), Backend()
     server = Server(registry, backend, f"{directory}/ktool.sock", said.append)
     server.start()
     try:
@@ -108,7 +112,11 @@ def plane(tmp_path: Path) -> Iterator[Plane]:
 
 @pytest.fixture(params=["local", "http"])
 def client(request: pytest.FixtureRequest, plane: Plane) -> Iterator[Client]:
-    found = HttpClient(plane.socket) if request.param == "http" else LocalClient(plane.registry, plane.backend)
+    found = (
+        HttpClient(plane.socket, plane.registry.kinds)
+        if request.param == "http"
+        else LocalClient(plane.registry, plane.backend)
+    )
     yield found
     found.close()
 

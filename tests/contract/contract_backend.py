@@ -87,8 +87,8 @@ class Process:
 
 
 class Backend:
-    """Implements ktool.engine.podstreams.Backend. A pod named `unreachable` is on a node that is not there, one named
-    `refused` on one that refuses."""
+    """Implements ktool.nodeplane.podstreams.Backend. A pod named `unreachable` is on a node that is not there, one
+    named `refused` on one that refuses."""
 
     def __init__(self) -> None:
         self.lines = [f"2026-01-0{day}T00:00:00Z line {day}\n".encode() for day in range(1, 6)]

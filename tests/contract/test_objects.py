@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from ktool.api.errors import ApiError
-from ktool.api.ref import Ref
+from ktool.api.ref import CONFIG_MAP, NAMESPACE, POD, GroupKind, Ref
+from ktool.logic.workload.kinds import DEPLOYMENT
 from tests.contract.conftest import configmap, deployment, pod
 
-A = Ref("ConfigMap", "default", "a")
+A = Ref(CONFIG_MAP, "default", "a")
 
 
 def refused(call, *args, **named) -> ApiError:
@@ -36,7 +37,7 @@ def test_an_object_without_a_namespace_goes_to_default(client):
 def test_an_object_of_the_cluster_has_no_namespace(client):
     made = client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}})
     assert "namespace" not in made["metadata"]
-    assert client.get(Ref("Namespace", "", "team")) == made
+    assert client.get(Ref(NAMESPACE, "", "team")) == made
 
 
 def test_a_name_can_be_generated(client):
@@ -61,7 +62,7 @@ def test_a_dry_run_judges_and_writes_nothing(client):
 
 
 def test_not_found(client):
-    error = refused(client.get, Ref("ConfigMap", "default", "none"))
+    error = refused(client.get, Ref(CONFIG_MAP, "default", "none"))
     assert (error.code, error.reason, error.message) == (404, "NotFound", 'configmaps "none" not found')
 
 
@@ -88,15 +89,15 @@ def test_a_namespace_that_does_not_exist(client):
 
 
 def test_a_kind_that_does_not_exist(client):
-    assert refused(client.list, "Gizmo").code == 404
-    assert refused(client.get, Ref("Gizmo", "default", "a")).code == 404
+    assert refused(client.list, GroupKind("", "Gizmo")).code == 404
+    assert refused(client.get, Ref(GroupKind("test.ktool.dev", "Gizmo"), "default", "a")).code == 404
     assert refused(client.create, {"apiVersion": "v1", "kind": "Gizmo", "metadata": {"name": "a"}}).code == 404
 
 
 @pytest.mark.parametrize("name", ["..", "a b", "a/b", "A", "a%2Fb", "ü", "a?b=c", "a#b", "x" * 300])
 def test_a_name_that_is_none(client, name):
     assert refused(client.create, configmap(name)).reason in ("Invalid", "BadRequest")
-    assert refused(client.get, Ref("ConfigMap", "default", name)).code == 404
+    assert refused(client.get, Ref(CONFIG_MAP, "default", name)).code == 404
 
 
 # --- list and selectors
@@ -106,11 +107,11 @@ def test_list_in_one_namespace_and_in_all(client):
     client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}})
     for namespace, name in (("default", "b"), ("default", "a"), ("other", "a")):
         client.create(configmap(name, namespace))
-    named = [(one["metadata"]["namespace"], one["metadata"]["name"]) for one in client.list("ConfigMap").items]
+    named = [(one["metadata"]["namespace"], one["metadata"]["name"]) for one in client.list(CONFIG_MAP).items]
     assert named == [("default", "a"), ("default", "b"), ("other", "a")]
-    assert [one["metadata"]["name"] for one in client.list("ConfigMap", "other").items] == ["a"]
-    assert client.list("ConfigMap", "nowhere").items == []
-    assert all(one["kind"] == "ConfigMap" for one in client.list("ConfigMap").items)
+    assert [one["metadata"]["name"] for one in client.list(CONFIG_MAP, "other").items] == ["a"]
+    assert client.list(CONFIG_MAP, "nowhere").items == []
+    assert all(one["kind"] == "ConfigMap" for one in client.list(CONFIG_MAP).items)
 
 
 @pytest.mark.parametrize(
@@ -131,12 +132,12 @@ def test_selectors(client, labels, fields, expected):
     client.create(configmap("b", labels={"app": "x"}))
     client.create(configmap("c", labels={"app": "y", "tier": "front"}))
     client.create(configmap("d"))
-    found = client.list("ConfigMap", "default", labels=labels, fields=fields)
+    found = client.list(CONFIG_MAP, "default", labels=labels, fields=fields)
     assert [one["metadata"]["name"] for one in found.items] == expected
 
 
 def test_a_selector_that_is_none_is_refused(client):
-    assert refused(client.list, "ConfigMap", labels="a in (").code == 400
+    assert refused(client.list, CONFIG_MAP, labels="a in (").code == 400
 
 
 # --- update and patch
@@ -180,7 +181,7 @@ def test_patch(client, kind, patch, expected):
 
 def test_a_strategic_patch_merges_containers_by_name(client):
     client.create(deployment("web"))
-    ref = Ref("Deployment", "default", "web")
+    ref = Ref(DEPLOYMENT, "default", "web")
     patch = {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "registry.test/app:2"}]}}}}
     container = client.patch(ref, patch, type="strategic")["spec"]["template"]["spec"]["containers"][0]
     assert container["image"] == "registry.test/app:2"
@@ -213,7 +214,7 @@ def test_a_patch_of_an_old_version_is_a_conflict(client):
 
 
 def test_status_and_spec_are_written_apart(client, gadget):
-    ref = Ref("Gadget", "default", "g")
+    ref = Ref(GroupKind("test.ktool.dev", "Gadget"), "default", "g")
     made = client.create({"apiVersion": "test.ktool.dev/v1", "kind": "Gadget", "metadata": {"name": "g"}, "spec": {}})
     assert made["spec"]["size"] == 1
     changed = client.update({**made, "spec": {"size": 5}, "status": {"phase": "Done"}}, subresource="status")
@@ -228,7 +229,7 @@ def test_status_and_spec_are_written_apart(client, gadget):
 
 def test_scale(client):
     made = client.create(deployment("web", replicas=2))
-    ref = Ref("Deployment", "default", "web")
+    ref = Ref(DEPLOYMENT, "default", "web")
     scale = client.patch(ref, {"spec": {"replicas": 5}}, subresource="scale")
     assert (scale["apiVersion"], scale["kind"]) == ("autoscaling/v1", "Scale")
     assert scale["spec"] == {"replicas": 5} and scale["status"]["selector"] == "app=web"
@@ -269,7 +270,7 @@ def test_delete_of_another_uid_is_a_conflict(client):
 
 def test_a_pod_ends_with_grace(client):
     client.create(pod("p"))
-    ref = Ref("Pod", "default", "p")
+    ref = Ref(POD, "default", "p")
     assert client.delete(ref)["metadata"]["deletionGracePeriodSeconds"] == 30
     assert client.delete(ref, grace=5)["metadata"]["deletionGracePeriodSeconds"] == 5
     client.delete(ref, grace=0)
@@ -319,7 +320,7 @@ def test_apply_is_all_or_nothing(client):
     error = refused(client.apply, [configmap("a"), bad])
     assert error.code == 422
     assert [cause.field for cause in error.causes] == ["[1].data[k]"]
-    assert client.list("ConfigMap").items == []
+    assert client.list(CONFIG_MAP).items == []
 
 
 def test_apply_tells_every_cause_of_every_object(client):
@@ -331,7 +332,7 @@ def test_apply_tells_every_cause_of_every_object(client):
 
 def test_apply_dry_run(client):
     assert outcomes(client.apply([configmap("a")], dry_run=True)) == [("a", "created")]
-    assert client.list("ConfigMap").items == []
+    assert client.list(CONFIG_MAP).items == []
 
 
 def test_apply_warns_of_fields_it_does_not_act_on(client):
@@ -346,7 +347,7 @@ def test_apply_a_hundred_deployments(client):
     objects = [deployment(f"web-{number}") for number in range(100)]
     assert {one.outcome for one in client.apply(objects)} == {"created"}
     assert {one.outcome for one in client.apply(objects)} == {"unchanged"}
-    assert len(client.list("Deployment", "default").items) == 100
+    assert len(client.list(DEPLOYMENT, "default").items) == 100
 
 
 # --- itself

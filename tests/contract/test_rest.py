@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from ktool.api import framing
+from ktool.registry import execframes
 from ktool.serve import watch
 from tests.contract.conftest import configmap, deployment, pod
 
@@ -341,12 +341,12 @@ def test_a_watcher_that_goes_away_is_let_go(plane):
 def test_exec_needs_the_upgrade_it_speaks(rest):
     rest("POST", "/api/v1/namespaces/default/pods", pod("p"))
     code, status = rest("POST", "/api/v1/namespaces/default/pods/p/exec?command=true")
-    assert code == 400 and framing.PROTOCOL in status["message"]
+    assert code == 400 and execframes.PROTOCOL in status["message"]
 
 
 def test_a_client_that_sends_no_frames_loses_its_session(plane, rest):
     rest("POST", "/api/v1/namespaces/default/pods", pod("p"))
-    head = f"Connection: Upgrade\r\nUpgrade: {framing.PROTOCOL}\r\n"
+    head = f"Connection: Upgrade\r\nUpgrade: {execframes.PROTOCOL}\r\n"
     url = "/api/v1/namespaces/default/pods/p/exec?command=sleep&command=60&stdin=true"
     answer = raw(plane, f"POST {url} HTTP/1.1\r\n{head}\r\n".encode() + b"\xff" * 100)
     assert answer.startswith(b"HTTP/1.1 101 ")

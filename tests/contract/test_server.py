@@ -13,9 +13,9 @@ import time
 import pytest
 
 from ktool.api.errors import ApiError
-from ktool.api.ref import Ref
-from ktool.client.base import ClientError, LogRequest
+from ktool.api.ref import CONFIG_MAP, POD, Ref
 from ktool.client.http import HttpClient, probe
+from ktool.registry.client import ClientError, LogRequest
 from ktool.serve.server import Server, ServerError
 from tests.contract.conftest import Plane, configmap, pod
 
@@ -46,7 +46,7 @@ def test_what_a_dead_server_left_is_replaced(plane: Plane):
     assert os.path.exists(plane.socket)
     second = Server(plane.registry, plane.backend, plane.socket)
     second.start()
-    assert HttpClient(plane.socket).version()["where"]
+    assert HttpClient(plane.socket, plane.registry.kinds).version()["where"]
     second.close()
     assert not os.path.exists(plane.socket)
 
@@ -61,18 +61,18 @@ def test_a_path_that_is_too_long_is_explained(plane: Plane):
 def test_a_client_without_a_server_says_so(plane: Plane):
     plane.server.close()
     with pytest.raises(ClientError, match="no control plane answers"):
-        HttpClient(plane.socket).list("ConfigMap")
+        HttpClient(plane.socket, plane.registry.kinds).list(CONFIG_MAP)
 
 
 def test_a_client_goes_on_after_a_restart(plane: Plane):
-    client = HttpClient(plane.socket)
+    client = HttpClient(plane.socket, plane.registry.kinds)
     client.create(configmap("a"))
     plane.server.close()
     with pytest.raises(ClientError):
-        client.get(Ref("ConfigMap", "default", "a"))
+        client.get(Ref(CONFIG_MAP, "default", "a"))
     second = Server(plane.registry, plane.backend, plane.socket, plane.said.append)
     second.start()
-    assert client.get(Ref("ConfigMap", "default", "a"))
+    assert client.get(Ref(CONFIG_MAP, "default", "a"))
     second.close()
 
 
@@ -80,19 +80,19 @@ def test_a_connection_that_idled_too_long_is_replaced(plane: Plane, monkeypatch)
     from ktool.serve.connection import Connection
 
     monkeypatch.setattr(Connection, "timeout", 0.1)
-    client = HttpClient(plane.socket)
+    client = HttpClient(plane.socket, plane.registry.kinds)
     client.create(configmap("a"))
     time.sleep(0.4)
     assert not plane.server._open, "the idle connection is still open"
-    assert client.get(Ref("ConfigMap", "default", "a"))
+    assert client.get(Ref(CONFIG_MAP, "default", "a"))
 
 
 def test_a_request_that_is_too_large_is_refused(plane: Plane):
-    client = HttpClient(plane.socket)
+    client = HttpClient(plane.socket, plane.registry.kinds)
     with pytest.raises(ApiError) as refused:
         client.create(configmap("a", data={"k": "x" * (9 << 20)}))
     assert refused.value.code == 413
-    assert client.list("ConfigMap").items == []
+    assert client.list(CONFIG_MAP).items == []
 
 
 def test_the_client_needs_only_the_standard_library():
@@ -108,8 +108,8 @@ def test_the_client_needs_only_the_standard_library():
 def test_twenty_watchers_and_eight_writers(plane: Plane):
     """Every watcher sees every change once, in order, while all of it happens side by side."""
     writers, each, watchers = 8, 25, 20
-    client = HttpClient(plane.socket)
-    since = client.list("ConfigMap").resource_version
+    client = HttpClient(plane.socket, plane.registry.kinds)
+    since = client.list(CONFIG_MAP).resource_version
     total = writers * each * 2
     seen: list[list[tuple[int, str, str]]] = [[] for _ in range(watchers)]
     errors: list[BaseException] = []
@@ -121,7 +121,7 @@ def test_twenty_watchers_and_eight_writers(plane: Plane):
             errors.append(error)
 
     def watch(mine: list[tuple[int, str, str]]) -> None:
-        for event in client.watch("ConfigMap", "default", since=since, timeout=60):
+        for event in client.watch(CONFIG_MAP, "default", since=since, timeout=60):
             meta = event.obj["metadata"]
             mine.append((int(meta["resourceVersion"]), event.type, meta["name"]))
             if len(mine) == total:
@@ -131,7 +131,7 @@ def test_twenty_watchers_and_eight_writers(plane: Plane):
         for index in range(each):
             name = f"w{number}-{index}"
             client.create(configmap(name))
-            client.patch(Ref("ConfigMap", "default", name), {"data": {"n": str(index)}})
+            client.patch(Ref(CONFIG_MAP, "default", name), {"data": {"n": str(index)}})
 
     threads = [threading.Thread(target=guarded, args=(watch, mine), daemon=True) for mine in seen]
     threads += [threading.Thread(target=guarded, args=(write, number), daemon=True) for number in range(writers)]
@@ -145,13 +145,13 @@ def test_twenty_watchers_and_eight_writers(plane: Plane):
     assert all(mine == seen[0] for mine in seen)
     versions = [version for version, _, _ in seen[0]]
     assert versions == sorted(set(versions))
-    assert len(client.list("ConfigMap").items) == writers * each
+    assert len(client.list(CONFIG_MAP).items) == writers * each
 
 
 def test_writers_of_one_object_lose_no_update(plane: Plane):
     """Optimistic concurrency: a counter that several threads raise by get and update ends at the sum."""
-    client = HttpClient(plane.socket)
-    ref = Ref("ConfigMap", "default", "counter")
+    client = HttpClient(plane.socket, plane.registry.kinds)
+    ref = Ref(CONFIG_MAP, "default", "counter")
     client.create(configmap("counter", data={"n": "0"}))
     conflicts = []
 
@@ -178,9 +178,9 @@ def test_writers_of_one_object_lose_no_update(plane: Plane):
 
 
 def test_closing_ends_every_stream(plane: Plane):
-    client = HttpClient(plane.socket)
+    client = HttpClient(plane.socket, plane.registry.kinds)
     client.create(pod("p"))
-    ref = Ref("Pod", "default", "p")
+    ref = Ref(POD, "default", "p")
     outcomes: list[object] = []
 
     def drain(stream) -> None:
@@ -191,7 +191,7 @@ def test_closing_ends_every_stream(plane: Plane):
         except ClientError as error:
             outcomes.append(error)
 
-    streams = [client.watch("Pod") for _ in range(20)]
+    streams = [client.watch(POD) for _ in range(20)]
     streams.append(client.logs(ref, LogRequest(follow=True)))
     session = client.exec(ref, "", ["sh", "-c", "echo on; exec sleep 60"], stdin=True, tty=False)
     assert next(session.frames()) == (1, b"on\n")
@@ -212,7 +212,7 @@ def test_closing_ends_every_stream(plane: Plane):
 
 
 def test_a_request_that_was_read_is_answered_before_the_end(plane: Plane):
-    client = HttpClient(plane.socket)
+    client = HttpClient(plane.socket, plane.registry.kinds)
     done: list[str] = []
     with plane.registry.verbs():  # whoever holds the writer's place lets the apply wait
         applying = threading.Thread(

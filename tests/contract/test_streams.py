@@ -9,11 +9,11 @@ import time
 import pytest
 
 from ktool.api.errors import ApiError
-from ktool.api.ref import Ref
-from ktool.client.base import LogRequest
+from ktool.api.ref import POD, Ref
+from ktool.registry.client import LogRequest
 from tests.contract.conftest import pod
 
-P = Ref("Pod", "default", "p")
+P = Ref(POD, "default", "p")
 
 
 def refused(call, *args, **named) -> ApiError:
@@ -71,7 +71,7 @@ def test_a_log_that_is_followed_comes_as_it_is_written(client, plane):
 )
 def test_what_a_node_refuses_is_told(client, name, code, says):
     client.create(pod(name))
-    ref = Ref("Pod", "default", name)
+    ref = Ref(POD, "default", name)
     for error in (
         refused(client.logs, ref, LogRequest()),
         refused(client.exec, ref, "", ["true"], stdin=False, tty=False),
@@ -82,11 +82,11 @@ def test_what_a_node_refuses_is_told(client, name, code, says):
 def test_a_pod_whose_streams_cannot_be_had(client):
     client.create(pod("p", "main", "side"))
     client.create(pod("unbound", node=""))
-    assert refused(client.logs, Ref("Pod", "default", "none"), LogRequest()).code == 404
+    assert refused(client.logs, Ref(POD, "default", "none"), LogRequest()).code == 404
     error = refused(client.logs, P, LogRequest())
     assert error.message == "a container name must be specified for pod p, choose one of: [main side]"
     assert refused(client.logs, P, LogRequest(container="x")).message == "container x is not valid for pod p"
-    error = refused(client.logs, Ref("Pod", "default", "unbound"), LogRequest())
+    error = refused(client.logs, Ref(POD, "default", "unbound"), LogRequest())
     assert error.code == 400 and "does not have a host assigned" in error.message
     assert refused(client.exec, P, "x", ["true"], stdin=False, tty=False).code == 400
     assert refused(client.exec, P, "main", [], stdin=False, tty=False).code == 400

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from ktool.api.errors import ApiError
-from ktool.api.ref import Ref
-from ktool.client.base import Client
+from ktool.api.ref import SERVICE, Ref
+from ktool.registry.client import Client
 
 FIRST = {"clusterIP": "10.96.3.3", "type": "NodePort", "ports": [{"port": 80, "nodePort": 30080}]}
 
@@ -57,7 +57,7 @@ def test_a_service(client: Client, verb: str, wanted: dict[str, Any], path: str,
 def test_two_of_one_apply(client: Client) -> None:
     found = refused(client.apply, [service("first", **FIRST), service("second", **FIRST)])
     assert len(found) == 2
-    assert client.list("Service").items == []
+    assert client.list(SERVICE).items == []
 
 
 def test_what_one_has_itself_or_both_protocols_have_is_free(client: Client) -> None:

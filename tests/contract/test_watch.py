@@ -8,10 +8,10 @@ import time
 import pytest
 
 from ktool.api.errors import ApiError
-from ktool.api.ref import Ref
+from ktool.api.ref import CONFIG_MAP, Ref
 from tests.contract.conftest import configmap
 
-A = Ref("ConfigMap", "default", "a")
+A = Ref(CONFIG_MAP, "default", "a")
 
 
 class Reader:
@@ -51,8 +51,8 @@ class Reader:
 
 def test_a_watch_from_a_listing_sees_what_comes_after_it(client):
     client.create(configmap("a"))
-    listing = client.list("ConfigMap", "default")
-    reader = Reader(client.watch("ConfigMap", "default", since=listing.resource_version))
+    listing = client.list(CONFIG_MAP, "default")
+    reader = Reader(client.watch(CONFIG_MAP, "default", since=listing.resource_version))
     client.patch(A, {"data": {"k": "1"}})
     client.create(configmap("b"))
     client.delete(A)
@@ -64,17 +64,17 @@ def test_a_watch_from_a_listing_sees_what_comes_after_it(client):
 
 
 def test_a_watch_can_start_in_the_past(client):
-    before = client.list("ConfigMap").resource_version
+    before = client.list(CONFIG_MAP).resource_version
     client.create(configmap("a"))
     client.delete(A)
-    events = list(client.watch("ConfigMap", since=before, timeout=0.3))
+    events = list(client.watch(CONFIG_MAP, since=before, timeout=0.3))
     assert [event.type for event in events] == ["ADDED", "DELETED"]
 
 
 def test_a_watch_from_nothing_begins_with_what_there_is(client):
     client.create(configmap("b"))
     client.create(configmap("a"))
-    reader = Reader(client.watch("ConfigMap", "default"))
+    reader = Reader(client.watch(CONFIG_MAP, "default"))
     assert reader.until(2) == [("ADDED", "a"), ("ADDED", "b")]
     client.create(configmap("c"))
     assert reader.until(3)[2] == ("ADDED", "c")
@@ -83,7 +83,7 @@ def test_a_watch_from_nothing_begins_with_what_there_is(client):
 
 def test_a_label_that_comes_or_goes_is_an_object_that_comes_or_goes(client):
     client.create(configmap("a"))
-    reader = Reader(client.watch("ConfigMap", "default", labels="on=yes"))
+    reader = Reader(client.watch(CONFIG_MAP, "default", labels="on=yes"))
     client.patch(A, {"metadata": {"labels": {"on": "yes"}}})
     client.patch(A, {"data": {"k": "1"}})
     client.create(configmap("other"))
@@ -98,7 +98,7 @@ def test_a_label_that_comes_or_goes_is_an_object_that_comes_or_goes(client):
 
 def test_a_watch_of_one_object_and_one_namespace(client):
     client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}})
-    reader = Reader(client.watch("ConfigMap", "other", fields="metadata.name=b"))
+    reader = Reader(client.watch(CONFIG_MAP, "other", fields="metadata.name=b"))
     for namespace in ("default", "other"):
         for name in ("a", "b"):
             client.create(configmap(name, namespace))
@@ -109,18 +109,18 @@ def test_a_watch_of_one_object_and_one_namespace(client):
 
 def test_a_watch_ends_after_its_timeout(client):
     started = time.monotonic()
-    assert list(client.watch("ConfigMap", timeout=0.4)) == []
+    assert list(client.watch(CONFIG_MAP, timeout=0.4)) == []
     assert 0.3 < time.monotonic() - started < 5
 
 
 def test_a_version_that_is_too_old_or_none(client):
     for since, code in (("999999999", 410), ("soon", 400)):
         with pytest.raises(ApiError) as refused:
-            list(client.watch("ConfigMap", since=since, timeout=5))
+            list(client.watch(CONFIG_MAP, since=since, timeout=5))
         assert refused.value.code == code
 
 
 def test_a_selector_that_is_none_is_refused(client):
     with pytest.raises(ApiError) as refused:
-        list(client.watch("ConfigMap", labels="a in (", timeout=5))
+        list(client.watch(CONFIG_MAP, labels="a in (", timeout=5))
     assert refused.value.code == 400

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ktool.lab import Lab
-from ktool.logic.podspec import hardware_address
+from ktool.logic.pod.podspec import hardware_address
 from tests.e2e.conftest import Ktool, until
 from tests.e2e.support import (
     WEB,

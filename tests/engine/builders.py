@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from ktool.api.obj import Obj
-from ktool.api.ref import Ref
+from ktool.api.ref import GroupKind, Ref
+
+THING = GroupKind("test.dev", "Thing")
+CONFIG = GroupKind("", "Config")
 
 
 def thing(name: str = "a", namespace: str = "", meta: Obj | None = None, **spec: Any) -> Obj:
@@ -42,4 +45,4 @@ def owned_by(owner: Obj, block: bool = True) -> Obj:
 
 
 def a(name: str = "a") -> Ref:
-    return Ref("Thing", "default", name)
+    return Ref(THING, "default", name)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ktool.engine.registry import Registry
+from ktool.registry.registry import Registry
 from ktool.store.store import Store
 from tests.engine.kinds_for_tests import small_kinds
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ktool.api.errors import Cause
-from ktool.api.kind import Kind, Kinds
+from ktool.api.kind import Kind, Names, Rules, Version
+from ktool.api.kinds import Kinds
 from ktool.api.obj import Obj, get, put
 from ktool.api.schema import Field
 from ktool.api.shapes.meta import resource
@@ -24,17 +25,18 @@ def _default_namespace(obj: Obj) -> Obj:
 
 
 NAMESPACE = Kind(
-    "",
-    "v1",
-    "Namespace",
-    "namespaces",
-    resource(
-        spec=Field("object", fields={"finalizers": Field("array", items=_TEXT)}),
-        status=Field("object", fields={"phase": _TEXT}),
+    Names("", "Namespace", "namespaces", namespaced=False),
+    (
+        Version(
+            "v1",
+            resource(
+                spec=Field("object", fields={"finalizers": Field("array", items=_TEXT)}),
+                status=Field("object", fields={"phase": _TEXT}),
+            ),
+        ),
     ),
-    namespaced=False,
+    rules=Rules(default=_default_namespace),
     subresources=("status",),
-    default=_default_namespace,
     apply_order=0,
 )
 
@@ -49,33 +51,39 @@ def _validate_thing(obj: Obj, old: Obj | None) -> list[Cause]:
 
 
 THING = Kind(
-    "test.dev",
-    "v1",
-    "Thing",
-    "things",
-    resource(
-        spec=Field(
-            "object",
-            fields={
-                "size": Field("integer", default=1, minimum=0),
-                "replicas": Field("integer", default=1, minimum=0),
-                "fixed": _TEXT,
-                "note": _TEXT,
-                "ports": _PORTS,
-                "tags": Field("map", items=_TEXT),
-                "memory": Field("quantity"),
-                "selector": Field("any"),
-                "ignored": Field("string", acted=False),
-            },
+    Names("test.dev", "Thing", "things"),
+    (
+        Version(
+            "v1",
+            resource(
+                spec=Field(
+                    "object",
+                    fields={
+                        "size": Field("integer", default=1, minimum=0),
+                        "replicas": Field("integer", default=1, minimum=0),
+                        "fixed": _TEXT,
+                        "note": _TEXT,
+                        "ports": _PORTS,
+                        "tags": Field("map", items=_TEXT),
+                        "memory": Field("quantity"),
+                        "selector": Field("any"),
+                        "ignored": Field("string", acted=False),
+                    },
+                ),
+                status=_ANY_STATUS,
+            ),
         ),
-        status=_ANY_STATUS,
+    ),
+    rules=Rules(
+        validate=_validate_thing,
+        warn=lambda obj: ["spec.note: says nothing"] if get(obj, "spec", "note") == "nothing" else [],
     ),
     subresources=("status", "scale"),
-    validate=_validate_thing,
-    warn=lambda obj: ["spec.note: says nothing"] if get(obj, "spec", "note") == "nothing" else [],
 )
 
-CONFIG = Kind("", "v1", "Config", "configs", resource(data=Field("map", items=_TEXT)), apply_order=20)
+CONFIG = Kind(
+    Names("", "Config", "configs"), (Version("v1", resource(data=Field("map", items=_TEXT))),), apply_order=20
+)
 
 
 def _grace(obj: Obj) -> int | None:
@@ -85,43 +93,49 @@ def _grace(obj: Obj) -> int | None:
 
 
 POD = Kind(
-    "",
-    "v1",
-    "Pod",
-    "pods",
-    resource(
-        spec=Field(
-            "object",
-            required=True,
-            fields={
-                "nodeName": _TEXT,
-                "terminationGracePeriodSeconds": Field("integer", default=30),
-                "containers": Field("array", items=Field("any"), required=True, merge_key="name"),
-                "restartPolicy": Field("string", default="Always"),
-            },
+    Names("", "Pod", "pods"),
+    (
+        Version(
+            "v1",
+            resource(
+                spec=Field(
+                    "object",
+                    required=True,
+                    fields={
+                        "nodeName": _TEXT,
+                        "terminationGracePeriodSeconds": Field("integer", default=30),
+                        "containers": Field("array", items=Field("any"), required=True, merge_key="name"),
+                        "restartPolicy": Field("string", default="Always"),
+                    },
+                ),
+                status=Field("object", fields={"phase": _TEXT, "podIP": _TEXT, "conditions": Field("any")}),
+            ),
         ),
-        status=Field("object", fields={"phase": _TEXT, "podIP": _TEXT, "conditions": Field("any")}),
+    ),
+    rules=Rules(
+        default=lambda obj: obj if get(obj, "status", "phase") else put(obj, "status", "phase", "Pending"),
+        graceful=_grace,
     ),
     subresources=("status",),
-    default=lambda obj: obj if get(obj, "status", "phase") else put(obj, "status", "phase", "Pending"),
-    graceful=_grace,
 )
 
 EVENT = Kind(
-    "",
-    "v1",
-    "Event",
-    "events",
-    resource(
-        involvedObject=Field("any"),
-        reason=_TEXT,
-        message=_TEXT,
-        source=Field("any"),
-        reportingComponent=_TEXT,
-        firstTimestamp=_TEXT,
-        lastTimestamp=_TEXT,
-        count=Field("integer"),
-        type=_TEXT,
+    Names("", "Event", "events"),
+    (
+        Version(
+            "v1",
+            resource(
+                involvedObject=Field("any"),
+                reason=_TEXT,
+                message=_TEXT,
+                source=Field("any"),
+                reportingComponent=_TEXT,
+                firstTimestamp=_TEXT,
+                lastTimestamp=_TEXT,
+                count=Field("integer"),
+                type=_TEXT,
+            ),
+        ),
     ),
 )
 

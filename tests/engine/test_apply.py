@@ -10,8 +10,8 @@ import pytest
 
 from ktool.api.errors import ApiError
 from ktool.api.obj import put
-from ktool.api.ref import Ref
-from ktool.engine.apply import LAST_APPLIED, apply
+from ktool.api.ref import NAMESPACE, Ref
+from ktool.registry.apply import LAST_APPLIED, apply
 from tests.engine.builders import a, config, space, thing
 
 
@@ -115,7 +115,7 @@ def test_all_or_nothing_and_every_error_of_every_object(registry, store):
     assert ("[5].", "NotFound") in found
     assert caught.value.code == 422
     assert (store.head(), subscription.poll()) == (head, [])
-    assert store.get(Ref("Namespace", "", "fine").key) is None
+    assert store.get(Ref(NAMESPACE, "", "fine").key) is None
 
 
 def test_one_refusal_keeps_its_code(registry):

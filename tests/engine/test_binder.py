@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 
-import ktool.kinds
-from ktool.api.kind import REGISTRY, discover
 from ktool.api.obj import get
-from ktool.api.ref import Ref
-from ktool.engine.binder import Binder
-from ktool.engine.cache import Cache
-from ktool.engine.registry import Registry
+from ktool.api.ref import POD, Ref
+from ktool.control.scheduler import Binder
+from ktool.registry.cache import Cache
+from ktool.registry.registry import Registry
 from ktool.store.store import Store
 from tests.engine.conftest import Clock
+from tests.everykind import KINDS
 
 NODE: Any = {
     "apiVersion": "v1",
@@ -29,8 +28,7 @@ NODE: Any = {
 
 @pytest.fixture
 def registry(store: Store, clock: Clock) -> Registry:
-    discover(ktool.kinds)
-    registry = Registry(store, REGISTRY, clock=clock)
+    registry = Registry(store, KINDS, clock=clock)
     node = registry.create({key: value for key, value in NODE.items() if key != "status"})
     registry.update({**node, "status": NODE["status"]}, subresource="status")
     return registry
@@ -57,4 +55,4 @@ def test_a_pod_that_wants_to_be_beside_one_placed_after_it(registry: Registry, s
         steps += 1
         assert steps < 5, "it never comes to rest"
     for name in ("first", "second"):
-        assert get(registry.get(Ref("Pod", "default", name)), "spec", "nodeName") == "n1"
+        assert get(registry.get(Ref(POD, "default", name)), "spec", "nodeName") == "n1"

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from ktool.api.obj import Obj, name, uid
-from ktool.engine.cache import Cache
-from ktool.engine.registry import Registry
+from ktool.registry.cache import Cache
+from ktool.registry.registry import Registry
 from ktool.store.store import Store
+from tests.engine.builders import THING
 
 from .builders import a, thing
 from .conftest import Clock
@@ -78,7 +79,7 @@ def test_after_falling_behind_it_tells_the_differences(registry: Registry, heard
         ("DELETED", "a"),
         ("MODIFIED", "b"),
     ]
-    assert {name(obj) for obj in cache.world.list("Thing")} == set("bcdefg")
+    assert {name(obj) for obj in cache.world.list(THING)} == set("bcdefg")
     registry.create(thing("h"))
     cache.sync()
     assert found[-1][:2] == ("ADDED", "h"), "and it follows on"

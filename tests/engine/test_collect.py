@@ -6,11 +6,11 @@ import pytest
 
 from ktool.api.action import Delete, Patch
 from ktool.api.obj import meta
-from ktool.api.ref import Ref
+from ktool.api.ref import NAMESPACE, POD, Ref
 from ktool.api.world import World
-from ktool.engine import collect
-from ktool.engine.cache import Cache
-from tests.engine.builders import a, owned_by, pod, space, thing
+from ktool.control import collect
+from ktool.registry.cache import Cache
+from tests.engine.builders import THING, a, owned_by, pod, space, thing
 from tests.engine.kinds_for_tests import small_kinds
 
 KINDS = small_kinds()
@@ -95,7 +95,7 @@ def test_plan(obj, others, expected):
 def test_whom_to_look_at_when_something_is_gone():
     top, middle = owner(**WAITING), child(owner())
     world = World([top, child(middle, name="c", uid="u-c"), made(space("default"), "u-s", deleting=True)])
-    assert collect.orphaned_by(middle, world) == [a("c"), a("a"), Ref("Namespace", "", "default")]
+    assert collect.orphaned_by(middle, world) == [a("c"), a("a"), Ref(NAMESPACE, "", "default")]
     assert collect.orphaned_by(made(thing("x"), "u-x"), World()) == []
 
 
@@ -172,12 +172,12 @@ def family(registry):
 
 
 def names(registry):
-    return sorted(o["metadata"]["name"] for kind in ("Thing", "Pod") for o in registry.list(kind)[0])
+    return sorted(o["metadata"]["name"] for kind in (THING, POD) for o in registry.list(kind)[0])
 
 
 def end_pods(registry, loop):
     """The node's part: the pods have ended."""
-    for item in registry.list("Pod")[0]:
+    for item in registry.list(POD)[0]:
         assert item["metadata"]["deletionTimestamp"]
         registry.delete(Ref.of(item), grace=0)
     loop.settle()
@@ -215,7 +215,7 @@ def test_a_dependent_that_comes_too_late_goes_too(registry, loop):
 
 
 def test_a_namespace_goes_when_it_is_empty(registry, loop):
-    ref = Ref("Namespace", "", "old")
+    ref = Ref(NAMESPACE, "", "old")
     registry.create(space("old"))
     top = registry.create(thing("top", namespace="old"))
     registry.create(thing("kept", namespace="old", meta={"finalizers": ["x.dev/hold"]}))
@@ -225,7 +225,7 @@ def test_a_namespace_goes_when_it_is_empty(registry, loop):
     loop.settle()
     assert names(registry) == ["elsewhere", "kept"]
     assert registry.get(ref)["status"]["phase"] == "Terminating"
-    registry.patch(Ref("Thing", "old", "kept"), {"metadata": {"finalizers": []}})
+    registry.patch(Ref(THING, "old", "kept"), {"metadata": {"finalizers": []}})
     loop.settle()
     assert names(registry) == ["elsewhere"]
     assert registry.store.get(ref.key) is None
@@ -233,6 +233,6 @@ def test_a_namespace_goes_when_it_is_empty(registry, loop):
 
 def test_an_empty_namespace_goes(registry, loop):
     registry.create(space("old"))
-    registry.delete(Ref("Namespace", "", "old"))
+    registry.delete(Ref(NAMESPACE, "", "old"))
     loop.settle()
-    assert registry.store.get("Namespace//old") is None
+    assert registry.store.get("core/Namespace//old") is None

@@ -8,19 +8,20 @@ from dataclasses import replace
 import pytest
 
 from ktool.api.action import Create, Plan
-from ktool.api.kind import Kinds, Watch
+from ktool.api.kind import Controller, Watch
+from ktool.api.kinds import Kinds
 from ktool.api.obj import Obj, get, name
 from ktool.api.ref import Ref
 from ktool.api.world import World
-from ktool.engine.cache import Cache
-from ktool.engine.controller import SHARE, Controllers
-from ktool.engine.queue import WorkQueue
-from ktool.engine.registry import Registry
+from ktool.control.controller import SHARE, Controllers
+from ktool.registry.cache import Cache
+from ktool.registry.registry import Registry
+from ktool.registry.workqueue import WorkQueue
 from ktool.store.store import Store
 
-from .builders import a, config, thing
+from . import kinds_for_tests
+from .builders import CONFIG, THING, a, config, thing
 from .conftest import Clock
-from .kinds_for_tests import CONFIG, EVENT, NAMESPACE, POD, THING
 
 
 class Planner:
@@ -42,9 +43,15 @@ def planner() -> Planner:
 
 @pytest.fixture
 def kinds(planner: Planner) -> Kinds:
-    watch = Watch("Config", lambda obj, world: [Ref("Thing", "default", name(obj))])
+    watch = Watch(CONFIG, lambda obj, world: [Ref(THING, "default", name(obj))])
     kinds = Kinds()
-    for kind in (NAMESPACE, replace(THING, plan=planner, watches=(watch,)), CONFIG, POD, EVENT):
+    for kind in (
+        kinds_for_tests.NAMESPACE,
+        replace(kinds_for_tests.THING, controller=Controller((watch,), planner)),
+        kinds_for_tests.CONFIG,
+        kinds_for_tests.POD,
+        kinds_for_tests.EVENT,
+    ):
         kinds.add(kind)
     return kinds
 
@@ -103,7 +110,7 @@ def test_another_object_wakes_it(registry: Registry, controllers: Controllers, p
     registry.create(thing())
     run(controllers)
     registry.create(config("a"))
-    registry.delete(Ref("Config", "default", "a"))
+    registry.delete(Ref(CONFIG, "default", "a"))
     run(controllers)
     assert planner.called == ["a", "a"]
 

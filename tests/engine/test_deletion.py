@@ -6,10 +6,10 @@ import pytest
 
 from ktool.api.errors import ApiError
 from ktool.api.obj import put
-from ktool.api.ref import Ref
-from tests.engine.builders import a, owned_by, pod, space, thing
+from ktool.api.ref import NAMESPACE, POD, Ref
+from tests.engine.builders import THING, a, owned_by, pod, space, thing
 
-P = Ref("Pod", "default", "p")
+P = Ref(POD, "default", "p")
 
 
 def refused(code, reason, call, *args, **options):
@@ -25,7 +25,7 @@ def exists(registry, ref) -> bool:
 
 def test_most_objects_go_at_once(registry, store):
     registry.create(thing())
-    subscription = store.watch("Thing/", store.head())
+    subscription = store.watch("test.dev/Thing/", store.head())
     assert registry.delete(a())["metadata"]["name"] == "a"
     assert not exists(registry, a())
     assert [change.type for change in subscription.poll()] == ["DELETED"]
@@ -166,7 +166,7 @@ def test_background_after_foreground_waits_no_longer(registry):
 
 def test_a_namespace_takes_nothing_new_while_it_goes(registry):
     registry.create(space("old"))
-    gone = registry.delete(Ref("Namespace", "", "old"))
+    gone = registry.delete(Ref(NAMESPACE, "", "old"))
     assert gone["status"]["phase"] == "Terminating"
     assert "because it is being terminated" in refused(403, "Forbidden", registry.create, thing(namespace="old"))
 
@@ -174,14 +174,14 @@ def test_a_namespace_takes_nothing_new_while_it_goes(registry):
 def test_a_namespace_with_something_in_it_stays(registry):
     registry.create(space("old"))
     registry.create(thing(namespace="old"))
-    ref = Ref("Namespace", "", "old")
+    ref = Ref(NAMESPACE, "", "old")
     registry.delete(ref)
     emptied = {"spec": {"finalizers": []}}
     assert "still has a Thing in it" in refused(409, "Conflict", registry.patch, ref, emptied)
-    registry.delete(Ref("Thing", "old", "a"))
+    registry.delete(Ref(THING, "old", "a"))
     registry.patch(ref, emptied)
     assert not exists(registry, ref)
 
 
 def test_the_default_namespace_stays(registry):
-    assert "may not be deleted" in refused(403, "Forbidden", registry.delete, Ref("Namespace", "", "default"))
+    assert "may not be deleted" in refused(403, "Forbidden", registry.delete, Ref(NAMESPACE, "", "default"))

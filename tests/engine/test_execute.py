@@ -7,10 +7,10 @@ import pytest
 from ktool.api.action import Bind, Create, Delete, Emit, Patch, Status, Update
 from ktool.api.errors import ApiError
 from ktool.api.obj import condition, put
-from ktool.api.ref import Ref
-from tests.engine.builders import a, pod, space, thing
+from ktool.api.ref import EVENT, NAMESPACE, POD, GroupKind, Ref
+from tests.engine.builders import THING, a, pod, space, thing
 
-P = Ref("Pod", "default", "p")
+P = Ref(POD, "default", "p")
 ELSE = "another-uid"
 
 
@@ -51,7 +51,7 @@ def test_a_refusal_is_data_at_its_place_and_stops_nothing(registry):
         Create(thing("c")),
         Update(put(made, "spec", "size", 9)),
         Create({"apiVersion": "v1", "kind": "Nothing", "metadata": {"name": "x"}}),
-        Patch(Ref("Nothing", "", "x"), {}),
+        Patch(Ref(GroupKind("", "Nothing"), "", "x"), {}),
         Create(thing("d", namespace="none")),
         Update(thing("missing")),
         Create(thing("e")),
@@ -73,7 +73,7 @@ def test_a_refusal_is_data_at_its_place_and_stops_nothing(registry):
         None,
     ]
     assert all(isinstance(error, ApiError) for error in outcome if error)
-    assert [item["metadata"]["name"] for item in registry.list("Thing")[0]] == ["a", "c", "e", "f"]
+    assert [item["metadata"]["name"] for item in registry.list(THING)[0]] == ["a", "c", "e", "f"]
     assert registry.get(a())["spec"]["size"] == 2
 
 
@@ -89,7 +89,7 @@ def test_a_refusal_is_data_at_its_place_and_stops_nothing(registry):
         pytest.param(Patch(a("gone"), {"spec": {"size": 6}}), id="patch-what-is-gone"),
         pytest.param(Delete(a(), ELSE), id="delete-another"),
         pytest.param(Delete(a("gone"), ELSE), id="delete-what-is-gone"),
-        pytest.param(Bind(Ref("Pod", "default", "gone"), "n1"), id="bind-what-is-gone"),
+        pytest.param(Bind(Ref(POD, "default", "gone"), "n1"), id="bind-what-is-gone"),
         pytest.param(Bind(P, "n1"), id="bind-where-it-is"),
         pytest.param(Bind(P, "n2", ELSE), id="bind-another"),
     ],
@@ -137,7 +137,7 @@ def test_a_shared_spec_is_judged_once_and_every_object_gets_its_defaults(registr
     spec = {"containers": [{"name": "c"}]}
     pods = [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"p{i}"}, "spec": spec} for i in range(5)]
     assert run(registry, *map(Create, pods)) == [None] * 5
-    for made in registry.list("Pod")[0]:
+    for made in registry.list(POD)[0]:
         assert made["spec"]["restartPolicy"] == "Always"
         assert made["status"] == {"phase": "Pending"}
     assert spec == {"containers": [{"name": "c"}]}
@@ -150,7 +150,7 @@ def test_a_shared_spec_is_judged_once_and_every_object_gets_its_defaults(registr
 
 
 def events(registry):
-    return registry.list("Event")[0]
+    return registry.list(EVENT)[0]
 
 
 def test_an_event_says_who_saw_what_of_whom(registry):
@@ -173,7 +173,7 @@ def test_an_event_says_who_saw_what_of_whom(registry):
         "Normal",
         1,
     )
-    assert registry.list("Event", fields="involvedObject.name=a,involvedObject.kind=Thing")[0] == [event]
+    assert registry.list(EVENT, fields="involvedObject.name=a,involvedObject.kind=Thing")[0] == [event]
 
 
 def test_repeats_are_counted(registry, clock):
@@ -191,20 +191,19 @@ def test_repeats_are_counted(registry, clock):
 
 def test_events_of_the_cluster_are_in_default_and_none_in_a_namespace_that_goes(registry):
     registry.create(space("old"))
-    run(registry, Emit(Ref("Namespace", "", "old"), "Seen", "x"), Emit(Ref("Thing", "old", "a"), "Seen", "x"))
+    run(registry, Emit(Ref(NAMESPACE, "", "old"), "Seen", "x"), Emit(Ref(THING, "old", "a"), "Seen", "x"))
     assert [event["metadata"]["namespace"] for event in events(registry)] == ["default", "old"]
-    registry.delete(Ref("Namespace", "", "old"))
+    registry.delete(Ref(NAMESPACE, "", "old"))
     assert (
-        run(registry, Emit(Ref("Thing", "old", "a"), "Late", "x"), Emit(Ref("Thing", "no", "a"), "Late", "x"))
-        == [None] * 2
+        run(registry, Emit(Ref(THING, "old", "a"), "Late", "x"), Emit(Ref(THING, "no", "a"), "Late", "x")) == [None] * 2
     )
     assert len(events(registry)) == 2
-    registry.patch(Ref("Namespace", "", "old"), {"spec": {"finalizers": []}})
+    registry.patch(Ref(NAMESPACE, "", "old"), {"spec": {"finalizers": []}})
     assert [event["metadata"]["namespace"] for event in events(registry)] == ["default"]
 
 
 def test_long_names_still_make_an_event(registry):
-    run(registry, Emit(Ref("Namespace", "", "x" * 253), "Seen", "x"))
+    run(registry, Emit(Ref(NAMESPACE, "", "x" * 253), "Seen", "x"))
     assert len(events(registry)[0]["metadata"]["name"]) <= 253
 
 

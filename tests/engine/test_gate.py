@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from ktool.engine.gate import LONGEST, Gate
-from ktool.engine.netview import NetView
+from ktool.nodeplane.endgate import LONGEST, Gate
+from ktool.nodeplane.netview import NetView
 
 
 class Net:

@@ -14,14 +14,11 @@ from pathlib import Path
 
 import pytest
 
-import ktool.kinds
-from ktool.api.kind import REGISTRY, discover
 from ktool.api.obj import Obj, get, micro_timestamp
-from ktool.engine.lease import LEASE, Holder, Leadership, Locked
-from ktool.engine.registry import Registry
+from ktool.control.lease import LOCK, Holder, Leadership, Locked
+from ktool.registry.registry import Registry
 from ktool.store.store import Store
-
-discover(ktool.kinds)
+from tests.everykind import KINDS
 
 LIFE = 1.0
 
@@ -29,7 +26,7 @@ LIFE = 1.0
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[Registry]:
     store = Store(tmp_path / "ktool.db")
-    registry = Registry(store, REGISTRY)
+    registry = Registry(store, KINDS)
     registry.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}})
     yield registry
     store.close()
@@ -50,7 +47,7 @@ def leader(registry: Registry, leaders: list[Leadership], what: str = "ktool app
 
 
 def spec(registry: Registry) -> Obj:
-    found: Obj = registry.get(LEASE)["spec"]
+    found: Obj = registry.get(LOCK)["spec"]
     return found
 
 
@@ -60,7 +57,7 @@ def held_by(registry: Registry, identity: str, renewed: float | None = None, tra
     lease = {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
-        "metadata": {"name": LEASE.name, "namespace": LEASE.namespace},
+        "metadata": {"name": LOCK.name, "namespace": LOCK.namespace},
         "spec": {
             "holderIdentity": identity,
             "leaseDurationSeconds": 1,
@@ -100,10 +97,10 @@ def test_whoever_waits_gets_it_when_it_is_let_go(registry: Registry, leaders: li
     first.acquire(timeout=0)
     first.keep()
     code = (
-        "import sys, ktool.kinds; from ktool.api.kind import REGISTRY, discover;"
-        "from ktool.engine.lease import Leadership; from ktool.engine.registry import Registry;"
-        "from ktool.store.store import Store; discover(ktool.kinds);"
-        "mine = Leadership(Registry(Store(sys.argv[1]), REGISTRY), 'ktool wait', life=1.0);"
+        "import sys; from ktool.app import kinds;"
+        "from ktool.control.lease import Leadership; from ktool.registry.registry import Registry;"
+        "from ktool.store.store import Store;"
+        "mine = Leadership(Registry(Store(sys.argv[1]), kinds()), 'ktool wait', life=1.0);"
         "print('waiting', flush=True); print(mine.acquire(timeout=20), flush=True); mine.release()"
     )
     argv = [sys.executable, "-c", code, registry.store.where]
@@ -131,10 +128,10 @@ def test_it_is_renewed(registry: Registry, leaders: list[Leadership]) -> None:
 
 def test_a_killed_holder_of_this_machine_is_noticed_at_once(registry: Registry, leaders: list[Leadership]) -> None:
     code = (
-        "import sys, time, ktool.kinds; from ktool.api.kind import REGISTRY, discover;"
-        "from ktool.engine.lease import Leadership; from ktool.engine.registry import Registry;"
-        "from ktool.store.store import Store; discover(ktool.kinds);"
-        "mine = Leadership(Registry(Store(sys.argv[1]), REGISTRY), 'ktool serve', life=600.0);"
+        "import sys, time; from ktool.app import kinds;"
+        "from ktool.control.lease import Leadership; from ktool.registry.registry import Registry;"
+        "from ktool.store.store import Store;"
+        "mine = Leadership(Registry(Store(sys.argv[1]), kinds()), 'ktool serve', life=600.0);"
         "print(mine.acquire(timeout=0), flush=True); mine.keep(); time.sleep(60)"
     )
     argv = [sys.executable, "-c", code, registry.store.where]
@@ -169,7 +166,7 @@ def test_a_holder_elsewhere_that_renews_it_keeps_it(registry: Registry, leaders:
         ticks = 0
         while not done.wait(LIFE / 4):
             ticks += 1
-            registry.patch(LEASE, {"spec": {"renewTime": micro_timestamp(1_000.0 + ticks)}})
+            registry.patch(LOCK, {"spec": {"renewTime": micro_timestamp(1_000.0 + ticks)}})
 
     holder = threading.Thread(target=renew)
     holder.start()
@@ -210,7 +207,7 @@ def test_a_holder_that_was_taken_over_is_told(registry: Registry, leaders: list[
     first.acquire(timeout=0)
     told: list[bool] = []
     first.keep(on_lost=lambda: told.append(True))
-    lease = registry.get(LEASE)
+    lease = registry.get(LOCK)
     taken = {**lease["spec"], "holderIdentity": "elsewhere 1 x ktool", "leaseTransitions": first.token + 1}
     registry.update({**lease, "spec": taken})
     assert first.lost.wait(2 * LIFE)
@@ -229,7 +226,7 @@ def test_a_deleted_lease_is_lost_and_the_next_token_is_higher_all_the_same(
     first = leader(registry, leaders)
     token = first.acquire(timeout=0)
     first.keep()
-    registry.delete(LEASE)
+    registry.delete(LOCK)
     assert first.lost.wait(2 * LIFE)
     second = leader(registry, leaders, "ktool serve")
     assert second.acquire(timeout=0) > token
@@ -263,4 +260,4 @@ def test_the_token_always_grows(registry: Registry, leaders: list[Leadership]) -
         tokens.append(one.acquire(timeout=0))
         one.release()
     assert tokens == sorted(set(tokens))
-    assert get(registry.get(LEASE), "spec", "leaseTransitions") == tokens[-1]
+    assert get(registry.get(LOCK), "spec", "leaseTransitions") == tokens[-1]

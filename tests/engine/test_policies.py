@@ -9,31 +9,20 @@ from typing import Any
 
 import pytest
 
-import ktool.kinds
 from ktool.api.action import Status
-from ktool.api.kind import REGISTRY, discover
 from ktool.api.obj import Obj, get, name
-from ktool.api.ref import Ref
-from ktool.engine.cache import Cache
-from ktool.engine.netview import NetView
-from ktool.engine.nodes import Nodes
-from ktool.engine.queue import WorkQueue
-from ktool.engine.registry import Registry
-from ktool.logic.nodeaction import (
-    CreatePod,
-    Failure,
-    NodeAction,
-    NodeFacts,
-    Outcome,
-    SetPolicies,
-    SetRules,
-)
-from ktool.node.simulated import RUNTIMES, SimulatedRuntime
+from ktool.api.ref import EVENT, NAMESPACE, NETWORK_POLICY, NODE, POD, GroupKind, Ref
+from ktool.logic.node.nodeaction import CreatePod, Failure, NodeAction, NodeFacts, Outcome, SetPolicies, SetRules
+from ktool.node.simulated.runtime import RUNTIMES, SimulatedRuntime
+from ktool.nodeplane.netview import NetView
+from ktool.nodeplane.nodes import Nodes
+from ktool.registry.cache import Cache
+from ktool.registry.registry import Registry
+from ktool.registry.workqueue import WorkQueue
 from ktool.store.store import Store
 from tests.engine.conftest import Clock
+from tests.everykind import KINDS
 from tests.logic.policymodel import policy
-
-discover(ktool.kinds)
 
 
 class Machine(SimulatedRuntime):
@@ -72,7 +61,7 @@ class Plane:
 
     def __init__(self, store: Store, clock: Clock) -> None:
         RUNTIMES.clear()
-        self.clock, self.registry = clock, Registry(store, REGISTRY, clock=clock)
+        self.clock, self.registry = clock, Registry(store, KINDS, clock=clock)
         self.registry.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}})
         self.machines = {node: Machine(node, clock) for node in ("n1", "n2")}
         for number, node in enumerate(self.machines):
@@ -110,11 +99,11 @@ class Plane:
             self.clock.now += 0.05
         raise AssertionError(f"not within {seconds} s")
 
-    def get(self, kind: str, name: str, space: str = "default") -> Obj:
+    def get(self, kind: GroupKind, name: str, space: str = "default") -> Obj:
         return self.registry.get(Ref(kind, space, name))
 
     def address(self, name: str) -> str:
-        return str(get(self.get("Pod", name), "status", "podIP", default=""))
+        return str(get(self.get(POD, name), "status", "podIP", default=""))
 
 
 @pytest.fixture
@@ -143,10 +132,10 @@ def test_where_they_cannot_be_in_force_only_pods_they_isolate_have_to_wait(plane
     plane.policy("deny")
     plane.pod("web", "n1")
     plane.pod("free", "n1", space="other")
-    plane.until(lambda: get(plane.registry.get(Ref("Pod", "other", "free")), "status", "podIP"))
+    plane.until(lambda: get(plane.registry.get(Ref(POD, "other", "free")), "status", "podIP"))
 
     def events() -> list[str]:
-        found = plane.registry.list("Event", "default")[0]
+        found = plane.registry.list(EVENT, "default")[0]
         return [one["message"] for one in found if one["involvedObject"]["name"] == "web"]
 
     plane.until(events)
@@ -164,7 +153,7 @@ def test_a_flushed_table_is_repaired_and_a_needless_one_removed(plane: Plane) ->
     plane.until(lambda: plane.address("web"))
     wanted, first.policies = first.policies, ""
     plane.until(lambda: first.policies == wanted)
-    plane.registry.delete(Ref("NetworkPolicy", "default", "deny"))
+    plane.registry.delete(Ref(NETWORK_POLICY, "default", "deny"))
     plane.until(lambda: first.policies == "" and first.of(SetPolicies)[-1] == SetPolicies("", ""))
     count = len(first.of(SetPolicies))
     plane.pod("another", "n1")
@@ -175,7 +164,7 @@ def test_a_flushed_table_is_repaired_and_a_needless_one_removed(plane: Plane) ->
 def test_only_what_policies_depend_on_is_rendered_anew(plane: Plane) -> None:
     net = NetView(plane.cache)
     plane.cache.listen(net.moved)  # type: ignore[arg-type]
-    node = plane.registry.get(Ref("Node", "", "n1"))
+    node = plane.registry.get(Ref(NODE, "", "n1"))
 
     def news(change: Callable[[], object]) -> bool:
         before = net.policies(node)
@@ -184,23 +173,23 @@ def test_only_what_policies_depend_on_is_rendered_anew(plane: Plane) -> None:
         return net.policies(node) is not before
 
     def status(**more: Any) -> None:
-        pod = plane.get("Pod", "web")
+        pod = plane.get(POD, "web")
         entry = Status(Ref.of(pod), {**(pod.get("status") or {}), **more}, pod["metadata"]["uid"])
         plane.registry.execute([entry], component="test")
 
     def label(ref: Ref, **labels: str) -> None:
         plane.registry.patch(ref, {"metadata": {"labels": labels}})
 
-    web = Ref("Pod", "default", "web")
+    web = Ref(POD, "default", "web")
     assert not news(lambda: plane.pod("web", "n1"))
     assert not news(lambda: status(podIP="10.244.1.2")), "without policies nothing matters"
     assert news(lambda: plane.policy("deny"))
     assert "10.244.1.2 : drop" in net.policies(node).text
     assert not news(lambda: status(conditions=[{"type": "Ready", "status": "True"}]))
     assert news(lambda: label(web, role="friend"))
-    assert news(lambda: label(Ref("Namespace", "", "default"), team="blue"))
+    assert news(lambda: label(Ref(NAMESPACE, "", "default"), team="blue"))
     assert not news(lambda: plane.pod("waiting", "n1")), "it has no address yet"
-    uid = plane.get("Pod", "waiting")["metadata"]["uid"]
+    uid = plane.get(POD, "waiting")["metadata"]["uid"]
     assert news(lambda: net.hold("n1", {uid: "10.244.1.3"})) and uid in net.policies(node).pods
     assert not news(lambda: net.hold("n1", {uid: "10.244.1.3"}))
     assert news(lambda: status(phase="Succeeded")) and "10.244.1.2" not in net.policies(node).text

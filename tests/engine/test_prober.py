@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any, cast
 
 from ktool.api.obj import put
-from ktool.engine.prober import PER_NODE, Prober
-from ktool.logic import probes
-from ktool.logic.handlers import Answer, Call
-from ktool.logic.nodeaction import ContainerFact, NodeFacts, PodFact
+from ktool.logic.node.nodeaction import ContainerFact, NodeFacts, PodFact
+from ktool.logic.node.probecalls import Answer, Call
+from ktool.logic.pod import probes
 from ktool.node.base import NodeError, Runtime
+from ktool.nodeplane.prober import PER_NODE, Prober
 from tests.logic.nodemodel import pod
 
 EXEC = {"exec": {"command": ["true"]}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from ktool.engine.queue import WorkQueue
+from ktool.registry.workqueue import WorkQueue
 
 
 class Clock:

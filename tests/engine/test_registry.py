@@ -8,8 +8,8 @@ import pytest
 
 from ktool.api.errors import ApiError
 from ktool.api.obj import put
-from ktool.api.ref import Ref
-from tests.engine.builders import a, config, pod, space, thing
+from ktool.api.ref import NAMESPACE, POD, GroupKind, Ref
+from tests.engine.builders import CONFIG, THING, a, config, pod, space, thing
 
 
 def refused(code: int, reason: str, call, *args, **options) -> ApiError:
@@ -207,8 +207,8 @@ def test_scale(registry):
     refused(409, "Conflict", registry.update, scale, subresource="scale", ref=a())
     refused(422, "Invalid", registry.patch, a(), {"spec": {"replicas": -1}}, subresource="scale")
     registry.create(config())
-    refused(404, "NotFound", registry.get, Ref("Config", "default", "c"), "scale")
-    refused(404, "NotFound", registry.patch, Ref("Config", "default", "c"), {}, subresource="status")
+    refused(404, "NotFound", registry.get, Ref(CONFIG, "default", "c"), "scale")
+    refused(404, "NotFound", registry.patch, Ref(CONFIG, "default", "c"), {}, subresource="status")
 
 
 # --- patch
@@ -278,7 +278,7 @@ def test_list_by_namespace_labels_and_fields(registry):
     registry.create(thing("c", namespace="other", meta={"labels": {"app": "db"}}, size=2))
 
     def names(*args: str, **selectors: str) -> list[str]:
-        items, rv = registry.list("Thing", *args, **selectors)
+        items, rv = registry.list(THING, *args, **selectors)
         assert rv == str(registry.store.head())
         return [item["metadata"]["name"] for item in items]
 
@@ -289,21 +289,21 @@ def test_list_by_namespace_labels_and_fields(registry):
     assert names(fields="metadata.name=b") == ["b"]
     assert names(fields="metadata.namespace!=default,spec.size=2") == ["c"]
     assert names("nowhere") == []
-    refused(400, "BadRequest", registry.list, "Thing", labels="a=b=c")
-    refused(404, "NotFound", registry.list, "Nothing")
-    assert [item["metadata"]["name"] for item in registry.list("Namespace", "ignored")[0]] == ["default", "other"]
+    refused(400, "BadRequest", registry.list, THING, labels="a=b=c")
+    refused(404, "NotFound", registry.list, GroupKind("", "Nothing"))
+    assert [item["metadata"]["name"] for item in registry.list(NAMESPACE, "ignored")[0]] == ["default", "other"]
 
 
 def test_field_selectors_of_pods(registry):
     registry.create(pod("p", nodeName="n1"))
     registry.create(pod("q"))
-    assert len(registry.list("Pod", fields="spec.nodeName=n1")[0]) == 1
-    assert len(registry.list("Pod", fields="spec.nodeName=")[0]) == 1
-    assert len(registry.list("Pod", fields="status.phase=Pending")[0]) == 2
+    assert len(registry.list(POD, fields="spec.nodeName=n1")[0]) == 1
+    assert len(registry.list(POD, fields="spec.nodeName=")[0]) == 1
+    assert len(registry.list(POD, fields="status.phase=Pending")[0]) == 2
 
 
 def test_the_default_namespace_is_made_once(registry, store, clock):
     head = store.head()
     type(registry)(store, registry.kinds, clock=clock)
     assert store.head() == head
-    assert [item["metadata"]["name"] for item in registry.list("Namespace")[0]] == ["default"]
+    assert [item["metadata"]["name"] for item in registry.list(NAMESPACE)[0]] == ["default"]

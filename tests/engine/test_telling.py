@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ktool.engine.telling import Teller
-from ktool.logic.netplan import Setting
-from ktool.logic.nodeaction import NodeAction, NodeFacts, Outcome, SetRules
+from ktool.logic.node.nodeaction import NodeAction, NodeFacts, Outcome, SetRules
+from ktool.logic.plan.netplan import Setting
+from ktool.nodeplane.netsettings import Teller
 
 NODE = {"kind": "Node", "metadata": {"name": "n1"}}
 

@@ -8,8 +8,8 @@ import pytest
 
 from ktool.api.errors import ApiError
 from ktool.api.obj import put
-from ktool.api.ref import Ref
-from tests.engine.builders import a, config, pod, space, thing
+from ktool.api.ref import POD, Ref
+from tests.engine.builders import THING, a, config, pod, space, thing
 
 
 def told(pairs):
@@ -19,15 +19,15 @@ def told(pairs):
 def test_it_begins_with_what_exists(registry):
     registry.create(thing("a"))
     registry.create(thing("b", meta={"labels": {"app": "web"}}))
-    assert told(registry.watch("Thing", timeout=0)) == [("ADDED", "a"), ("ADDED", "b")]
-    assert told(registry.watch("Thing", since="0", timeout=0, labels="app")) == [("ADDED", "b")]
+    assert told(registry.watch(THING, timeout=0)) == [("ADDED", "a"), ("ADDED", "b")]
+    assert told(registry.watch(THING, since="0", timeout=0, labels="app")) == [("ADDED", "b")]
 
 
 def test_from_a_list_nothing_is_missed_and_nothing_seen_twice(registry):
     registry.create(thing("a"))
-    _, rv = registry.list("Thing")
+    _, rv = registry.list(THING)
     registry.create(thing("b"))
-    watch = registry.watch("Thing", "default", since=rv, timeout=0.05)
+    watch = registry.watch(THING, "default", since=rv, timeout=0.05)
     registry.patch(a("b"), {"spec": {"size": 2}})
     registry.create(config())
     registry.create(space("other"))
@@ -43,9 +43,9 @@ def test_from_a_list_nothing_is_missed_and_nothing_seen_twice(registry):
 @pytest.mark.parametrize("live", [True, False], ids=["live", "from-history"])
 def test_objects_enter_and_leave_a_selector(registry, live):
     registry.create(thing("a"))
-    _, rv = registry.list("Thing")
+    _, rv = registry.list(THING)
     options = {"labels": "app=web", "since": rv, "timeout": 0.05}
-    watch = registry.watch("Thing", **options) if live else None
+    watch = registry.watch(THING, **options) if live else None
 
     def label(value):
         return registry.patch(a(), {"metadata": {"labels": {"app": value}}})
@@ -56,7 +56,7 @@ def test_objects_enter_and_leave_a_selector(registry, live):
     registry.patch(a(), {"spec": {"size": 3}})
     label("web")
     registry.delete(a())
-    seen = list(watch or registry.watch("Thing", **options))
+    seen = list(watch or registry.watch(THING, **options))
     assert told(seen) == [("ADDED", "a"), ("MODIFIED", "a"), ("DELETED", "a"), ("ADDED", "a"), ("DELETED", "a")]
     _, last = seen[2]
     assert last["metadata"]["labels"] == {"app": "web"}  # as the watcher knew it
@@ -65,25 +65,25 @@ def test_objects_enter_and_leave_a_selector(registry, live):
 
 def test_a_pod_enters_the_watch_of_its_node(registry):
     made = registry.create(pod())
-    _, rv = registry.list("Pod")
+    _, rv = registry.list(POD)
     registry.update(put(made, "spec", "nodeName", "n1"))
-    assert told(registry.watch("Pod", fields="spec.nodeName=n1", since=rv, timeout=0)) == [("ADDED", "p")]
+    assert told(registry.watch(POD, fields="spec.nodeName=n1", since=rv, timeout=0)) == [("ADDED", "p")]
 
 
 def test_too_old_and_nonsense(registry):
     with pytest.raises(ApiError) as caught:
-        registry.watch("Thing", since="999")
+        registry.watch(THING, since="999")
     assert caught.value.code == 410
     with pytest.raises(ApiError) as caught:
-        registry.watch("Thing", since="abc")
+        registry.watch(THING, since="abc")
     assert caught.value.code == 400
     with pytest.raises(ApiError) as caught:
-        registry.watch("Thing", labels="a=b=c")
+        registry.watch(THING, labels="a=b=c")
     assert caught.value.code == 400
 
 
 def test_bookmarks_move_on_while_nothing_matches(registry):
-    watch = registry.watch("Thing", since=registry.list("Thing")[1], labels="x", bookmark_every=0.02, timeout=5)
+    watch = registry.watch(THING, since=registry.list(THING)[1], labels="x", bookmark_every=0.02, timeout=5)
     registry.create(thing())
     type_, bookmark = next(watch)
     assert type_ == "BOOKMARK"
@@ -96,7 +96,7 @@ def test_bookmarks_move_on_while_nothing_matches(registry):
 
 
 def test_closing_the_store_ends_a_watch_without_a_timeout(registry, store):
-    watch = registry.watch("Thing")
+    watch = registry.watch(THING)
     seen = []
     thread = threading.Thread(target=lambda: seen.extend(watch))
     thread.start()
@@ -107,14 +107,14 @@ def test_closing_the_store_ends_a_watch_without_a_timeout(registry, store):
 
 
 def test_other_registries_are_heard(registry, tmp_path):
-    from ktool.engine.registry import Registry
+    from ktool.registry.registry import Registry
     from ktool.store.store import Store
 
     other_store = Store(tmp_path / "ktool.db")
     other = Registry(other_store, registry.kinds)
-    watch = registry.watch("Thing", since=registry.list("Thing")[1], timeout=10)
+    watch = registry.watch(THING, since=registry.list(THING)[1], timeout=10)
     other.create(thing())
     assert told([next(watch)]) == [("ADDED", "a")]
     watch.close()
     other_store.close()
-    assert registry.get(Ref("Thing", "default", "a"))
+    assert registry.get(Ref(THING, "default", "a"))

@@ -12,15 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
-import ktool.kinds
-from ktool.api.kind import REGISTRY, discover
 from ktool.api.world import World
+from tests.everykind import KINDS
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-discover(ktool.kinds)
 CASES = [
     pytest.param(kind, path, id=f"{kind.name.lower()}/{path.stem}")
-    for kind in REGISTRY
+    for kind in KINDS
     for path in sorted((GOLDEN / kind.name.lower()).glob("*.yaml"))
 ]
 
@@ -30,11 +28,13 @@ def test_plan(kind: Any, path: Path) -> None:
     case = yaml.safe_load(path.read_text())
     given = case["given"]
     world = World([given["object"], *given.get("world", ())])
-    plan = kind.plan(given["object"], world, float(given.get("now", 1_700_000_000)))
+    plan = kind.controller.plan(given["object"], world, float(given.get("now", 1_700_000_000)))
     assert plan.actions or plan.because, "an empty plan must say because"
     assert plan.to_json() == case["expect"]
 
 
 def test_every_kind_that_plans_has_golden_cases():
-    missing = [kind.name for kind in REGISTRY if kind.plan and not list((GOLDEN / kind.name.lower()).glob("*.yaml"))]
+    missing = [
+        kind.name for kind in KINDS if kind.controller.plan and not list((GOLDEN / kind.name.lower()).glob("*.yaml"))
+    ]
     assert missing == []

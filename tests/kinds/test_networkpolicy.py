@@ -6,15 +6,13 @@ from typing import Any
 
 import pytest
 
-import ktool.kinds
 from ktool.api import schema
-from ktool.api.kind import REGISTRY, discover
 from ktool.api.obj import Obj
 from ktool.api.world import World
-from ktool.cli.describe_policy import network_policy
 from ktool.kinds.networkpolicy import KIND, SCHEMA
+from ktool.present.describe_policy import network_policy
+from tests.everykind import KINDS
 
-discover(ktool.kinds)
 NOW = 1_700_000_000.0
 
 
@@ -22,16 +20,16 @@ def made(name: str = "one", **spec: Any) -> Obj:
     metadata = {"name": name, "namespace": "default", "creationTimestamp": "2023-11-14T22:08:20Z"}
     obj = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata, "spec": spec}
     assert schema.check(SCHEMA, obj) == []
-    return KIND.default(schema.default(SCHEMA, obj))  # type: ignore[misc]
+    return KIND.rules.default(schema.default(SCHEMA, obj))  # type: ignore[misc]
 
 
 def refused(obj: Obj) -> list[tuple[str, str]]:
-    return [(cause.field, cause.message) for cause in KIND.validate(obj, None)]  # type: ignore[misc]
+    return [(cause.field, cause.message) for cause in KIND.rules.validate(obj, None)]  # type: ignore[misc]
 
 
 def test_the_names_users_type() -> None:
     for word in ("netpol", "networkpolicies", "networkpolicy.networking.k8s.io", "NetworkPolicy"):
-        assert REGISTRY.find(word) is KIND
+        assert KINDS.find(word) is KIND
 
 
 @pytest.mark.parametrize(
@@ -48,13 +46,13 @@ def test_the_names_users_type() -> None:
 def test_policy_types_follow_from_the_rules(spec: Any, types: list[str]) -> None:
     found = made(**spec)
     assert found["spec"]["policyTypes"] == types and found["spec"]["podSelector"] == {}
-    assert KIND.default(found) is found  # type: ignore[misc]
+    assert KIND.rules.default(found) is found  # type: ignore[misc]
 
 
 def test_protocol_is_tcp_and_a_policy_without_spec_denies_all_ingress() -> None:
     assert made(ingress=[{"ports": [{"port": 80}]}])["spec"]["ingress"][0]["ports"] == [{"port": 80, "protocol": "TCP"}]
     bare = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "one"}}
-    assert KIND.default(bare)["spec"] == {"podSelector": {}, "policyTypes": ["Ingress"]}  # type: ignore[misc]
+    assert KIND.rules.default(bare)["spec"] == {"podSelector": {}, "policyTypes": ["Ingress"]}  # type: ignore[misc]
 
 
 def ingress(**rule: Any) -> Obj:
@@ -151,9 +149,9 @@ def test_of_another_shape(spec: Any, path: str) -> None:
 
 
 def test_a_block_of_ipv6_is_right_and_warned_of() -> None:
-    (said,) = KIND.warn(made(**block("::/0")))  # type: ignore[misc]
+    (said,) = KIND.rules.warn(made(**block("::/0")))  # type: ignore[misc]
     assert said.startswith("spec.egress[0].to[0].ipBlock.cidr: ") and "::/0 matches nobody" in said
-    assert KIND.warn(made(**block("0.0.0.0/0"))) == []  # type: ignore[misc]
+    assert KIND.rules.warn(made(**block("0.0.0.0/0"))) == []  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +163,7 @@ def test_a_block_of_ipv6_is_right_and_warned_of() -> None:
     ],
 )
 def test_columns(selector: Any, cell: str) -> None:
-    assert [column.cell(made(podSelector=selector), NOW) for column in KIND.columns] == ["one", cell, "5m"]
+    assert [column.cell(made(podSelector=selector), NOW) for column in KIND.looks.columns] == ["one", cell, "5m"]
 
 
 def test_it_is_described_as_kubectl_does() -> None:

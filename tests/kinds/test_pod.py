@@ -8,7 +8,7 @@ import pytest
 
 from ktool.api import schema
 from ktool.api.obj import put
-from ktool.api.ref import Ref
+from ktool.api.ref import NODE, POD, Ref
 from ktool.api.world import World
 from ktool.kinds.pod import KIND
 
@@ -41,7 +41,7 @@ LAST = {"terminated": {"exitCode": 1, "finishedAt": "2023-11-14T22:13:08Z"}}
 
 
 def row(obj: dict[str, Any]) -> dict[str, str]:
-    return {column.name: column.cell(obj, NOW) for column in KIND.columns}
+    return {column.name: column.cell(obj, NOW) for column in KIND.looks.columns}
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_columns(obj, ready, shown, restarts):
 
 def test_wide_columns():
     cells = row(pod({"phase": "Running", "podIP": "10.244.1.5"}))
-    assert [(c.name, cells[c.name]) for c in KIND.columns if c.wide] == [
+    assert [(c.name, cells[c.name]) for c in KIND.looks.columns if c.wide] == [
         ("IP", "10.244.1.5"),
         ("NODE", "node1"),
         ("NOMINATED NODE", "<none>"),
@@ -156,13 +156,13 @@ def test_wide_columns():
 )
 def test_updates(change, refused):
     old = pod(tolerations=[{"key": "a", "operator": "Exists"}])
-    causes = KIND.validate(put(old, "spec", change(old["spec"])), old)
+    causes = KIND.rules.validate(put(old, "spec", change(old["spec"])), old)
     assert [cause.field for cause in causes] == ([refused] if refused else [])
 
 
 def test_what_changed_is_named():
     old = pod()
-    (cause,) = KIND.validate(put(old, "spec", {**old["spec"], "hostNetwork": True}), old)
+    (cause,) = KIND.rules.validate(put(old, "spec", {**old["spec"], "hostNetwork": True}), old)
     assert "may not change hostNetwork;" in cause.message
 
 
@@ -176,7 +176,7 @@ def test_what_changed_is_named():
     ],
 )
 def test_graceful(obj, seconds):
-    assert KIND.graceful(obj) == seconds
+    assert KIND.rules.graceful(obj) == seconds
 
 
 @pytest.mark.parametrize(
@@ -213,13 +213,13 @@ def test_graceful(obj, seconds):
     ],
 )
 def test_progress(obj, done, failed, words):
-    found = KIND.progress(obj, World([obj]))
+    found = KIND.controller.progress(obj, World([obj]))
     assert (found.done, bool(found.failed)) == (done, failed)
     assert words in found.message
 
 
 def test_a_new_pod_has_its_defaults_and_its_class():
-    found = KIND.default(schema.default(KIND.schema, pod()))
+    found = KIND.rules.default(schema.default(KIND.schema, pod()))
     assert found["status"] == {"phase": "Pending", "qosClass": "BestEffort"}
     assert found["spec"]["restartPolicy"] == "Always"
     assert [container["imagePullPolicy"] for container in found["spec"]["containers"]] == ["IfNotPresent"] * 2
@@ -227,18 +227,18 @@ def test_a_new_pod_has_its_defaults_and_its_class():
 
 
 def test_a_node_that_goes_wakes_its_pods_and_its_heartbeats_do_not():
-    (watch,) = KIND.watches
+    (watch,) = KIND.controller.watches
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node1"}}
     world = World([pod(), node])
     assert list(watch.wakes(node, world)) == []
-    world.remove(Ref("Node", "", "node1"))
-    assert list(watch.wakes(node, world)) == [Ref("Pod", "default", "web")]
+    world.remove(Ref(NODE, "", "node1"))
+    assert list(watch.wakes(node, world)) == [Ref(POD, "default", "web")]
 
 
 @pytest.mark.parametrize(("text", "refused"), [("0", 0), ("30", 0), ("-1", 1), ("soon", 1), ("1.5", 1), ("86400", 1)])
 def test_the_time_that_open_connections_get_is_a_number_of_seconds(text: str, refused: int) -> None:
     obj = put(pod(), "metadata", "annotations", {"ktool.dev/drain-seconds": text})
-    assert KIND.validate is not None
-    causes = [str(cause) for cause in KIND.validate(obj, None) if "drain-seconds" in str(cause)]
+    assert KIND.rules.validate is not None
+    causes = [str(cause) for cause in KIND.rules.validate(obj, None) if "drain-seconds" in str(cause)]
     assert len(causes) == refused
     assert not causes or "whole number of seconds from 0 to 3600" in causes[0]

@@ -10,16 +10,15 @@ from typing import Any
 
 import pytest
 
-import ktool.kinds
 from ktool.api import schema
-from ktool.api.kind import REGISTRY, discover
 from ktool.api.masked import UNREADABLE, Masked, Unreadable, values
 from ktool.api.obj import LAST_APPLIED
-from ktool.logic import secrets
+from ktool.api.ref import SECRET
+from ktool.logic.secrets import secretdata
+from tests.everykind import KINDS
 
-discover(ktool.kinds)
 CANARY = "canary-5f1c"
-SECRET = REGISTRY["Secret"]
+KIND = KINDS[SECRET]
 
 
 def b64(text: str | bytes) -> str:
@@ -31,9 +30,9 @@ def secret(**members: Any) -> dict[str, Any]:
 
 
 def admitted(obj: dict[str, Any], old: dict[str, Any] | None = None) -> tuple[dict[str, Any], list[str]]:
-    assert schema.check(SECRET.schema, obj) == []
-    whole = SECRET.default(schema.default(SECRET.schema, obj))
-    return whole, [f"{cause.reason} {cause}" for cause in SECRET.validate(whole, old)]
+    assert schema.check(KIND.schema, obj) == []
+    whole = KIND.rules.default(schema.default(KIND.schema, obj))
+    return whole, [f"{cause.reason} {cause}" for cause in KIND.rules.validate(whole, old)]
 
 
 # --- defaults ----------------------------------------------------------------------------------------------------
@@ -51,7 +50,7 @@ def test_base64_with_line_breaks_is_stored_without() -> None:
 
 def test_a_secret_that_has_its_defaults_is_not_copied() -> None:
     found = admitted(secret(data={"a": b64("1")}))[0]
-    assert SECRET.default(found) is found
+    assert KIND.rules.default(found) is found
 
 
 def test_a_copy_in_kubectls_annotation_loses_its_values() -> None:
@@ -60,14 +59,14 @@ def test_a_copy_in_kubectls_annotation_loses_its_values() -> None:
     text = found["metadata"]["annotations"][LAST_APPLIED]
     assert CANARY not in text and b64(CANARY) not in text
     assert json.loads(text)["stringData"] == {"a": "***"}
-    assert SECRET.default(found) is found
+    assert KIND.rules.default(found) is found
 
 
 @pytest.mark.parametrize(
     "broken", ["", "{", "[1]", '"x"', f'{{"data": "{CANARY}"}}', f'{{"data": ["{CANARY}"]}}'], ids=list("abcdef")
 )
 def test_an_annotation_that_makes_no_sense_loses_its_values_too(broken: str) -> None:
-    found = SECRET.default(secret(metadata={"name": "s", "annotations": {LAST_APPLIED: broken}}))
+    found = KIND.rules.default(secret(metadata={"name": "s", "annotations": {LAST_APPLIED: broken}}))
     assert CANARY not in str(found)
 
 
@@ -109,42 +108,42 @@ REFUSED = {
         [f"{REQUIRED} data[tls.key]: is required for the type {TLS}"],
     ),
     "dockerconfigjson": (
-        secret(type=secrets.DOCKER_CONFIG, stringData={"x": CANARY}),
-        [f"{REQUIRED} data[.dockerconfigjson]: is required for the type {secrets.DOCKER_CONFIG}"],
+        secret(type=secretdata.DOCKER_CONFIG, stringData={"x": CANARY}),
+        [f"{REQUIRED} data[.dockerconfigjson]: is required for the type {secretdata.DOCKER_CONFIG}"],
     ),
     "dockerconfigjson-no-json": (
-        secret(type=secrets.DOCKER_CONFIG, stringData={".dockerconfigjson": CANARY}),
+        secret(type=secretdata.DOCKER_CONFIG, stringData={".dockerconfigjson": CANARY}),
         [f"{INVALID} data[.dockerconfigjson]: {JSON}"],
     ),
     "dockerconfigjson-list": (
-        secret(type=secrets.DOCKER_CONFIG, stringData={".dockerconfigjson": "[]"}),
+        secret(type=secretdata.DOCKER_CONFIG, stringData={".dockerconfigjson": "[]"}),
         [f"{INVALID} data[.dockerconfigjson]: {JSON}: an object with `auths`"],
     ),
     "dockerconfigjson-auths": (
-        secret(type=secrets.DOCKER_CONFIG, stringData={".dockerconfigjson": '{"auths": 1}'}),
+        secret(type=secretdata.DOCKER_CONFIG, stringData={".dockerconfigjson": '{"auths": 1}'}),
         [f"{INVALID} data[.dockerconfigjson]: {JSON}: an object with `auths`"],
     ),
     "dockercfg-bytes": (
-        secret(type=secrets.DOCKER_CFG, data={".dockercfg": b64(b"\xff\x00")}),
+        secret(type=secretdata.DOCKER_CFG, data={".dockercfg": b64(b"\xff\x00")}),
         [f"{INVALID} data[.dockercfg]: {JSON}"],
     ),
     "dockercfg-number": (
-        secret(type=secrets.DOCKER_CFG, stringData={".dockercfg": "1"}),
+        secret(type=secretdata.DOCKER_CFG, stringData={".dockercfg": "1"}),
         [f"{INVALID} data[.dockercfg]: {JSON}: an object"],
     ),
     "basic-auth": (
-        secret(type=secrets.BASIC_AUTH, data={"user": ""}),
-        [f"{REQUIRED} data[username]: this or data[password] is required for the type {secrets.BASIC_AUTH}"],
+        secret(type=secretdata.BASIC_AUTH, data={"user": ""}),
+        [f"{REQUIRED} data[username]: this or data[password] is required for the type {secretdata.BASIC_AUTH}"],
     ),
     "ssh-auth-empty": (
-        secret(type=secrets.SSH_AUTH, data={"ssh-privatekey": ""}),
-        [f"{REQUIRED} data[ssh-privatekey]: is required for the type {secrets.SSH_AUTH}"],
+        secret(type=secretdata.SSH_AUTH, data={"ssh-privatekey": ""}),
+        [f"{REQUIRED} data[ssh-privatekey]: is required for the type {secretdata.SSH_AUTH}"],
     ),
     "token": (
-        secret(type=secrets.SERVICE_ACCOUNT),
+        secret(type=secretdata.SERVICE_ACCOUNT),
         [
             f"{REQUIRED} metadata.annotations[kubernetes.io/service-account.name]: is required for the type "
-            f"{secrets.SERVICE_ACCOUNT}"
+            f"{secretdata.SERVICE_ACCOUNT}"
         ],
     ),
     "key": (secret(data={"a b": ""}), [f"{INVALID} data[a b]: the key must be letters, digits, '-', '_' and '.'"]),
@@ -191,13 +190,13 @@ SHAPES = {
 
 @pytest.mark.parametrize(("obj", "expected"), SHAPES.values(), ids=SHAPES)
 def test_a_wrong_shape_is_named_without_its_value(obj: dict[str, Any], expected: str) -> None:
-    assert [str(cause) for cause in schema.check(SECRET.schema, obj)] == [expected]
+    assert [str(cause) for cause in schema.check(KIND.schema, obj)] == [expected]
 
 
 def test_redacted() -> None:
-    found = SECRET.redact(secret(data={"a": b64(CANARY)}, stringData={"b": CANARY}, type="Opaque"))
+    found = KIND.rules.redact(secret(data={"a": b64(CANARY)}, stringData={"b": CANARY}, type="Opaque"))
     assert found == secret(data={"a": "***"}, stringData={"b": "***"}, type="Opaque")
-    assert CANARY not in str(SECRET.redact(secret(data=CANARY, stringData=[CANARY])))
+    assert CANARY not in str(KIND.rules.redact(secret(data=CANARY, stringData=[CANARY])))
 
 
 def test_a_masked_value_shows_by_no_way_but_reveal() -> None:

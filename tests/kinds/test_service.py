@@ -19,11 +19,11 @@ def made(name: str = "web", **spec: Any) -> dict[str, Any]:
     obj = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": body}
     assert schema.check(service.SCHEMA, obj) == []
     obj = schema.default(service.SCHEMA, obj)
-    return service.KIND.default(obj)  # type: ignore[misc]
+    return service.KIND.rules.default(obj)  # type: ignore[misc]
 
 
 def refused(new: dict[str, Any], old: dict[str, Any] | None = None) -> list[Cause]:
-    return service.KIND.validate(new, old)  # type: ignore[misc]
+    return service.KIND.rules.validate(new, old)  # type: ignore[misc]
 
 
 def test_defaults() -> None:
@@ -38,7 +38,7 @@ def test_defaults() -> None:
     far = made(type="ExternalName", externalName="example.com", ports=[])["spec"]
     assert "internalTrafficPolicy" not in far
     whole = made(type="LoadBalancer")
-    assert service.KIND.default(whole) is whole, "what has its defaults is not touched"  # type: ignore[misc]
+    assert service.KIND.rules.default(whole) is whole, "what has its defaults is not touched"  # type: ignore[misc]
 
 
 TWO = [{"name": "a", "port": 80}, {"name": "b", "port": 81}]
@@ -152,7 +152,7 @@ def test_a_node_port_that_its_type_has_no_more_is_no_mistake() -> None:
 )
 def test_columns(spec: Any, status: Any, cells: list[str]) -> None:
     found = {**made(**spec), "status": status}
-    assert [column.cell(found, NOW) for column in service.KIND.columns] == cells
+    assert [column.cell(found, NOW) for column in service.KIND.looks.columns] == cells
 
 
 def slice_(**fields: Any) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def test_slices_that_are_wrong(fields: Any, path: str) -> None:
 
 def test_slices_are_shown_as_kubectl_does() -> None:
     ends = [{"addresses": [f"10.244.1.{number}"]} for number in range(2, 7)]
-    cells = [column.cell(slice_(endpoints=ends), NOW) for column in endpointslice.KIND.columns]
+    cells = [column.cell(slice_(endpoints=ends), NOW) for column in endpointslice.KIND.looks.columns]
     assert cells == ["web-1", "IPv4", "80", "10.244.1.2,10.244.1.3,10.244.1.4 + 2 more...", "5m"]
     empty = slice_(ports=[])
-    assert [column.cell(empty, NOW) for column in endpointslice.KIND.columns][2:4] == ["<unset>", "<unset>"]
+    assert [column.cell(empty, NOW) for column in endpointslice.KIND.looks.columns][2:4] == ["<unset>", "<unset>"]

@@ -7,29 +7,28 @@ from typing import Any
 
 import pytest
 
-import ktool.kinds
 from ktool.api import schema
 from ktool.api.errors import Cause
-from ktool.api.kind import REGISTRY, Kind, discover
-from ktool.api.ref import Ref
+from ktool.api.kind import Kind
+from ktool.api.ref import CONFIG_MAP, NODE, POD, GroupKind, Ref
 from ktool.api.world import World
+from tests.everykind import KINDS
 
-discover(ktool.kinds)
 NOW = 1_700_000_000.0
 
 
 def admitted(obj: dict[str, Any], old: dict[str, Any] | None = None) -> tuple[dict[str, Any], list[Cause]]:
     """An object after shape, defaults and validation, as the registry does it."""
-    kind = REGISTRY[obj["kind"]]
+    kind = KINDS[GroupKind.of(obj)]
     assert schema.check(kind.schema, obj) == []
     obj = schema.default(kind.schema, obj)
-    obj = kind.default(obj) if kind.default else obj
-    return obj, kind.validate(obj, old) if kind.validate else []
+    obj = kind.rules.default(obj) if kind.rules.default else obj
+    return obj, kind.rules.validate(obj, old) if kind.rules.validate else []
 
 
 def row(obj: dict[str, Any], wide: bool = False) -> dict[str, str]:
-    kind = REGISTRY[obj["kind"]]
-    return {column.name: column.cell(obj, NOW) for column in kind.columns if wide or not column.wide}
+    kind = KINDS[GroupKind.of(obj)]
+    return {column.name: column.cell(obj, NOW) for column in kind.looks.columns if wide or not column.wide}
 
 
 @pytest.mark.parametrize(
@@ -43,19 +42,19 @@ def row(obj: dict[str, Any], wide: bool = False) -> dict[str, str]:
     ],
 )
 def test_the_names_users_type(word: str, kind: str) -> None:
-    found = REGISTRY.find(word)
+    found = KINDS.find(word)
     assert found is not None and found.name == kind
 
 
 def test_a_namespace_is_applied_before_what_is_in_it() -> None:
-    order = [kind.name for kind in sorted(REGISTRY, key=lambda kind: kind.apply_order)]
+    order = [kind.name for kind in sorted(KINDS, key=lambda kind: kind.apply_order)]
     assert order.index("Namespace") < order.index("ConfigMap") < order.index("Pod")
 
 
-@pytest.mark.parametrize("kind", list(REGISTRY), ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", list(KINDS), ids=lambda kind: kind.name)
 def test_every_cell_of_an_empty_object_is_a_text(kind: Kind) -> None:
     obj = {"apiVersion": kind.api_version, "kind": kind.name, "metadata": {"name": "x", "namespace": "default"}}
-    for column in kind.columns:
+    for column in kind.looks.columns:
         if column.name != "SELECTOR":  # spec.selector is required
             assert isinstance(column.cell(obj, NOW), str), column.name
 
@@ -130,7 +129,7 @@ def test_an_empty_value_in_yaml_is_the_empty_text() -> None:
 
 @pytest.mark.parametrize("value", ["not base64!", "YQ", 5], ids=str)
 def test_binary_data_is_base64(value: Any) -> None:
-    causes = schema.check(REGISTRY["ConfigMap"].schema, config(binaryData={"a": value}))
+    causes = schema.check(KINDS[CONFIG_MAP].schema, config(binaryData={"a": value}))
     assert [cause.field for cause in causes] == ["binaryData[a]"]
 
 
@@ -268,7 +267,7 @@ def test_plans_on_one_world_never_give_a_subnet_twice(simulated: bool) -> None:
     ]
     nodes[3]["spec"]["podCIDR"] = "100.64.8.0/22" if simulated else "10.244.5.0/24"
     world = World(nodes)
-    plan = REGISTRY["Node"].plan
+    plan = KINDS[NODE].controller.plan
     assert plan is not None
     given = [nodes[3]["spec"]["podCIDR"]]
     for obj in nodes:
@@ -279,22 +278,22 @@ def test_plans_on_one_world_never_give_a_subnet_twice(simulated: bool) -> None:
 def test_a_node_that_is_gone_wakes_those_without_a_subnet() -> None:
     waiting, served = node("a"), node("b", spec={"podCIDR": "10.244.0.0/24"})
     world = World([waiting, served])
-    watch = next(watch for watch in REGISTRY["Node"].watches if watch.kind == "Node")
-    assert list(watch.wakes(node("gone", spec={"podCIDR": "10.244.1.0/24"}), world)) == [Ref("Node", "", "a")]
+    watch = next(watch for watch in KINDS[NODE].controller.watches if watch.gk == NODE)
+    assert list(watch.wakes(node("gone", spec={"podCIDR": "10.244.1.0/24"}), world)) == [Ref(NODE, "", "a")]
     assert list(watch.wakes(served, world)) == []
 
 
 def test_a_pod_put_on_a_leaving_node_wakes_the_node() -> None:
     leaving = node("a", metadata={"deletionTimestamp": "2023-11-14T22:00:00Z"})
-    watch = next(watch for watch in REGISTRY["Node"].watches if watch.kind == "Pod")
+    watch = next(watch for watch in KINDS[NODE].controller.watches if watch.gk == POD)
     pod = {"kind": "Pod", "metadata": {"name": "p", "namespace": "default"}, "spec": {"nodeName": "a"}}
-    assert list(watch.wakes(pod, World([leaving]))) == [Ref("Node", "", "a")]
+    assert list(watch.wakes(pod, World([leaving]))) == [Ref(NODE, "", "a")]
     assert list(watch.wakes(pod, World([node("a")]))) == []
     assert list(watch.wakes({**pod, "spec": {}}, World([leaving]))) == []
 
 
 def test_node_progress() -> None:
-    progress = REGISTRY["Node"].progress
+    progress = KINDS[NODE].controller.progress
     assert progress is not None
     assert not progress(node(status=ready("True")), World()).done
     assert progress(node(status=ready("True"), spec={"podCIDR": "10.244.0.0/24"}), World()).done

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-import ktool.kinds
 from ktool.api import patch, schema
 from ktool.api.errors import Cause
-from ktool.api.kind import REGISTRY, discover
+from ktool.api.ref import GroupKind
 from ktool.api.world import World
+from ktool.logic.workload.kinds import DEPLOYMENT, REPLICA_SET
+from tests.everykind import KINDS
 
-discover(ktool.kinds)
 NOW = 1_700_000_000.0
 
 
@@ -24,11 +24,11 @@ def workload(kind: str = "Deployment", **spec: Any) -> dict[str, Any]:
 
 def admitted(obj: dict[str, Any], old: dict[str, Any] | None = None) -> tuple[dict[str, Any], list[Cause]]:
     """An object after shape, defaults and validation, as the registry does it."""
-    kind = REGISTRY[obj["kind"]]
+    kind = KINDS[GroupKind.of(obj)]
     assert schema.check(kind.schema, obj) == []
-    assert kind.default is not None and kind.validate is not None
-    obj = kind.default(schema.default(kind.schema, obj))
-    return obj, kind.validate(obj, old)
+    assert kind.rules.default is not None and kind.rules.validate is not None
+    obj = kind.rules.default(schema.default(kind.schema, obj))
+    return obj, kind.rules.validate(obj, old)
 
 
 def template(**metadata: Any) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def test_a_selector_is_for_life(kind: str) -> None:
 def test_applying_another_strategy_drops_what_belonged_to_the_old_one() -> None:
     live, _ = admitted(workload())
     applied = workload(strategy={"type": "Recreate"})
-    merged = patch.three_way(workload(), applied, live, REGISTRY["Deployment"].schema)
+    merged = patch.three_way(workload(), applied, live, KINDS[DEPLOYMENT].schema)
     assert merged["spec"]["strategy"] == {"type": "Recreate"}
     assert admitted(merged, live)[1] == []
 
@@ -166,7 +166,7 @@ def test_a_strategic_patch_says_what_to_retain() -> None:
     """As the documentation's "Update API Objects in Place Using kubectl patch" has it."""
     live, _ = admitted(workload())
     change = {"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}}
-    found = patch.strategic(live, change, REGISTRY["Deployment"].schema)
+    found = patch.strategic(live, change, KINDS[DEPLOYMENT].schema)
     assert found["spec"]["strategy"] == {"type": "Recreate"}
 
 
@@ -199,7 +199,7 @@ def test_a_strategic_patch_says_what_to_retain() -> None:
 def test_progress_in_the_words_of_rollout_status(status: dict[str, Any], done: bool, message: str) -> None:
     obj = workload(replicas=3)
     obj["metadata"]["generation"], obj["status"] = 2, status
-    progress = REGISTRY["Deployment"].progress
+    progress = KINDS[DEPLOYMENT].controller.progress
     assert progress is not None
     found = progress(obj, World([obj]))
     assert (found.done, found.message, found.failed) == (done, message, "")
@@ -209,7 +209,7 @@ def test_columns() -> None:
     obj, _ = admitted(workload(replicas=3))
     obj["metadata"]["creationTimestamp"] = "2023-11-14T22:03:20Z"
     obj["status"] = {"readyReplicas": 2, "updatedReplicas": 3, "availableReplicas": 1, "replicas": 3}
-    wide = {column.name: column.cell(obj, NOW) for column in REGISTRY["Deployment"].columns}
+    wide = {column.name: column.cell(obj, NOW) for column in KINDS[DEPLOYMENT].looks.columns}
     assert wide == {
         "NAME": "web",
         "READY": "2/3",
@@ -221,5 +221,5 @@ def test_columns() -> None:
         "SELECTOR": "app=web",
     }
     obj["kind"] = "ReplicaSet"
-    narrow = {c.name: c.cell(obj, NOW) for c in REGISTRY["ReplicaSet"].columns if not c.wide}
+    narrow = {c.name: c.cell(obj, NOW) for c in KINDS[REPLICA_SET].looks.columns if not c.wide}
     assert narrow == {"NAME": "web", "DESIRED": "3", "CURRENT": "3", "READY": "2", "AGE": "10m"}

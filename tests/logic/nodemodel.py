@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from ktool.api.obj import DOMAIN, Obj, get, name, put
-from ktool.logic import nodeaction as act
-from ktool.logic import podstatus
-from ktool.logic.nodeaction import ContainerFact, NodeFacts, PodFact
-from ktool.logic.nodeplan import NodePlan, plan
-from ktool.logic.probes import UNKNOWN, Vitals
+from ktool.logic.node import nodeaction as act
+from ktool.logic.node.nodeaction import ContainerFact, NodeFacts, PodFact
+from ktool.logic.plan.nodeplan import NodePlan, plan
+from ktool.logic.pod import podstatus
+from ktool.logic.pod.probes import UNKNOWN, Vitals
 
 NODE: Obj = {
     "apiVersion": "v1",

@@ -8,8 +8,8 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from ktool.kinds import networkpolicy
-from ktool.logic.isolation import isolated
-from ktool.logic.policy import Policies, render
+from ktool.logic.network.isolation import isolated
+from ktool.logic.network.policy import Policies, render
 
 Obj = dict[str, Any]
 DNS = {"name": "dns", "namespace": "kube-system", "labels": {"k8s-app": "kube-dns"}, "ip": "10.96.0.10", "node": None}
@@ -18,7 +18,7 @@ DNS = {"name": "dns", "namespace": "kube-system", "labels": {"k8s-app": "kube-dn
 def policy(name: str, space: str = "default", **spec: Any) -> Obj:
     """As the store has it: with its defaults."""
     obj = {"metadata": {"name": name, "namespace": space}, "spec": spec}
-    return networkpolicy.KIND.default(obj)  # type: ignore[misc]
+    return networkpolicy.KIND.rules.default(obj)  # type: ignore[misc]
 
 
 def pod(short: Obj) -> Obj:

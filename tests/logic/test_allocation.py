@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ktool.api.shapes.service import CLUSTER_DNS, NODE_PORTS, SERVICE_CIDR
-from ktool.logic import allocation
+from ktool.logic.network import allocation
 
 
 def service(name: str, created: int = 0, **spec: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ktool.api import schema
 from ktool.kinds import endpointslice, service
-from ktool.logic.balance import Rules, frontends, render
+from ktool.logic.network.balance import Rules, frontends, render
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "balance"
 CASES = [pytest.param(path, id=path.stem) for path in sorted(GOLDEN.glob("*.yaml"))]
@@ -183,4 +183,4 @@ def test_an_address_that_is_none_is_refused_before_it_is_stored(address: str) ->
         "metadata": {"name": "x"},
         "spec": {"clusterIP": address or "x", "ports": [{"port": 80}], "type": "ClusterIP"},
     }
-    assert service.KIND.validate is not None and service.KIND.validate(taken, None)
+    assert service.KIND.rules.validate is not None and service.KIND.rules.validate(taken, None)

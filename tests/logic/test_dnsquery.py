@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktool.logic.dnsquery import Answer, answer, question
+from ktool.logic.network.dnsquery import Answer, answer, question
 
 ASKED = b"\x00\x01\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x02n1\x0bktool-probe\x00\x00\x01\x00\x01"
 ANSWERED = (

@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from ktool.api.obj import Obj
-from ktool.logic import netplan
-from ktool.logic.drift import Drift, told
-from ktool.logic.links import Links, Route
-from ktool.logic.nodeaction import ContainerFact, NodeFacts, PodFact, SetLinks, SetRules, SetZone
-from ktool.logic.nodeplan import NodePlan, plan
+from ktool.logic.network.links import Links, Route
+from ktool.logic.node.nodeaction import ContainerFact, NodeFacts, PodFact, SetLinks, SetRules, SetZone
+from ktool.logic.plan import netplan
+from ktool.logic.plan.driftwords import Drift, told
+from ktool.logic.plan.nodeplan import NodePlan, plan
 from tests.logic import test_golden_nodeplan as golden
 from tests.logic.nodemodel import NODE, pod
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from ktool.api.ref import Ref
-from ktool.logic import nodeaction as act
-from ktool.logic.nodeplan import NodePlan, plan
+from ktool.logic.node import nodeaction as act
+from ktool.logic.plan.nodeplan import NodePlan, plan
 from tests.logic.nodemodel import NODE
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "nodeplan"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktool.logic.ipam import IpamError, allocate, carve, gateway, spare
+from ktool.logic.network.ipam import IpamError, allocate, carve, gateway, spare
 
 NET = "10.244.3.0/24"
 

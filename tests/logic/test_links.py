@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ktool.api.obj import put
-from ktool.logic.links import (
+from ktool.logic.network.links import (
     HOSTGW,
     KEY,
     MODES,

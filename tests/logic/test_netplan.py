@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ktool.logic.netplan import Refresh, refresh, seen
-from ktool.logic.nodeaction import Failure, NodeFacts, SetRules, SetZone
+from ktool.logic.node.nodeaction import Failure, NodeFacts, SetRules, SetZone
+from ktool.logic.plan.netplan import Refresh, refresh, seen
 
 RULES, ZONE = SetRules("text", "r1"), SetZone("hosts", "config", "z1")
 FAILED = Failure("NetworkNotReady", "no", "SetZone", at=100.0, count=1)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ktool.logic.nodeaction import EnsureImage, Failure, Outcome
-from ktool.logic.nodeevents import of_outcome, of_status
+from ktool.logic.node.nodeaction import EnsureImage, Failure, Outcome
+from ktool.logic.node.nodeevents import of_outcome, of_status
 from tests.logic.nodemodel import pod
 
 MOUNT = 'MountVolume.SetUp failed for volume "v" : secret "db" not found'

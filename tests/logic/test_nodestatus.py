@@ -6,8 +6,8 @@ from typing import Any
 
 from ktool.api.action import Emit, Status
 from ktool.api.obj import timestamp
-from ktool.logic import nodestatus
-from ktool.logic.nodestatus import SILENCE
+from ktool.logic.node import nodestatus
+from ktool.logic.node.nodestatus import SILENCE
 
 NOW = 1_700_000_000.0
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from ktool.api.shapes.podrules import validate_pod_spec
-from ktool.logic.poddns import resolv_conf, resolver
-from ktool.logic.podenv import ConfigError
+from ktool.logic.pod.poddns import resolv_conf, resolver
+from ktool.logic.pod.podenv import ConfigError
 
 CLUSTER = ["shop.svc.cluster.local", "svc.cluster.local", "cluster.local"]
 CONFIG = {

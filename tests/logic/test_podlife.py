@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 
 from ktool.api.obj import Obj, get, put
-from ktool.logic import podstatus, probes
-from ktool.logic.handlers import Call, Exec, Sleep
-from ktool.logic.nodeaction import (
+from ktool.logic.node.nodeaction import (
     ContainerFact,
     CreateContainer,
     DrainPod,
@@ -24,8 +22,10 @@ from ktool.logic.nodeaction import (
     StopContainer,
     StopPod,
 )
-from ktool.logic.nodeplan import NodePlan, plan
-from ktool.logic.probes import Health, Vitals
+from ktool.logic.node.probecalls import Call, Exec, Sleep
+from ktool.logic.plan.nodeplan import NodePlan, plan
+from ktool.logic.pod import podstatus, probes
+from ktool.logic.pod.probes import Health, Vitals
 from tests.logic.nodemodel import NODE, Model, pod
 
 NOW = 1_700_000_100.0

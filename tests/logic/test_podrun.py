@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from ktool.api.obj import epoch, get, timestamp
-from ktool.logic import backoff, podrun, podstatus
-from ktool.logic.nodeaction import ContainerFact, PodFact
+from ktool.logic.node import backoff
+from ktool.logic.node.nodeaction import ContainerFact, PodFact
+from ktool.logic.pod import podrun, podstatus
 from tests.logic.nodemodel import NODE, pod
 
 START = 1_700_000_000.0

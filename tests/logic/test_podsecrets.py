@@ -11,9 +11,9 @@ import pytest
 from ktool.api.masked import Masked
 from ktool.api.obj import content_hash
 from ktool.api.ref import Ref
-from ktool.logic import podspec
-from ktool.logic.nodeaction import CreateContainer, EnsureImage, VolumeFile
-from ktool.logic.podrefs import reads
+from ktool.logic.node.nodeaction import CreateContainer, EnsureImage, VolumeFile
+from ktool.logic.pod import podspec
+from ktool.logic.secrets.podrefs import reads
 from tests.logic.nodemodel import NODE
 
 UID = "0123abcd-0000-4000-8000-000000000001"

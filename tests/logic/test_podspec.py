@@ -9,8 +9,8 @@ import pytest
 
 from ktool.api.obj import get
 from ktool.api.ref import Ref
-from ktool.logic import podspec
-from ktool.logic.nodeaction import PreparePath
+from ktool.logic.node.nodeaction import PreparePath
+from ktool.logic.pod import podspec
 from tests.logic.nodemodel import NODE
 
 UID = "0123abcd-0000-4000-8000-000000000001"

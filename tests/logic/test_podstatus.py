@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from ktool.api.obj import condition, get, put
-from ktool.logic.nodeaction import ContainerFact, Failure, PodFact
-from ktool.logic.podstatus import status
+from ktool.logic.node.nodeaction import ContainerFact, Failure, PodFact
+from ktool.logic.pod.podstatus import status
 from tests.logic.nodemodel import NODE, pod
 
 NOW = 1_700_000_000.0

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from ktool.api import schema
 from ktool.kinds import networkpolicy
-from ktool.logic.isolation import isolated
-from ktool.logic.policy import TABLE, Policies, render
+from ktool.logic.network.isolation import isolated
+from ktool.logic.network.policy import TABLE, Policies, render
 from tests.logic.policymodel import DNS, Judge, allowed, pod, policy, space, table
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "policy"
@@ -28,7 +28,7 @@ def of(path: Path) -> Policies:
     case = yaml.safe_load(path.read_text())
     for one in case["policies"]:
         assert schema.check(networkpolicy.SCHEMA, whole(one)) == []
-        assert networkpolicy.KIND.validate(whole(one), None) == []  # type: ignore[misc]
+        assert networkpolicy.KIND.rules.validate(whole(one), None) == []  # type: ignore[misc]
     policies = [policy(one["name"], one.get("namespace", "default"), **one["spec"]) for one in case["policies"]]
     spaces = [space(name, labels) for name, labels in case.get("namespaces", {"default": {}}).items()]
     return table(policies, [pod(one) for one in case["pods"]], spaces, case["node"], case.get("held"))
@@ -258,4 +258,4 @@ def test_no_object_says_more_than_it_may(
 def test_a_block_that_is_none_is_refused_before_it_is_stored(block: str, part: str) -> None:
     for spec in ({"cidr": block}, {"cidr": "10.0.0.0/8", "except": [part]}):
         one = whole({"name": "x", "spec": {"podSelector": {}, "ingress": [{"from": [{"ipBlock": spec}]}]}})
-        assert schema.check(networkpolicy.SCHEMA, one) or networkpolicy.KIND.validate(one, None)  # type: ignore[misc]
+        assert schema.check(networkpolicy.SCHEMA, one) or networkpolicy.KIND.rules.validate(one, None)  # type: ignore[misc]

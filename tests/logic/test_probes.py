@@ -11,17 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ktool.api.obj import put, timestamp
-from ktool.api.ref import Ref
-from ktool.logic import handlers, podstatus, probes
-from ktool.logic.nodeaction import ContainerFact, NodeFacts, PodFact
-from ktool.logic.probes import LIVENESS, READINESS, STARTUP, Health, Probe, Record, Vitals
+from ktool.api.ref import POD, Ref
+from ktool.logic.node import probecalls
+from ktool.logic.node.nodeaction import ContainerFact, NodeFacts, PodFact
+from ktool.logic.pod import podstatus, probes
+from ktool.logic.pod.probes import LIVENESS, READINESS, STARTUP, Health, Probe, Record, Vitals
 from tests.logic.nodemodel import NODE, pod
 
 NOW = 1_700_000_000.0
 
 
 def probe(kind: str, **knobs: Any) -> Probe:
-    base = Probe(Ref("Pod", "default", "web"), "u", "web", kind, "c@1", "c", NOW, handlers.Exec(("true",)))
+    base = Probe(Ref(POD, "default", "web"), "u", "web", kind, "c@1", "c", NOW, probecalls.Exec(("true",)))
     return replace(base, **knobs)
 
 
@@ -33,30 +34,32 @@ CONTAINER = {"name": "web", "ports": [{"name": "http", "containerPort": 8080}]}
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
-        pytest.param({"exec": {"command": ["cat", "/x"]}}, handlers.Exec(("cat", "/x")), id="exec"),
+        pytest.param({"exec": {"command": ["cat", "/x"]}}, probecalls.Exec(("cat", "/x")), id="exec"),
         pytest.param(
-            {"httpGet": {"port": 80}}, handlers.HttpGet("HTTP", "10.0.0.1", 80, "/"), id="http-defaults-to-the-pod"
+            {"httpGet": {"port": 80}}, probecalls.HttpGet("HTTP", "10.0.0.1", 80, "/"), id="http-defaults-to-the-pod"
         ),
         pytest.param(
             {"httpGet": {"port": "http", "path": "/z?a=1", "scheme": "HTTPS", "host": "example.test",
                          "httpHeaders": [{"name": "X", "value": "1"}]}},
-            handlers.HttpGet("HTTPS", "example.test", 8080, "/z?a=1", (("X", "1"),)),
+            probecalls.HttpGet("HTTPS", "example.test", 8080, "/z?a=1", (("X", "1"),)),
             id="http-in-full",
         ),
         pytest.param(
-            {"httpGet": {"port": 80, "path": "z"}}, handlers.HttpGet("HTTP", "10.0.0.1", 80, "/z"), id="slash"
+            {"httpGet": {"port": 80, "path": "z"}}, probecalls.HttpGet("HTTP", "10.0.0.1", 80, "/z"), id="slash"
         ),
-        pytest.param({"tcpSocket": {"port": "http"}}, handlers.TcpSocket("10.0.0.1", 8080), id="tcp-by-name"),
-        pytest.param({"tcpSocket": {"port": 1, "host": "h"}}, handlers.TcpSocket("h", 1), id="tcp-host"),
-        pytest.param({"grpc": {"port": 9, "service": "s"}}, handlers.Grpc("10.0.0.1", 9, "s"), id="grpc"),
-        pytest.param({"sleep": {"seconds": 3}}, handlers.Sleep(3), id="sleep"),
+        pytest.param({"tcpSocket": {"port": "http"}}, probecalls.TcpSocket("10.0.0.1", 8080), id="tcp-by-name"),
+        pytest.param({"tcpSocket": {"port": 1, "host": "h"}}, probecalls.TcpSocket("h", 1), id="tcp-host"),
+        pytest.param({"grpc": {"port": 9, "service": "s"}}, probecalls.Grpc("10.0.0.1", 9, "s"), id="grpc"),
+        pytest.param({"sleep": {"seconds": 3}}, probecalls.Sleep(3), id="sleep"),
         pytest.param(
-            {"tcpSocket": {"port": "nope"}}, handlers.Impossible('the container has no port named "nope"'), id="no-port"
+            {"tcpSocket": {"port": "nope"}},
+            probecalls.Impossible('the container has no port named "nope"'),
+            id="no-port",
         ),
     ],
 )  # fmt: skip
-def test_handlers(spec: dict[str, Any], expected: handlers.Handler) -> None:
-    assert handlers.of(spec, CONTAINER, "10.0.0.1") == expected
+def test_handlers(spec: dict[str, Any], expected: probecalls.Handler) -> None:
+    assert probecalls.of(spec, CONTAINER, "10.0.0.1") == expected
 
 
 # --- answer by answer --------------------------------------------------------------------------------------------

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from ktool.api.ref import Ref
-from ktool.logic import pullauth
-from ktool.logic.nodeaction import EnsureImage
-from ktool.logic.podrefs import PULL_DEFAULT
+from ktool.logic.node.nodeaction import EnsureImage
+from ktool.logic.pod import pullauth
+from ktool.logic.secrets.podrefs import PULL_DEFAULT
 
 
 def auth(user: str, password: str = "pw") -> dict[str, str]:

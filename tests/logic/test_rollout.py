@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktool.logic.rollout import Limits, Sizes, complete, limits, proportional, recreate, rolling_update
+from ktool.logic.workload.rollout import Limits, Sizes, complete, limits, proportional, recreate, rolling_update
 
 LIMITS = [
     # replicas, maxSurge, maxUnavailable -> surge, unavailable

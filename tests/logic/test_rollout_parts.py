@@ -7,9 +7,10 @@ import pytest
 from ktool.api.obj import Obj
 from ktool.api.patch import difference, merge
 from ktool.api.world import World
-from ktool.logic import configuse, digests, podfields, revisions
-from ktool.logic.podrefs import Use
-from ktool.logic.trouble import trouble, unready
+from ktool.logic.pod import podfields
+from ktool.logic.secrets.podrefs import Use
+from ktool.logic.workload import configuse, digests, revisions
+from ktool.logic.workload.podtrouble import trouble, unready
 
 DIGEST = "registry.lab/web@sha256:" + "a" * 64
 

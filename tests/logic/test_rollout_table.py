@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktool.logic.rollout import Limits, Sizes, limits, proportional, rolling_update, saturated
+from ktool.logic.workload.rollout import Limits, Sizes, limits, proportional, rolling_update, saturated
 
 TABLE = [
     # replicas, maxSurge, maxUnavailable, new (wanted, available), old [(wanted, available)...] -> new, [old...]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ktool.logic.routes import others
+from ktool.logic.network.nodefields import others
 
 
 def node(name: str, cidr: str = "", address: str = "", *, simulated: bool = False) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ktool.api.masked import Masked
-from ktool.logic import sealing
-from ktool.logic.sealing import SealError
+from ktool.logic.secrets import sealing
+from ktool.logic.secrets.sealing import SealError
 
 PRIVATE, OTHER = Masked(bytes(range(32))), Masked(bytes(range(1, 33)))
 PUBLIC = sealing.public_from(PRIVATE)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ktool.logic.secretuse import uses
+from ktool.logic.secrets.secretuse import uses
 
 
 def container(**members: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ktool.logic import zone
+from ktool.logic.network import zone
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "zone"
 CASES = [pytest.param(path, id=path.stem) for path in sorted(GOLDEN.glob("*.yaml"))]

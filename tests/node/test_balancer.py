@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ktool.logic.nodeaction import SetRules
-from ktool.node.balancer import set_rules
-from ktool.node.tables import RULES, transaction
+from ktool.logic.node.nodeaction import SetRules
+from ktool.node.network.balancer import set_rules
+from ktool.node.network.nftables import RULES, transaction
 
 TEXT = """table ip ktool-svc {
     chain format-1 {

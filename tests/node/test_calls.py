@@ -17,16 +17,16 @@ import h2.connection
 import h2.events
 import pytest
 
-from ktool.logic.handlers import Answer, Call, Grpc, Handler, HttpGet, Impossible, Sleep, TcpSocket
-from ktool.node import calls
-from ktool.node.local import LocalTransport
-from ktool.node.podmanapi import PodmanApi
+from ktool.logic.node.probecalls import Answer, Call, Grpc, Handler, HttpGet, Impossible, Sleep, TcpSocket
+from ktool.node.podman import probeclient
+from ktool.node.podman.podmanapi import PodmanApi
+from ktool.node.reach.local import LocalTransport
 
 HERE = "127.0.0.1"
 
 
 def ask(handler: Handler, timeout: float = 5.0, purpose: str = "readiness") -> Answer:
-    return calls.carry_out(cast(PodmanApi, None), LocalTransport("n1"), Call(purpose, "c", handler, timeout))
+    return probeclient.carry_out(cast(PodmanApi, None), LocalTransport("n1"), Call(purpose, "c", handler, timeout))
 
 
 class Pages(http.server.BaseHTTPRequestHandler):

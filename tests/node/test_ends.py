@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ktool.node.ends import exit_code, last_death, was_killed
+from ktool.node.podman.runends import exit_code, last_death, was_killed
 
 
 def event(action: str, at: float, code: str = "") -> dict[str, Any]:

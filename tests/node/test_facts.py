@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from ktool.logic.links import Links
-from ktool.logic.nodeaction import ContainerFact, PodFact
-from ktool.node import bootstrap, facts, network
+from ktool.logic.network.links import Links
+from ktool.logic.node.nodeaction import ContainerFact, PodFact
+from ktool.node import bootstrap
+from ktool.node.network import podnetwork as network
+from ktool.node.podman import facts
 
 INFO = """hostname=node1
 machine_id=ed5831fe88c626301f56c8a3c7e824fd

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ktool.node.flows import stale
+from ktool.node.network.flows import stale
 
 NOW = {
     "10.96.0.20:53": frozenset({"10.244.1.5:5353", "10.244.2.5:5353"}),

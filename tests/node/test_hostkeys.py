@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ktool.node import hostkeys
+from ktool.node.reach import hostkeys
 
 
 def _key(kind: str, seed: int) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ktool.logic.links import VXLAN_DEVICE, WIREGUARD_DEVICE, Links, Route, Vxlan, WireGuard
-from ktool.node.links import routes_to_change, seen
+from ktool.logic.network.links import VXLAN_DEVICE, WIREGUARD_DEVICE, Links, Route, Vxlan, WireGuard
+from ktool.node.network.linkdevices import routes_to_change, seen
 
 KEY_A, KEY_B, KEY_C = (f"{letter * 43}=" for letter in "ABC")
 ROUTES = """route 10.244.2.0/24 via 10.89.1.12 dev eth0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ktool.node.quote import command_line
+from ktool.node.reach.quote import command_line
 
 SHOW = (
     sys.executable,

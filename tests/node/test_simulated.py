@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from ktool.api.ref import Ref
-from ktool.logic import nodeplan
-from ktool.logic.links import Links, Route
-from ktool.logic.nodeaction import (
+from ktool.logic.network.links import Links, Route
+from ktool.logic.node.nodeaction import (
     ContainerFact,
     CreateContainer,
     CreatePod,
@@ -29,11 +28,12 @@ from ktool.logic.nodeaction import (
     Volume,
     WriteVolumes,
 )
-from ktool.logic.podspec import Rendered, render
-from ktool.node import simulated
+from ktool.logic.plan import nodeplan
+from ktool.logic.pod.podspec import Rendered, render
 from ktool.node.base import LogOptions, NodeError, Unreachable
-from ktool.node.machine import CRASH_AFTER, Fault
-from ktool.node.simulated import SimulatedRuntime, from_url
+from ktool.node.simulated import runtime as simulated
+from ktool.node.simulated.runtime import SimulatedRuntime, from_url
+from ktool.node.simulated.simmachine import CRASH_AFTER, Fault
 
 Obj = dict[str, Any]
 NODE: Obj = {"kind": "Node", "metadata": {"name": "sim"}, "spec": {"podCIDR": "10.244.0.0/24"}}

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ktool.logic.links import Links, Route
-from ktool.logic.nodeaction import EnsureImage, EnsureNetwork, SetLinks
+from ktool.logic.network.links import Links, Route
+from ktool.logic.node.nodeaction import EnsureImage, EnsureNetwork, SetLinks
 from tests.podman.support import SUBNETS, WEB, Node, connect, done
 
 

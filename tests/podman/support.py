@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ktool.logic import podspec, secretenv
-from ktool.logic.nodeaction import (
+from ktool.logic.node.nodeaction import (
     ContainerFact,
     CreateContainer,
     CreatePod,
@@ -22,8 +21,9 @@ from ktool.logic.nodeaction import (
     StopPod,
     WriteVolumes,
 )
-from ktool.node.podman import PodmanRuntime
-from ktool.node.ssh import SshTransport
+from ktool.logic.pod import podspec, secretenv
+from ktool.node.podman.runtime import PodmanRuntime
+from ktool.node.reach.ssh import SshTransport
 
 WEB = "registry.lab/web:v1"
 SUBNETS = ("10.244.101.0/24", "10.244.102.0/24")

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from ktool.logic.handlers import Answer, Call, Exec, Grpc, Handler, HttpGet, TcpSocket
-from ktool.logic.nodeaction import RunHook, StopPod
+from ktool.logic.node.nodeaction import RunHook, StopPod
+from ktool.logic.node.probecalls import Answer, Call, Exec, Grpc, Handler, HttpGet, TcpSocket
 from tests.node.test_calls import health_server
 from tests.podman.support import WEB, Node, done, pod
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ktool.logic.nodeaction import SetZone
-from ktool.logic.zone import DIRECTORY, SERVER, Zone, zone
-from ktool.node import dns
+from ktool.logic.network.zone import DIRECTORY, SERVER, Zone, zone
+from ktool.logic.node.nodeaction import SetZone
+from ktool.node.network import nameservers
 from tests.podman.support import Node, done, transport, until
 
 pytestmark = pytest.mark.podman
@@ -193,7 +193,7 @@ def test_nothing_is_left_when_the_node_is_released(nodes: list[Node]) -> None:
     assert pid(node)
     other = transport(node.machine)
     try:
-        dns.remove(other)
+        nameservers.remove(other)
     finally:
         other.close()
     assert SERVER not in node.shell("ip address show dev lo")

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ktool.api.obj import put
-from ktool.logic.links import HOSTGW, VXLAN, WIREGUARD, announced, has_switched, links
-from ktool.logic.nodeaction import NodeFacts, SetLinks
+from ktool.logic.network.links import HOSTGW, VXLAN, WIREGUARD, announced, has_switched, links
+from ktool.logic.node.nodeaction import NodeFacts, SetLinks
 from tests.podman.support import SUBNETS, Node, done, pod, until
 
 pytestmark = pytest.mark.podman
@@ -20,7 +20,7 @@ MEGABYTE = 1_000_000
 
 
 class Pair:
-    """Two nodes that do what logic/links says of them, and tell each other what they have."""
+    """Two nodes that do what logic/network/links says of them, and tell each other what they have."""
 
     def __init__(self, nodes: list[Node]) -> None:
         self.nodes = nodes

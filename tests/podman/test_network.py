@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ktool.logic.links import Links, Route
-from ktool.logic.nodeaction import EnsureNetwork, Outcome, SetLinks
+from ktool.logic.network.links import Links, Route
+from ktool.logic.node.nodeaction import EnsureNetwork, Outcome, SetLinks
 from tests.podman.support import SUBNETS, Node, done, pod, until
 
 pytestmark = pytest.mark.podman

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from ktool.api.obj import get, put
-from ktool.logic import nodeplan, podstatus
-from ktool.logic.nodeaction import Failure, NodeAction
+from ktool.logic.node.nodeaction import Failure, NodeAction
+from ktool.logic.plan import nodeplan
+from ktool.logic.pod import podstatus
 from tests.podman.support import SUBNETS, Node, pod
 
 pytestmark = pytest.mark.podman

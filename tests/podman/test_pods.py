@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ktool.logic.nodeaction import (
+from ktool.logic.node.nodeaction import (
     CreateContainer,
     CreatePod,
     DrainPod,

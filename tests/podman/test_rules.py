@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from ktool.logic import policy
-from ktool.logic.balance import frontends, render
-from ktool.logic.isolation import isolated
-from ktool.logic.nodeaction import SetPolicies, SetRules
+from ktool.logic.network import policy
+from ktool.logic.network.balance import frontends, render
+from ktool.logic.network.isolation import isolated
+from ktool.logic.node.nodeaction import SetPolicies, SetRules
 from tests.logic.test_balance import many
 from tests.logic.test_policy import many as many_policies
 from tests.podman.support import Node, done, pod, until

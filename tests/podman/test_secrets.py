@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ktool.api.masked import Masked
-from ktool.logic.nodeaction import Credential, EnsureImage, RemoveVolumes
+from ktool.logic.node.nodeaction import Credential, EnsureImage, RemoveVolumes
 from tests.podman.support import Node, done, pod, until
 
 pytestmark = pytest.mark.podman

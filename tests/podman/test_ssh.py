@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from ktool.node import hostkeys
 from ktool.node.base import NodeError, Unreachable
-from ktool.node.podmanapi import SOCKET, PodmanApi
-from ktool.node.ssh import SshTransport
+from ktool.node.podman.podmanapi import SOCKET, PodmanApi
+from ktool.node.reach import hostkeys
+from ktool.node.reach.ssh import SshTransport
 from tests.podman.support import transport, until
 
 pytestmark = pytest.mark.podman

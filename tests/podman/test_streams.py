@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from ktool.logic.nodeaction import StopContainer
+from ktool.logic.node.nodeaction import StopContainer
 from ktool.node.base import LogOptions, NodeError
 from tests.podman.support import Node, connect, done, pod, until
 

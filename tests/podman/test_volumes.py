@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ktool.logic.nodeaction import PreparePath, RemoveVolumes, Volume, VolumeFile, WriteVolumes
+from ktool.logic.node.nodeaction import PreparePath, RemoveVolumes, Volume, VolumeFile, WriteVolumes
 from tests.podman.support import Node, done, pod
 
 pytestmark = pytest.mark.podman

@@ -9,15 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ktool.api.errors import ApiError
-from ktool.api.kind import Kind, Kinds
+from ktool.api.kind import Kind, Names, Version
+from ktool.api.kinds import Kinds
 from ktool.api.schema import Field
 from ktool.serve import routes
 
 SHAPE = Field("object")
-NAMESPACE = Kind("", "v1", "Namespace", "namespaces", SHAPE, namespaced=False, subresources=("status", "finalize"))
-POD = Kind("", "v1", "Pod", "pods", SHAPE, subresources=("status", "log", "exec"))
-NODE = Kind("", "v1", "Node", "nodes", SHAPE, namespaced=False)
-DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments", SHAPE, subresources=("status", "scale"))
+NAMESPACE = Kind(
+    Names("", "Namespace", "namespaces", namespaced=False), (Version("v1", SHAPE),), subresources=("status", "finalize")
+)
+POD = Kind(Names("", "Pod", "pods"), (Version("v1", SHAPE),), subresources=("status", "log", "exec"))
+NODE = Kind(Names("", "Node", "nodes", namespaced=False), (Version("v1", SHAPE),))
+DEPLOYMENT = Kind(Names("apps", "Deployment", "deployments"), (Version("v1", SHAPE),), subresources=("status", "scale"))
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ def kinds() -> Kinds:
     ],
 )
 def test_a_path_is_read(kinds, path, kind, namespace, name, subresource):
-    assert routes.parse(path, kinds) == routes.Route(kind, namespace, name, subresource)
+    assert routes.parse(path, kinds) == routes.Route(kind, namespace, name, subresource, "v1")
 
 
 @pytest.mark.parametrize(
@@ -88,8 +91,8 @@ def test_every_object_is_found_under_the_path_its_kind_gives(namespace, name):
     kinds.add(DEPLOYMENT)
     for subresource in ("", "status", "scale"):
         route = routes.parse(DEPLOYMENT.path(namespace, name, subresource), kinds)
-        assert route == routes.Route(DEPLOYMENT, namespace, name, subresource)
-        assert route.ref == ("Deployment", namespace, name)
+        assert route == routes.Route(DEPLOYMENT, namespace, name, subresource, "v1")
+        assert route.ref == (DEPLOYMENT.gk, namespace, name)
 
 
 @given(st.text(max_size=60))

@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Mapping
 
 from ktool.api.obj import Obj, condition, controller_of, deleting, epoch, generation, get, is_true, name, uid
-from ktool.api.quantity import bytes_, milli
+from ktool.api.ref import NODE, POD
+from ktool.api.units.quantity import bytes_, milli
 from ktool.api.world import World
-from ktool.logic.rollout import Limits, limits
-from ktool.node.machine import Machine
+from ktool.logic.workload.kinds import DEPLOYMENT, REPLICA_SET
+from ktool.logic.workload.rollout import Limits, limits
+from ktool.node.simulated.simmachine import Machine
 
 
 class Promises:
@@ -23,12 +25,12 @@ class Promises:
         self._restarts: dict[tuple[str, str], int] = {}
 
     def check(self, world: World, machines: Mapping[str, Machine], now: float) -> None:
-        for deployment in world.list("Deployment"):
+        for deployment in world.list(DEPLOYMENT):
             self._deployment(deployment, world, now)
-        self._owners = {uid(rs): (controller_of(rs) or {}).get("uid", "") for rs in world.list("ReplicaSet")}
-        for node in world.list("Node"):
+        self._owners = {uid(rs): (controller_of(rs) or {}).get("uid", "") for rs in world.list(REPLICA_SET)}
+        for node in world.list(NODE):
             _node_has_room(node, world)
-        for pod in world.list("Pod"):
+        for pod in world.list(POD):
             self._pod(pod)
         _machines(machines)
 
@@ -40,8 +42,8 @@ class Promises:
             return
         patience = get(deployment, "spec", "minReadySeconds", default=0)
         total = available = adopted = 0
-        for rs in world.owned(uid(deployment), "ReplicaSet"):
-            pods, wanted = world.owned(uid(rs), "Pod"), get(rs, "spec", "replicas")
+        for rs in world.owned(uid(deployment), REPLICA_SET):
+            pods, wanted = world.owned(uid(rs), POD), get(rs, "spec", "replicas")
             there = max(wanted, sum(_active(pod) for pod in pods))
             total += there
             available += min(wanted, sum(is_available(pod, patience, now) for pod in pods))

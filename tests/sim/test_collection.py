@@ -5,18 +5,19 @@ from __future__ import annotations
 import pytest
 
 from ktool.api.obj import Obj, deleting, get, meta, name, uid
-from ktool.api.ref import Ref
+from ktool.api.ref import NAMESPACE, NODE, Ref
+from ktool.logic.workload.kinds import DEPLOYMENT, REPLICA_SET
 
 from .world import RUNTIMES, Cluster, deployment
 
-WEB = Ref("Deployment", "default", "web")
+WEB = Ref(DEPLOYMENT, "default", "web")
 
 
 def kinds(cluster: Cluster) -> tuple[bool, int, int]:
     """Whether the Deployment is there, and how many ReplicaSets and pods."""
     return (
         cluster.get(WEB) is not None,
-        len(cluster.registry.list("ReplicaSet")[0]),
+        len(cluster.registry.list(REPLICA_SET)[0]),
         len(cluster.pods()),
     )
 
@@ -63,7 +64,7 @@ def test_orphans_run_on_and_are_taken_up_again(cluster: Cluster) -> None:
     cluster.delete(WEB, "Orphan")
     cluster.settle()
     assert kinds(cluster) == (False, 1, 3)
-    (replica_set,) = cluster.registry.list("ReplicaSet")[0]
+    (replica_set,) = cluster.registry.list(REPLICA_SET)[0]
     assert "ownerReferences" not in meta(replica_set)
     cluster.delete(Ref.of(replica_set), "Orphan")
     cluster.settle()
@@ -105,9 +106,9 @@ def test_a_deleted_namespace_takes_everything_in_it(cluster: Cluster) -> None:
     settings: Obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "shop"}}
     cluster.apply(space, settings, deployment(namespace="shop"), deployment("kept"))
     cluster.settle()
-    cluster.delete(Ref("Namespace", "", "shop"))
+    cluster.delete(Ref(NAMESPACE, "", "shop"))
     cluster.settle()
-    assert cluster.get(Ref("Namespace", "", "shop")) is None
+    assert cluster.get(Ref(NAMESPACE, "", "shop")) is None
     assert [
         key for kind in ("Deployment", "ReplicaSet", "Pod", "ConfigMap", "Event") for key in _in(cluster, kind)
     ] == []
@@ -126,10 +127,10 @@ def test_a_deleted_node_is_emptied_and_its_pods_move(cluster: Cluster, every: bo
     cluster.apply(deployment(replicas=6))
     cluster.settle()
     assert "n2" in cluster.running().values()
-    cluster.delete(Ref("Node", "", "n2"))
+    cluster.delete(Ref(NODE, "", "n2"))
     if every:
         cluster.settle()
-    cluster.until(lambda: cluster.get(Ref("Node", "", "n2")) is None)
+    cluster.until(lambda: cluster.get(Ref(NODE, "", "n2")) is None)
     machine = RUNTIMES["n2"]
     assert (machine.pods, machine.volumes, machine.network, machine.owner) == ({}, {}, "", ("", -1))
     cluster.settle()
@@ -143,13 +144,13 @@ def test_a_deleted_node_that_does_not_answer_stays_until_it_is_clean(cluster: Cl
     cluster.apply(deployment(replicas=6))
     cluster.settle()
     RUNTIMES["n2"].unplug()
-    cluster.delete(Ref("Node", "", "n2"))
+    cluster.delete(Ref(NODE, "", "n2"))
     cluster.settle()
-    node = cluster.get(Ref("Node", "", "n2"))
+    node = cluster.get(Ref(NODE, "", "n2"))
     assert node is not None and deleting(node)
     assert {get(pod, "spec", "nodeName") for pod in cluster.pods()} == {"n1", "n3"}
     RUNTIMES["n2"].plug()
-    cluster.until(lambda: cluster.get(Ref("Node", "", "n2")) is None)
+    cluster.until(lambda: cluster.get(Ref(NODE, "", "n2")) is None)
     assert RUNTIMES["n2"].pods == {}
     cluster.assert_as_wanted()
 
@@ -158,15 +159,15 @@ def test_a_node_added_again_at_once_is_a_new_one(cluster: Cluster) -> None:
     cluster.promises.calm = False
     cluster.apply(deployment(replicas=6))
     cluster.settle()
-    first = cluster.get(Ref("Node", "", "n2"))
-    cluster.delete(Ref("Node", "", "n2"))
+    first = cluster.get(Ref(NODE, "", "n2"))
+    cluster.delete(Ref(NODE, "", "n2"))
     for _ in range(1_000):
-        if cluster.get(Ref("Node", "", "n2")) is None:
+        if cluster.get(Ref(NODE, "", "n2")) is None:
             break
         cluster.steps(1)
     cluster.add_node("n2")
     cluster.settle()
-    again = cluster.get(Ref("Node", "", "n2"))
+    again = cluster.get(Ref(NODE, "", "n2"))
     assert first is not None and again is not None and uid(again) != uid(first)
     assert get(again, "status", "nodeInfo") is not None
     assert RUNTIMES["n2"].owner[0] == cluster.store.cluster_id

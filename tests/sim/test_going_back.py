@@ -6,15 +6,16 @@ from __future__ import annotations
 import pytest
 
 from ktool.api.obj import Obj, annotations_of, condition, get, name, put, uid
-from ktool.api.ref import Ref
-from ktool.logic import configuse, rollback, stopfirst
-from ktool.node.machine import Fault
-from ktool.node.simulated import RUNTIMES
+from ktool.api.ref import CONFIG_MAP, Ref
+from ktool.logic.workload import configuse, rollback, stopfirst
+from ktool.logic.workload.kinds import DEPLOYMENT, REPLICA_SET
+from ktool.node.simulated.runtime import RUNTIMES
+from ktool.node.simulated.simmachine import Fault
 
 from .test_rollouts import images, said, web
 from .world import Cluster, deployment, rolling
 
-WEB = Ref("Deployment", "default", "web")
+WEB = Ref(DEPLOYMENT, "default", "web")
 
 
 def noted(obj: Obj, **notes: str) -> Obj:
@@ -137,7 +138,7 @@ def reading(**notes: str) -> Obj:
 def test_a_change_of_what_it_reads_restarts_it_by_a_rollout(cluster: Cluster) -> None:
     cluster.apply(config(colour="blue", other="1"), reading())
     cluster.settle()
-    assert len(cluster.registry.list("ReplicaSet")[0]) == 1, "one rollout, not two"
+    assert len(cluster.registry.list(REPLICA_SET)[0]) == 1, "one rollout, not two"
     before = {uid(pod) for pod in cluster.pods()}
     cluster.apply(config(colour="blue", other="2"))
     cluster.settle()
@@ -152,7 +153,7 @@ def test_a_change_of_what_it_reads_restarts_it_by_a_rollout(cluster: Cluster) ->
     cluster.apply(reading())
     cluster.settle()
     assert {uid(pod) for pod in cluster.pods()} == after, "applying the manifest again takes nothing back"
-    cluster.delete(Ref("ConfigMap", "default", "settings"))
+    cluster.delete(Ref(CONFIG_MAP, "default", "settings"))
     cluster.settle()
     assert {uid(pod) for pod in cluster.pods()} == after, "nothing to restart with"
 
@@ -175,12 +176,12 @@ def test_configuration_that_fails_is_not_tried_again(cluster: Cluster) -> None:
     cluster.until(lambda: bool(rollback.has_happened(web(cluster))))
     cluster.settle()
     assert len(cluster.events("DeploymentRollback")) == 1
-    assert len(cluster.registry.list("ReplicaSet")[0]) == 2
+    assert len(cluster.registry.list(REPLICA_SET)[0]) == 2
     cluster.assert_at_rest()
     break_images()
     cluster.apply(config(colour="green"))
     cluster.settle()
-    assert len(cluster.registry.list("ReplicaSet")[0]) == 3
+    assert len(cluster.registry.list(REPLICA_SET)[0]) == 3
     assert configuse.FAILED not in annotations_of(web(cluster))
     cluster.assert_as_wanted()
 

@@ -8,10 +8,11 @@ import pytest
 
 from ktool.api.obj import get, uid
 from ktool.api.ref import Ref
+from ktool.logic.workload.kinds import DEPLOYMENT, REPLICA_SET
 
 from .world import RUNTIMES, Cluster, Killed, deployment, rolling
 
-WEB = Ref("Deployment", "default", "web")
+WEB = Ref(DEPLOYMENT, "default", "web")
 
 
 def killed_after(cluster: Cluster, breaths: int) -> bool:
@@ -38,7 +39,7 @@ def test_killed_while_it_comes_up_and_while_it_rolls(tmp_path: Path, seed: int) 
             breaths += 1 + seed
         cluster.assert_as_wanted()
         assert len(cluster.pods()) == 4
-    assert len(cluster.registry.list("ReplicaSet")[0]) == 2
+    assert len(cluster.registry.list(REPLICA_SET)[0]) == 2
     cluster.assert_at_rest()
     cluster.close()
 

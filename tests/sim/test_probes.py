@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from ktool.api.obj import Obj, condition, deleting, get, is_true, put
-from ktool.api.ref import Ref
-from ktool.node.machine import Fault
+from ktool.api.ref import ENDPOINT_SLICE, Ref
+from ktool.logic.workload.kinds import DEPLOYMENT
+from ktool.node.simulated.simmachine import Fault
 
 from .world import Cluster, deployment
 
-WEB = Ref("Deployment", "default", "web")
+WEB = Ref(DEPLOYMENT, "default", "web")
 EXEC = {"exec": {"command": ["true"]}}
 
 
@@ -158,7 +159,7 @@ def service() -> Obj:
 
 
 def endpoints(cluster: Cluster) -> list[Obj]:
-    return [one for slice_ in cluster.world().list("EndpointSlice") for one in slice_.get("endpoints") or ()]
+    return [one for slice_ in cluster.world().list(ENDPOINT_SLICE) for one in slice_.get("endpoints") or ()]
 
 
 def addresses(cluster: Cluster) -> dict[bool, int]:

@@ -15,17 +15,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ktool.api.kind import REGISTRY
 from ktool.api.obj import Obj, controller_of, deleting, get, name, put, uid
-from ktool.api.ref import Ref
+from ktool.api.ref import POD, Ref
 from ktool.api.world import World
-from ktool.engine.rehearsal import Rehearsal
-from ktool.logic import revisions
+from ktool.control.rehearsal import Rehearsal
+from ktool.logic.workload import revisions
+from ktool.logic.workload.kinds import DEPLOYMENT, REPLICA_SET
+from tests.everykind import KINDS
 
 from .promises import Promises
 from .world import START, deployment, rolling
 
-WEB = Ref("Deployment", "default", "web")
+WEB = Ref(DEPLOYMENT, "default", "web")
 EXAMPLES = int(os.environ.get("KTOOL_SIM_EXAMPLES", "0"))
 ENOUGH = 4_000
 
@@ -56,7 +57,7 @@ class Tale:
         self.dice = random.Random(self.seed)
         self.world = World([node(own) for own in ("n1", "n2", "n3")])
         self.world.set({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default", "uid": "ns"}})
-        self.rehearsal = Rehearsal(self.world, REGISTRY, [WEB], START)
+        self.rehearsal = Rehearsal(self.world, KINDS, [WEB], START)
         self.lives = 0
         self.made: list[str] = []
         self.apply("nginx:1")
@@ -67,14 +68,14 @@ class Tale:
         obj = deployment(
             replicas=self.replicas, image=image, strategy=self.strategy, minReadySeconds=self.patience, **spec
         )
-        kind = REGISTRY["Deployment"]
-        assert kind.default is not None
+        kind = KINDS[DEPLOYMENT]
+        assert kind.rules.default is not None
         old = self.world.get(WEB)
         if old is None:
             metadata = {"uid": "web", "generation": 1, "creationTimestamp": "2023-11-14T22:13:20Z"}
-            self.world.set(kind.default({**obj, "metadata": {**obj["metadata"], **metadata}}))
+            self.world.set(kind.rules.default({**obj, "metadata": {**obj["metadata"], **metadata}}))
         else:
-            self.change(kind.default({**old, "spec": obj["spec"]}))
+            self.change(kind.rules.default({**old, "spec": obj["spec"]}))
 
     def change(self, obj: Obj) -> None:
         old = self.web
@@ -90,7 +91,7 @@ class Tale:
         self.change(put(self.web, "spec", "paused", paused))
 
     def undo(self) -> None:
-        sets = self.world.controlled("web", "ReplicaSet")
+        sets = self.world.controlled("web", REPLICA_SET)
         if (good := revisions.to_go_back_to(sets, 0)) is not None:
             self.change(revisions.rolled_back(self.web, good))
 
@@ -98,7 +99,7 @@ class Tale:
         """What the control plane knew is gone; what it had written stays."""
         self.lives += 1
         now = self.rehearsal.now
-        self.rehearsal = Rehearsal(self.world, REGISTRY, [WEB], now)
+        self.rehearsal = Rehearsal(self.world, KINDS, [WEB], now)
         self.rehearsal._made = 1_000 * self.lives  # names of nothing are given twice
 
     # --- what happens
@@ -121,7 +122,7 @@ class Tale:
 
     def check(self) -> None:
         self.promises.check(self.world, {}, self.rehearsal.now)
-        for pod in self.world.list("Pod"):
+        for pod in self.world.list(POD):
             if uid(pod) not in self.made:
                 self.made.append(uid(pod))
 
@@ -144,16 +145,16 @@ class Tale:
         raise AssertionError("the rollout does not end")
 
     def assert_done(self, image: str) -> None:
-        judge = REGISTRY["Deployment"].progress
+        judge = KINDS[DEPLOYMENT].controller.progress
         assert judge is not None
         found = judge(self.web, self.world)
         assert found.done, found.message
-        pods = self.world.list("Pod")
+        pods = self.world.list(POD)
         assert len(pods) == self.replicas
         assert all(pod["spec"]["containers"][0]["image"] == image and not deleting(pod) for pod in pods)
 
     def pods_of(self, image: str) -> set[str]:
-        return {uid(pod) for pod in self.world.list("Pod") if pod["spec"]["containers"][0]["image"] == image}
+        return {uid(pod) for pod in self.world.list(POD) if pod["spec"]["containers"][0]["image"] == image}
 
 
 amounts = st.one_of(st.integers(0, 4), st.sampled_from(["10%", "25%", "50%", "100%"]))
@@ -222,16 +223,16 @@ def test_whatever_users_do_in_between_it_ends(tale: Tale, happenings: list[tuple
     tale.apply("nginx:9")
     tale.settle()
     tale.assert_done("nginx:9")
-    owners = {(controller_of(pod) or {}).get("name") for pod in tale.world.list("Pod")}
+    owners = {(controller_of(pod) or {}).get("name") for pod in tale.world.list(POD)}
     assert len(owners) <= 1
-    assert all(get(rs, "spec", "replicas") == 0 for rs in tale.world.list("ReplicaSet") if name(rs) not in owners)
+    assert all(get(rs, "spec", "replicas") == 0 for rs in tale.world.list(REPLICA_SET) if name(rs) not in owners)
 
 
 def test_the_promises_are_checked() -> None:
     """A control plane that keeps none of them is found out."""
     tale = Tale(seed=1, replicas=4, strategy=rolling(1, 0))
     tale.settle()
-    for rs in tale.world.list("ReplicaSet"):
+    for rs in tale.world.list(REPLICA_SET):
         tale.world.set(put(rs, "spec", "replicas", 1))
     with pytest.raises(AssertionError, match="4 available pods became 1"):
         tale.check()

@@ -8,12 +8,13 @@ import pytest
 
 from ktool.api.obj import Obj, condition, get, labels, name
 from ktool.api.ref import Ref
-from ktool.node.machine import Fault
-from ktool.node.simulated import RUNTIMES
+from ktool.logic.workload.kinds import DEPLOYMENT, REPLICA_SET
+from ktool.node.simulated.runtime import RUNTIMES
+from ktool.node.simulated.simmachine import Fault
 
 from .world import Cluster, deployment, rolling
 
-WEB = Ref("Deployment", "default", "web")
+WEB = Ref(DEPLOYMENT, "default", "web")
 
 
 def web(cluster: Cluster) -> Obj:
@@ -60,7 +61,7 @@ def test_a_changed_image_rolls_through_and_back(tmp_path: Path, seed: int, strat
         cluster.settle()
         cluster.assert_as_wanted()
         assert images(cluster) == [image] * 5
-    assert len(cluster.registry.list("ReplicaSet")[0]) == 2
+    assert len(cluster.registry.list(REPLICA_SET)[0]) == 2
     assert web(cluster)["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "3"
     cluster.assert_at_rest()
     cluster.close()
@@ -95,7 +96,7 @@ def test_old_revisions_beyond_the_limit_go(cluster: Cluster) -> None:
     for version in range(5):
         cluster.apply(deployment(image=f"nginx:{version}", revisionHistoryLimit=2))
         cluster.settle()
-    left = cluster.registry.list("ReplicaSet")[0]
+    left = cluster.registry.list(REPLICA_SET)[0]
     assert sorted(rs["spec"]["template"]["spec"]["containers"][0]["image"] for rs in left) == [
         "nginx:2",
         "nginx:3",
@@ -241,7 +242,7 @@ def test_what_pods_do_after_a_rollout_is_no_rollout(cluster: Cluster) -> None:
 def test_a_replica_set_of_somebody_else_with_the_name_is_no_obstacle(cluster: Cluster) -> None:
     cluster.apply(deployment())
     cluster.settle()
-    (taken,) = cluster.registry.list("ReplicaSet")[0]
+    (taken,) = cluster.registry.list(REPLICA_SET)[0]
     cluster.delete(WEB)
     cluster.settle()
     other = deployment("other", replicas=0)
@@ -308,6 +309,6 @@ def test_two_deployments_with_one_template_do_not_take_each_others_pods(cluster:
     cluster.apply(deployment("a", replicas=2), deployment("b", replicas=3))
     cluster.settle()
     assert sorted(labels(pod)["app"] for pod in cluster.pods()) == ["a", "a", "b", "b", "b"]
-    cluster.scale(Ref("Deployment", "default", "a"), 0)
+    cluster.scale(Ref(DEPLOYMENT, "default", "a"), 0)
     cluster.settle()
     assert [labels(pod)["app"] for pod in cluster.pods()] == ["b", "b", "b"]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from ktool.api.obj import Obj, condition, get, is_true, name, uid
-from ktool.api.ref import Ref
-from ktool.node.machine import Fault
-from ktool.node.simulated import RUNTIMES
+from ktool.api.ref import NODE, Ref
+from ktool.logic.workload.kinds import DEPLOYMENT
+from ktool.node.simulated.runtime import RUNTIMES
+from ktool.node.simulated.simmachine import Fault
 
 from .world import Cluster, deployment, rolling
 
-WEB = Ref("Deployment", "default", "web")
+WEB = Ref(DEPLOYMENT, "default", "web")
 
 
 def waiting(cluster: Cluster) -> list[Obj]:
@@ -44,9 +45,9 @@ def test_a_pod_without_a_place_gets_one_that_another_leaves(cluster: Cluster) ->
     cluster.apply(deployment("big", replicas=3, cpu="6"), deployment(replicas=1, cpu="6"))
     cluster.settle()
     assert len(waiting(cluster)) == 1
-    cluster.scale(Ref("Deployment", "default", "big"), 2)
+    cluster.scale(Ref(DEPLOYMENT, "default", "big"), 2)
     if waiting(cluster)[0]["metadata"]["labels"]["app"] == "big":
-        cluster.scale(Ref("Deployment", "default", "big"), 1)
+        cluster.scale(Ref(DEPLOYMENT, "default", "big"), 1)
     cluster.settle()
     assert waiting(cluster) == []
     cluster.assert_as_wanted()
@@ -83,7 +84,7 @@ def test_a_cordoned_node_keeps_its_pods_and_takes_no_more(cluster: Cluster) -> N
     cluster.apply(deployment(replicas=3))
     cluster.settle()
     before = cluster.running()
-    cluster.registry.patch(Ref("Node", "", "n1"), {"spec": {"unschedulable": True}})
+    cluster.registry.patch(Ref(NODE, "", "n1"), {"spec": {"unschedulable": True}})
     cluster.scale(WEB, 9)
     cluster.settle()
     after = cluster.running()
@@ -108,7 +109,7 @@ def test_a_node_that_does_not_answer_gets_no_new_pods_and_keeps_those_it_has(clu
     before = cluster.running()
     RUNTIMES["n1"].unplug()
     cluster.wait(40)
-    node = cluster.get(Ref("Node", "", "n1"))
+    node = cluster.get(Ref(NODE, "", "n1"))
     assert node is not None and not is_true(node, "Ready")
     assert len(cluster.events("NodeNotReady")) == 1
     cluster.scale(WEB, 9)
@@ -118,7 +119,7 @@ def test_a_node_that_does_not_answer_gets_no_new_pods_and_keeps_those_it_has(clu
     assert [where for own, where in after.items() if own not in before].count("n1") == 0
     RUNTIMES["n1"].plug()
     cluster.settle()
-    node = cluster.get(Ref("Node", "", "n1"))
+    node = cluster.get(Ref(NODE, "", "n1"))
     assert node is not None and is_true(node, "Ready")
     cluster.assert_as_wanted()
 

@@ -15,13 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ktool.api.obj import Obj, deleting
-from ktool.api.ref import Ref
-from ktool.node.machine import Fault
-from ktool.node.simulated import RUNTIMES
+from ktool.api.ref import NODE, Ref
+from ktool.logic.workload.kinds import DEPLOYMENT
+from ktool.node.simulated.runtime import RUNTIMES
+from ktool.node.simulated.simmachine import Fault
 
 from .world import Cluster, Killed, deployment, rolling
 
-WEB = Ref("Deployment", "default", "web")
+WEB = Ref(DEPLOYMENT, "default", "web")
 NODES = ("n1", "n2", "n3")
 EXAMPLES = int(os.environ.get("KTOOL_SIM_EXAMPLES", "0"))
 
@@ -85,7 +86,7 @@ class Story:
         self._mend()
         for node in NODES:
             self._plug(node)
-        self.cluster.until(lambda: not any(deleting(obj) for obj in self.cluster.world().list("Deployment")))
+        self.cluster.until(lambda: not any(deleting(obj) for obj in self.cluster.world().list(DEPLOYMENT)))
         self._paused(False)
         self.cluster.until(self._is_as_wanted)
         self.cluster.assert_as_wanted()
@@ -172,8 +173,8 @@ class Story:
         self._apply()
 
     def _remove(self, node: str) -> None:
-        if (found := self.cluster.get(Ref("Node", "", node))) is not None and not deleting(found):
-            self.cluster.delete(Ref("Node", "", node))
+        if (found := self.cluster.get(Ref(NODE, "", node))) is not None and not deleting(found):
+            self.cluster.delete(Ref(NODE, "", node))
 
     def _reboot(self, node: str) -> None:
         RUNTIMES[node].reboot()

@@ -14,29 +14,27 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import ktool.kinds
 from ktool.api.action import Action
 from ktool.api.errors import ApiError
-from ktool.api.kind import REGISTRY, discover
 from ktool.api.obj import Obj, deleting, get, name, uid
-from ktool.api.ref import Ref
+from ktool.api.ref import ENDPOINT_SLICE, EVENT, POD, Ref
 from ktool.api.world import World
-from ktool.engine.apply import apply
-from ktool.engine.binder import Binder
-from ktool.engine.cache import Cache
-from ktool.engine.controller import Controllers
-from ktool.engine.nodes import Nodes
-from ktool.engine.queue import WorkQueue
-from ktool.engine.registry import Outcomes, Registry
-from ktool.logic.nodeaction import NodeAction, Outcome, StopPod
+from ktool.control.controller import Controllers
+from ktool.control.scheduler import Binder
+from ktool.logic.node.nodeaction import NodeAction, Outcome, StopPod
 from ktool.logic.schedule import project
-from ktool.node.machine import Machine
-from ktool.node.simulated import RUNTIMES, SimulatedRuntime
+from ktool.logic.workload.kinds import DEPLOYMENT, REPLICA_SET
+from ktool.node.simulated.runtime import RUNTIMES, SimulatedRuntime
+from ktool.node.simulated.simmachine import Machine
+from ktool.nodeplane.nodes import Nodes
+from ktool.registry.apply import apply
+from ktool.registry.cache import Cache
+from ktool.registry.registry import Outcomes, Registry
+from ktool.registry.workqueue import WorkQueue
 from ktool.store.store import Store, StoreError
+from tests.everykind import KINDS
 
 from .promises import Promises
-
-discover(ktool.kinds)
 
 START = 1_700_000_000.0
 QUIET = 70.0
@@ -130,7 +128,7 @@ class Plane:
         self, registry: Registry, clock: Time, connect: Callable[[Obj], SimulatedRuntime], every_node: bool
     ) -> None:
         self.cache = Cache(registry.store)
-        self.controllers = Controllers(registry, self.cache, REGISTRY, clock=clock, queue=WorkQueue(clock))
+        self.controllers = Controllers(registry, self.cache, KINDS, clock=clock, queue=WorkQueue(clock))
         self.binder = Binder(registry, self.cache, clock=clock, wake=lambda: None)
         self.nodes = Nodes(
             registry,
@@ -189,7 +187,7 @@ class Cluster:
     def _begin(self) -> None:
         self._token += 1
         self.store = Store(self._file, backlog=self._backlog)
-        self.registry = MortalRegistry(self.store, REGISTRY, clock=self.clock, new_uid=self._uid)
+        self.registry = MortalRegistry(self.store, KINDS, clock=self.clock, new_uid=self._uid)
         self.registry.life = self.life
         self.plane = Plane(self.registry, self.clock, self._connect, self._every_node)
         self._look()
@@ -219,7 +217,7 @@ class Cluster:
 
     def _ends(self, own: str) -> None:
         """Called when a machine is told to end a pod."""
-        slices = self.world().list("EndpointSlice")
+        slices = self.world().list(ENDPOINT_SLICE)
         ready = (one for entry in slices for one in entry.get("endpoints") or () if one["conditions"]["ready"])
         self.ended.append(any(one["targetRef"]["uid"] == own for one in ready))
 
@@ -338,10 +336,10 @@ class Cluster:
         return self.store.get(ref.key)
 
     def pods(self, namespace: str | None = None) -> list[Obj]:
-        return self.registry.list("Pod", namespace)[0]
+        return self.registry.list(POD, namespace)[0]
 
     def events(self, reason: str) -> list[Obj]:
-        return [event for event in self.registry.list("Event")[0] if event["reason"] == reason]
+        return [event for event in self.registry.list(EVENT)[0] if event["reason"] == reason]
 
     def running(self) -> dict[str, str]:
         """The uids of all pods on machines, and where they are."""
@@ -350,17 +348,17 @@ class Cluster:
     def assert_as_wanted(self) -> None:
         """Every Deployment is rolled out, and machines hold the pods in the store and no others."""
         world = self.world()
-        for deployment in world.list("Deployment"):
-            found = REGISTRY["Deployment"].progress(deployment, world)
+        for deployment in world.list(DEPLOYMENT):
+            found = KINDS[DEPLOYMENT].controller.progress(deployment, world)
             assert found.done, f"{name(deployment)}: {found.message}"
-            sets = world.owned(uid(deployment), "ReplicaSet")
-            pods = [pod for rs in sets for pod in world.owned(uid(rs), "Pod")]
+            sets = world.owned(uid(deployment), REPLICA_SET)
+            pods = [pod for rs in sets for pod in world.owned(uid(rs), POD)]
             assert len(pods) == get(deployment, "spec", "replicas")
             image = get(deployment, "spec", "template", "spec", "containers")[0]["image"]
             assert {pod["spec"]["containers"][0]["image"] for pod in pods} <= {image}
-        assert not [name(pod) for pod in world.list("Pod") if deleting(pod)]
-        assert self.running() == {uid(pod): pod["spec"]["nodeName"] for pod in world.list("Pod")}
-        for pod in world.list("Pod"):
+        assert not [name(pod) for pod in world.list(POD) if deleting(pod)]
+        assert self.running() == {uid(pod): pod["spec"]["nodeName"] for pod in world.list(POD)}
+        for pod in world.list(POD):
             entry = next(p for p in RUNTIMES[pod["spec"]["nodeName"]].pods.values() if p.uid == uid(pod))
             images = [container.image for container in entry.containers.values()]
             assert images == [f"docker.io/library/{c['image']}" for c in pod["spec"]["containers"]]
@@ -370,7 +368,7 @@ class Cluster:
         """An unchanged world is written to by nobody: not when every loop looks at everything again, and not by a new
         control plane."""
         head = self.store.head()
-        for kind in REGISTRY:
+        for kind in KINDS:
             for obj in self.store.list(f"{kind.name}/")[0]:
                 self.plane.controllers.queue.add(Ref.of(obj))
         self.wait(QUIET, tick=10.0)

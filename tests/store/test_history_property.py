@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ktool.store.store import Store
 
-KEYS = [f"Thing/default/{name}" for name in "abc"]
+KEYS = [f"core/Thing/default/{name}" for name in "abc"]
 
 operation = st.tuples(st.sampled_from(["put", "put", "remove"]), st.sampled_from(KEYS), st.integers(0, 3))
 transaction = st.tuples(
@@ -31,7 +31,7 @@ def apply(store: Store, model: dict[str, int], operations, ending: str) -> dict[
                 else:
                     assert (tx.remove(key) is None) == (key not in new)
                     new.pop(key, None)
-                assert {o["metadata"]["name"]: o["size"] for o in tx.list("Thing/")} == {
+                assert {o["metadata"]["name"]: o["size"] for o in tx.list("core/Thing/")} == {
                     k[-1]: v for k, v in new.items()
                 }
             if ending == "drop":
@@ -67,7 +67,7 @@ def test_objects_and_history_agree_with_a_dict(tmp_path_factory, transactions, k
     for operations, ending in transactions:
         model = apply(store, model, operations, ending)
         states[store.head()] = model
-        found = {f"Thing/default/{o['metadata']['name']}": o["size"] for o in store.list("Thing/")[0]}
+        found = {f"core/Thing/default/{o['metadata']['name']}": o["size"] for o in store.list("core/Thing/")[0]}
         assert found == model
     changes = live.poll()
     assert [change.rv for change in changes] == sorted({change.rv for change in changes})

@@ -19,8 +19,8 @@ from ktool.store.store import Store
 store = Store(sys.argv[1])
 for _ in range(int(sys.argv[2])):
     with store.transaction() as tx:
-        now = tx.get("Thing/default/counter") or {"metadata": {"name": "counter"}, "n": 0}
-        tx.put("Thing/default/counter", {**now, "n": now["n"] + 1})
+        now = tx.get("core/Thing/default/counter") or {"metadata": {"name": "counter"}, "n": 0}
+        tx.put("core/Thing/default/counter", {**now, "n": now["n"] + 1})
 print(store.cluster_id)
 """
 
@@ -33,10 +33,10 @@ while True:
     n += 1
     with store.transaction() as tx:
         for side in ("left", "right"):
-            tx.put("Thing/default/" + side, {"metadata": {"name": side}, "n": n, "text": "x" * 5000})
+            tx.put("core/Thing/default/" + side, {"metadata": {"name": side}, "n": n, "text": "x" * 5000})
         for i in range(20):
-            tx.put(f"Thing/default/{n}-{i}", {"metadata": {"name": f"{n}-{i}"}})
-            tx.remove(f"Thing/default/{n - 3}-{i}")
+            tx.put(f"core/Thing/default/{n}-{i}", {"metadata": {"name": f"{n}-{i}"}})
+            tx.remove(f"core/Thing/default/{n - 3}-{i}")
     print(n, flush=True)
 """
 
@@ -54,7 +54,7 @@ def test_processes_make_one_database_together_and_lose_no_update(path):
     assert [code for _, code in ended] == [0, 0, 0], [texts[1] for texts, _ in ended]
     assert len({texts[0] for texts, _ in ended}) == 1
     store = Store(path)
-    assert store.get("Thing/default/counter")["n"] == 180
+    assert store.get("core/Thing/default/counter")["n"] == 180
     assert [change.rv for change in store.watch("", 0).poll()] == list(range(1, 181))
     store.close()
 
@@ -72,7 +72,7 @@ def test_a_process_killed_while_it_writes_leaves_whole_transactions(path, after)
         out, _ = process.communicate(timeout=30)
     told = int((out.split() or [said])[-1])
     store = Store(path)
-    left, right = store.get("Thing/default/left"), store.get("Thing/default/right")
+    left, right = store.get("core/Thing/default/left"), store.get("core/Thing/default/right")
     assert left["n"] == right["n"] >= told
     items, head = store.list("")
     assert len(items) == 2 + 3 * 20
@@ -82,13 +82,13 @@ def test_a_process_killed_while_it_writes_leaves_whole_transactions(path, after)
     with store._engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
     with store.transaction() as tx:  # and the lock died with it
-        tx.put("Thing/default/next", {"metadata": {"name": "next"}})
+        tx.put("core/Thing/default/next", {"metadata": {"name": "next"}})
     store.close()
 
 
 def test_a_watch_finds_what_another_process_commits(path):
     store = Store(path)
-    subscription = store.watch("Thing/", 0).poll_others()
+    subscription = store.watch("core/Thing/", 0).poll_others()
     process = run(COUNT, path, 5)
     seen = []
     deadline = time.monotonic() + 60
@@ -107,7 +107,7 @@ def test_a_second_store_in_this_process_drops_no_lock_of_the_first(tmp_path: Pat
     path = tmp_path / "ktool.db"
     first = Store(path)
     with first.transaction() as tx:
-        tx.put("Thing/default/a", {"kind": "Thing", "metadata": {"name": "a", "namespace": "default"}})
+        tx.put("core/Thing/default/a", {"kind": "Thing", "metadata": {"name": "a", "namespace": "default"}})
     log = Path(f"{path}-wal")
     before = log.stat().st_ino
     Store(path).close()

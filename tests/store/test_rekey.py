@@ -16,12 +16,12 @@ import pytest
 
 from ktool.api.errors import ApiError
 from ktool.api.masked import UNREADABLE
-from ktool.store import keys
-from ktool.store.keys import KeyRing
-from ktool.store.seal import Seal
+from ktool.store.sealing import keyring
+from ktool.store.sealing.keyring import KeyRing
+from ktool.store.sealing.seal import Seal
 from ktool.store.store import Store
 
-MEMBERS = {"Secret": ("data",)}
+MEMBERS = {"core/Secret/": ("data",)}
 
 
 def opened(folder: Path, **environment: str) -> Store:
@@ -36,11 +36,11 @@ def secret(number: int, text: str = "") -> dict[str, object]:
 def fill(store: Store, count: int, text: str = "") -> None:
     with store.transaction() as tx:
         for number in range(count):
-            tx.put(f"Secret/default/s{number}", secret(number, text))
+            tx.put(f"core/Secret/default/s{number}", secret(number, text))
 
 
 def check(store: Store, count: int, text: str = "") -> None:
-    found = {obj["metadata"]["name"]: obj.get("data") for obj in store.list("Secret/")[0]}
+    found = {obj["metadata"]["name"]: obj.get("data") for obj in store.list("core/Secret/")[0]}
     assert found == {f"s{number}": secret(number, text)["data"] for number in range(count)}
 
 
@@ -50,7 +50,7 @@ def key_file(folder: Path) -> list[str]:
 
 def keys_of_records(folder: Path) -> set[str]:
     with sqlite3.connect(folder / "ktool.db") as connection:
-        query = "select distinct json_extract(body, '$.sealed.key') from history where key like 'Secret/%'"
+        query = "select distinct json_extract(body, '$.sealed.key') from history where key like 'core/Secret/%'"
         return {found for (found,) in connection.execute(query)}
 
 
@@ -59,7 +59,7 @@ def test_all_records_and_their_history_come_under_the_new_key(tmp_path: Path) ->
     fill(store, 5)
     fill(store, 5, "!")
     with store.transaction() as tx:
-        tx.remove("Secret/default/s4")
+        tx.remove("core/Secret/default/s4")
     old, head = store.key_in_use(), store.head()
     new, records = store.rekey("file")
     assert records == 11 and new != old
@@ -102,21 +102,21 @@ def test_a_record_that_cannot_be_read_keeps_the_old_key(tmp_path: Path) -> None:
     fill(store, 3)
     old = store.key_in_use()
     with sqlite3.connect(tmp_path / "ktool.db") as connection:
-        connection.execute("update history set body = '{' where key = 'Secret/default/s1'")
+        connection.execute("update history set body = '{' where key = 'core/Secret/default/s1'")
     with pytest.raises(ApiError, match="the old key stays: Secret default/s1 cannot be decrypted"):
         store.rekey("file")
     fresh = opened(tmp_path)
     assert fresh.key_in_use() == old in key_file(tmp_path)
-    assert fresh.get("Secret/default/s2")["data"] == secret(2)["data"]
+    assert fresh.get("core/Secret/default/s2")["data"] == secret(2)["data"]
     with fresh.transaction() as tx:
-        tx.remove("Secret/default/s1")
+        tx.remove("core/Secret/default/s1")
     new, _ = fresh.rekey("file")
     assert key_file(tmp_path) == [new]
-    assert opened(tmp_path).get("Secret/default/s0")["data"] == secret(0)["data"]
+    assert opened(tmp_path).get("core/Secret/default/s0")["data"] == secret(0)["data"]
 
 
 def test_from_one_source_to_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(keys.SCRYPT, "n", 2**10)
+    monkeypatch.setitem(keyring.SCRYPT, "n", 2**10)
     first, second = os.urandom(32).hex(), os.urandom(32).hex()
     fill(opened(tmp_path), 2)
     opened(tmp_path, KTOOL_SECRET_KEY=first).rekey("environment")

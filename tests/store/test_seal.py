@@ -15,14 +15,14 @@ import pytest
 
 from ktool.api.errors import ApiError
 from ktool.api.masked import UNREADABLE
-from ktool.store import keys
-from ktool.store.keys import KeyProblem, KeyRing, key_id
-from ktool.store.seal import Seal
+from ktool.store.sealing import keyring
+from ktool.store.sealing.keyring import KeyProblem, KeyRing, key_id
+from ktool.store.sealing.seal import Seal
 from ktool.store.store import Store
 
 CANARY = "canary-e11a"
 B64 = base64.b64encode(CANARY.encode()).decode()
-MEMBERS = {"Secret": ("data", "stringData")}
+MEMBERS = {"core/Secret/": ("data", "stringData")}
 
 
 class House:
@@ -61,7 +61,7 @@ class House:
 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(keys.SCRYPT, "n", 2**10)
+    monkeypatch.setitem(keyring.SCRYPT, "n", 2**10)
     house = House(tmp_path)
     yield house
     for store in house.stores:
@@ -69,7 +69,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def key(name: str) -> str:
-    return f"Secret/default/{name}"
+    return f"core/Secret/default/{name}"
 
 
 def secret(name: str, value: str = CANARY, **metadata: Any) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def secret(name: str, value: str = CANARY, **metadata: Any) -> dict[str, Any]:
 def put(store: Store, *objects: dict[str, Any]) -> None:
     with store.transaction() as tx:
         for obj in objects:
-            tx.put(f"{obj['kind']}/default/{obj['metadata']['name']}", obj)
+            tx.put(f"core/{obj['kind']}/default/{obj['metadata']['name']}", obj)
 
 
 def problem(store: Store, name: str) -> str:
@@ -187,7 +187,7 @@ def _type(body: dict[str, Any]) -> None:
 
 
 def _label_and_its_digest(body: dict[str, Any]) -> None:
-    from ktool.store import seal
+    from ktool.store.sealing import seal
 
     _label(body)
     body["sealed"]["clear"] = seal._digest({k: v for k, v in body.items() if k != "sealed"})
@@ -234,7 +234,7 @@ TAMPERED: dict[str, tuple[Callable[[House], None], str]] = {
     "plain": (_edited(_plain), "the record is not encrypted"),
     "half": (_half, "the record was cut short or overwritten (it is no JSON)"),
     "list": (lambda house: house.overwrite("a", "[]"), "the record was overwritten (it is no object)"),
-    "version": (_edited(lambda body: body["sealed"].update(v=9)), "it is of format 9, this ktool reads 1"),
+    "version": (_edited(lambda body: body["sealed"].update(v=9)), "it is of format 9, this ktool reads 2"),
 }
 
 
@@ -362,7 +362,7 @@ def test_a_key_that_cannot_be_had_is_asked_for_once_for_all_records(house: House
     put(store, *(secret(f"s{n}") for n in range(20)))
     house.environment.clear()
     house.answer = "wrong"
-    assert all(UNREADABLE in obj for obj in house.open().list("Secret/")[0])
+    assert all(UNREADABLE in obj for obj in house.open().list("core/Secret/")[0])
     assert len(house.asked) == 1
 
 

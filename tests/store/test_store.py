@@ -19,22 +19,22 @@ def obj(name: str, **body: object) -> dict:
 
 def put(store: Store, *names: str, **body: object) -> list[dict]:
     with store.transaction() as tx:
-        return [tx.put(f"Thing/default/{name}", obj(name, **body)) for name in names]
+        return [tx.put(f"core/Thing/default/{name}", obj(name, **body)) for name in names]
 
 
 def test_what_was_put_is_read_with_its_revision(store):
     (written,) = put(store, "a", size=1)
-    found = store.get("Thing/default/a")
+    found = store.get("core/Thing/default/a")
     assert found == written
     assert found == {"kind": "Thing", "metadata": {"name": "a", "resourceVersion": "1"}, "size": 1}
-    assert store.get("Thing/default/b") is None
+    assert store.get("core/Thing/default/b") is None
 
 
 def test_each_changed_object_gets_its_own_revision_from_one_counter(store):
     put(store, "a", "b")
     put(store, "c")
     put(store, "a")
-    items, head = store.list("Thing/default/")
+    items, head = store.list("core/Thing/default/")
     assert [(o["metadata"]["name"], o["metadata"]["resourceVersion"]) for o in items] == [
         ("a", "4"),
         ("b", "2"),
@@ -45,23 +45,23 @@ def test_each_changed_object_gets_its_own_revision_from_one_counter(store):
 
 def test_a_prefix_ends_at_its_slash(store):
     with store.transaction() as tx:
-        for key in ("Thing/a/x", "Thing/ab/x", "Thing//x", "Things/a/x", "Thing/a/\U0001f600"):
+        for key in ("core/Thing/a/x", "core/Thing/ab/x", "core/Thing//x", "core/Things/a/x", "core/Thing/a/\U0001f600"):
             tx.put(key, obj(key))
     names = lambda prefix: [o["metadata"]["name"] for o in store.list(prefix)[0]]  # noqa: E731
-    assert names("Thing/a/") == ["Thing/a/x", "Thing/a/\U0001f600"]
-    assert names("Thing//") == ["Thing//x"]
-    assert len(names("Thing/")) == 4
+    assert names("core/Thing/a/") == ["core/Thing/a/x", "core/Thing/a/\U0001f600"]
+    assert names("core/Thing//") == ["core/Thing//x"]
+    assert len(names("core/Thing/")) == 4
     assert len(names("")) == 5
 
 
 def test_an_exception_undoes_everything(store):
     put(store, "a", size=1)
     with pytest.raises(ZeroDivisionError), store.transaction() as tx:
-        tx.put("Thing/default/a", obj("a", size=2))
-        tx.put("Thing/default/b", obj("b"))
+        tx.put("core/Thing/default/a", obj("a", size=2))
+        tx.put("core/Thing/default/b", obj("b"))
         raise ZeroDivisionError
-    assert store.get("Thing/default/a")["size"] == 1
-    assert store.get("Thing/default/b") is None
+    assert store.get("core/Thing/default/a")["size"] == 1
+    assert store.get("core/Thing/default/b") is None
     assert store.head() == 1
     put(store, "c")  # the lock was given back
 
@@ -70,23 +70,23 @@ def test_a_discarded_transaction_writes_nothing_but_sees_its_own_writes(store):
     subscription = store.watch("", 0)
     with store.transaction() as tx:
         tx.discard()
-        tx.put("Thing/default/a", obj("a"))
-        assert tx.get("Thing/default/a") is not None
+        tx.put("core/Thing/default/a", obj("a"))
+        assert tx.get("core/Thing/default/a") is not None
     assert (store.list("")[0], store.head(), subscription.poll()) == ([], 0, [])
 
 
 def test_a_transaction_reads_its_own_writes(store):
     put(store, "a", "b", "c")
     with store.transaction() as tx:
-        tx.remove("Thing/default/a")
-        tx.put("Thing/default/b", obj("b", new=True))
-        tx.put("Thing/default/d", obj("d"))
-        assert tx.get("Thing/default/a") is None
-        assert tx.get("Thing/default/b")["new"]
-        assert [o["metadata"]["name"] for o in tx.list("Thing/default/")] == ["b", "c", "d"]
-        tx.remove("Thing/default/d")
-        assert [o["metadata"]["name"] for o in tx.list("Thing/")] == ["b", "c"]
-    assert [o["metadata"]["name"] for o in store.list("Thing/")[0]] == ["b", "c"]
+        tx.remove("core/Thing/default/a")
+        tx.put("core/Thing/default/b", obj("b", new=True))
+        tx.put("core/Thing/default/d", obj("d"))
+        assert tx.get("core/Thing/default/a") is None
+        assert tx.get("core/Thing/default/b")["new"]
+        assert [o["metadata"]["name"] for o in tx.list("core/Thing/default/")] == ["b", "c", "d"]
+        tx.remove("core/Thing/default/d")
+        assert [o["metadata"]["name"] for o in tx.list("core/Thing/")] == ["b", "c"]
+    assert [o["metadata"]["name"] for o in store.list("core/Thing/")[0]] == ["b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -105,17 +105,17 @@ def test_expected_revision(store, exists, expect, reason):
         put(store, "a")
     if reason is None:
         with store.transaction() as tx:
-            tx.put("Thing/default/a", obj("a"), expect=expect)
+            tx.put("core/Thing/default/a", obj("a"), expect=expect)
         return
     with pytest.raises(ApiError) as caught, store.transaction() as tx:
-        tx.put("Thing/default/a", obj("a"), expect=expect)
+        tx.put("core/Thing/default/a", obj("a"), expect=expect)
     assert (caught.value.code, caught.value.reason) == (409, reason)
 
 
 @pytest.mark.parametrize("value", [float("nan"), {1, 2}, b"x"], ids=["nan", "set", "bytes"])
 def test_what_is_no_json_is_refused(store, value):
     with pytest.raises(ApiError) as caught, store.transaction() as tx:
-        tx.put("Thing/default/a", obj("a", value=value))
+        tx.put("core/Thing/default/a", obj("a", value=value))
     assert caught.value.code == 400
     assert store.head() == 0
 
@@ -152,13 +152,13 @@ def test_another_store_on_the_file_sees_what_was_written(store, opened):
     other = opened()
     assert other.list("") == store.list("")
     put(other, "a", size=2)
-    assert store.get("Thing/default/a")["size"] == 2
+    assert store.get("core/Thing/default/a")["size"] == 2
 
 
 def test_many_keys_are_read_in_one_go(store):
     names = [f"n{i:04}" for i in range(1500)]
     put(store, *names)
-    found = store.get_many([f"Thing/default/{name}" for name in [*names, "missing"]])
+    found = store.get_many([f"core/Thing/default/{name}" for name in [*names, "missing"]])
     assert len(found) == 1500
     with store.transaction() as tx:
         tx.prefetch(found)
@@ -173,9 +173,9 @@ def test_threads_lose_no_update(store):
         try:
             for _ in range(50):
                 with store.transaction() as tx:
-                    now = tx.get("Thing/default/counter")
-                    tx.put("Thing/default/counter", {**now, "n": now["n"] + 1})
-                store.list("Thing/")
+                    now = tx.get("core/Thing/default/counter")
+                    tx.put("core/Thing/default/counter", {**now, "n": now["n"] + 1})
+                store.list("core/Thing/")
         except Exception as error:
             errors.append(error)
 
@@ -185,7 +185,7 @@ def test_threads_lose_no_update(store):
     for thread in threads:
         thread.join()
     assert errors == []
-    assert store.get("Thing/default/counter")["n"] == 400
+    assert store.get("core/Thing/default/counter")["n"] == 400
 
 
 # --- what goes wrong with the file

@@ -17,12 +17,12 @@ def obj(name: str, **body: object) -> dict:
 def put(store, *names, **body):
     with store.transaction() as tx:
         for name in names:
-            tx.put(f"Thing/default/{name}", obj(name, **body))
+            tx.put(f"core/Thing/default/{name}", obj(name, **body))
 
 
 def remove(store, name):
     with store.transaction() as tx:
-        tx.remove(f"Thing/default/{name}")
+        tx.remove(f"core/Thing/default/{name}")
 
 
 def told(changes):
@@ -33,7 +33,7 @@ def test_history_first_then_what_happens(store):
     put(store, "a", "b")
     put(store, "a", size=2)
     remove(store, "b")
-    subscription = store.watch("Thing/", 1)
+    subscription = store.watch("core/Thing/", 1)
     put(store, "c")
     changes = subscription.poll()
     assert told(changes) == [("ADDED", "b", 2), ("MODIFIED", "a", 3), ("DELETED", "b", 4), ("ADDED", "c", 5)]
@@ -56,14 +56,14 @@ def test_several_writes_of_a_key_in_one_transaction_are_one_change(store):
     put(store, "kept", "gone", "anew")
     subscription = store.watch("", store.head())
     with store.transaction() as tx:
-        tx.put("Thing/default/kept", obj("kept", size=1))
-        tx.put("Thing/default/kept", obj("kept", size=2))
-        tx.put("Thing/default/brief", obj("brief"))
-        tx.remove("Thing/default/brief")
-        tx.put("Thing/default/gone", obj("gone", size=1))
-        tx.remove("Thing/default/gone")
-        tx.remove("Thing/default/anew")
-        tx.put("Thing/default/anew", obj("anew", size=1))
+        tx.put("core/Thing/default/kept", obj("kept", size=1))
+        tx.put("core/Thing/default/kept", obj("kept", size=2))
+        tx.put("core/Thing/default/brief", obj("brief"))
+        tx.remove("core/Thing/default/brief")
+        tx.put("core/Thing/default/gone", obj("gone", size=1))
+        tx.remove("core/Thing/default/gone")
+        tx.remove("core/Thing/default/anew")
+        tx.put("core/Thing/default/anew", obj("anew", size=1))
     changes = subscription.poll()
     assert [(c.type, c.key.rpartition("/")[2]) for c in changes] == [
         ("MODIFIED", "kept"),
@@ -78,10 +78,10 @@ def test_several_writes_of_a_key_in_one_transaction_are_one_change(store):
 
 
 def test_only_the_prefix(store):
-    subscription = store.watch("Thing/other/", 0)
+    subscription = store.watch("core/Thing/other/", 0)
     put(store, "a")
     with store.transaction() as tx:
-        tx.put("Thing/other/b", obj("b"))
+        tx.put("core/Thing/other/b", obj("b"))
     assert told(subscription.poll()) == [("ADDED", "b", 2)]
 
 
@@ -118,11 +118,11 @@ def test_compaction_keeps_the_newest_and_everything_current(opened):
 
 
 def test_reached_is_where_a_bookmark_may_stand(store):
-    subscription = store.watch("Thing/other/", 0)
+    subscription = store.watch("core/Thing/other/", 0)
     put(store, "a", "b")
     assert subscription.reached == 2  # nothing of the prefix is waiting
     with store.transaction() as tx:
-        tx.put("Thing/other/c", obj("c"))
+        tx.put("core/Thing/other/c", obj("c"))
     put(store, "d")
     assert subscription.reached == 2  # c at 3 has not been handed out
     subscription.poll()

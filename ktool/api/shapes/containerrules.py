@@ -9,9 +9,10 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from ktool.api import names, quantity
+from ktool.api import names
 from ktool.api.errors import Cause
 from ktool.api.schema import show
+from ktool.api.units import quantity
 
 REQUIRED, DUPLICATE, FORBIDDEN = "FieldValueRequired", "FieldValueDuplicate", "FieldValueForbidden"
 NOT_FOUND, NOT_SUPPORTED = "FieldValueNotFound", "FieldValueNotSupported"

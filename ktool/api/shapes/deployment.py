@@ -27,7 +27,7 @@ _STRATEGY = obj(
     retain_keys=True,  # another type must not find the rollingUpdate of the old one
 )
 
-DEPLOYMENT = resource(
+SCHEMA = resource(
     spec=obj(
         "The pods wanted and how to get from the present ones to them.",
         {

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ktool.api import names, quantity
+from ktool.api import names
 from ktool.api.errors import Cause
 from ktool.api.schema import show
 from ktool.api.shapes.containerrules import DUPLICATE, NOT_SUPPORTED, REQUIRED, one_of
 from ktool.api.shapes.volumes import SOURCES
+from ktool.api.units import quantity
 
 FACTS = ("metadata.name", "metadata.namespace", "metadata.uid", "metadata.labels", "metadata.annotations")
 _RESOURCES = tuple(f"{group}.{name}" for group in ("limits", "requests") for name in ("cpu", "memory"))

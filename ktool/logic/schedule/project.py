@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ktool.api.obj import Obj, canonical, condition, controller_of, get, labels, meta, name, namespace, uid
-from ktool.api.quantity import bytes_, milli
+from ktool.api.units.quantity import bytes_, milli
 from ktool.logic.schedule.model import (
     HOSTNAME,
     Demand,

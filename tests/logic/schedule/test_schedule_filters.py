@@ -534,5 +534,5 @@ def test_a_cluster_without_nodes_says_so() -> None:
 
 def test_a_decision_names_the_pod_and_what_happened() -> None:
     (decision,) = place([pod("web", namespace="shop")], [node("n1")], [], {})
-    assert (decision.ref.key, decision.uid, decision.node) == ("Pod/shop/web", "uid-shop-web", "n1")
+    assert (decision.ref.key, decision.uid, decision.node) == ("core/Pod/shop/web", "uid-shop-web", "n1")
     assert decision.message == "Successfully assigned shop/web to n1"

@@ -1,0 +1,146 @@
+"""Kinds: the resource kinds that one program or server knows at this moment, found by any of their names.
+
+An instance, not a table of the process: a server's kinds change while it runs (custom resources), and a command learns
+those of the server it talks to. Whoever iterates sees one moment: every change makes a new index and swaps it in.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+
+from ktool.api.kind import Kind
+from ktool.api.ref import GroupKind
+
+_VERSION = re.compile(r"v([1-9][0-9]*)(?:(alpha|beta)([1-9][0-9]*))?")
+
+_STAGES = {None: 0, "beta": 1, "alpha": 2}
+
+
+def version_priority(version: str) -> tuple[int, int, int, int, str]:
+    """A sort key that puts the preferred version first: GA before beta before alpha, newer numbers first, then all
+    other words by the alphabet (kubernetes.io, CustomResourceDefinition versioning, "Version priority")."""
+    found = _VERSION.fullmatch(version)
+    if found is None:
+        return (1, 0, 0, 0, version)
+    major, stage, minor = found.groups()
+    return (0, _STAGES[stage], -int(major), -int(minor or 0), "")
+
+
+@dataclass(frozen=True)
+class _Index:
+    """One moment. Never changed; a word that two kinds have belongs to the one that was there first."""
+
+    by_gk: Mapping[GroupKind, Kind] = field(default_factory=dict)
+    by_word: Mapping[str, Kind] = field(default_factory=dict)
+    by_url: Mapping[tuple[str, str], tuple[Kind, str]] = field(default_factory=dict)
+
+
+class Kinds:
+    """Lookups by word, by group, version and kind, and by URL. Thread-safe; a listener is called after each change."""
+
+    def __init__(self, kinds: Iterable[Kind] = ()) -> None:
+        self._lock = threading.Lock()
+        self._listeners: list[Callable[[], None]] = []
+        self._index = _index(kinds)
+
+    def add(self, kind: Kind) -> None:
+        """ValueError where another kind has that group and name."""
+        with self._lock:
+            present = self._index.by_gk.get(kind.gk)
+            if present is kind:
+                return
+            if present is not None:
+                raise ValueError(f"two kinds are named {kind.gk}")
+            self._index = _index([*self._index.by_gk.values(), kind])
+        self._tell()
+
+    def remove(self, gk: GroupKind) -> None:
+        with self._lock:
+            self._index = _index(kind for kind in self._index.by_gk.values() if kind.gk != gk)
+        self._tell()
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` after every change, from the thread that makes it. The answer ends it."""
+        with self._lock:
+            self._listeners = [*self._listeners, listener]
+
+        def end() -> None:
+            with self._lock:
+                self._listeners = [one for one in self._listeners if one is not listener]
+
+        return end
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+    # --- lookups
+
+    def __getitem__(self, gk: GroupKind) -> Kind:
+        """KeyError where there is none."""
+        return self._index.by_gk[gk]
+
+    def get(self, gk: GroupKind) -> Kind | None:
+        return self._index.by_gk.get(gk)
+
+    def __contains__(self, gk: object) -> bool:
+        return gk in self._index.by_gk
+
+    def __iter__(self) -> Iterator[Kind]:
+        return iter(self._index.by_gk.values())
+
+    def find(self, word: str) -> Kind | None:
+        """By any spelling a user types: `deploy`, `deployments`, `Deployment`, `deployments.apps`,
+        `deployments.v1.apps`. Words of groups that came first win."""
+        return self._index.by_word.get(word.lower())
+
+    def named(self, name: str) -> list[Kind]:
+        """The kinds of that exact name, of whatever group."""
+        return [kind for kind in self if kind.name == name]
+
+    def at(self, root: str, plural: str) -> tuple[Kind, str] | None:
+        """By the parts of a URL, `/apis/apps/v1` and `deployments`: the kind and the version that the URL names."""
+        return self._index.by_url.get((root, plural))
+
+    def in_category(self, word: str) -> list[Kind]:
+        """The kinds of a category, for `get all`."""
+        return [kind for kind in self if word in kind.categories]
+
+    def words(self) -> list[str]:
+        return sorted(self._index.by_word)
+
+    def versions(self, group: str) -> list[str]:
+        """The served versions of a group, the preferred one first."""
+        found = {version.name for kind in self if kind.group == group for version in kind.versions}
+        return sorted(found, key=version_priority)
+
+
+def _index(kinds: Iterable[Kind]) -> _Index:
+    by_gk: dict[GroupKind, Kind] = {}
+    by_word: dict[str, Kind] = {}
+    by_url: dict[tuple[str, str], tuple[Kind, str]] = {}
+    for kind in kinds:
+        by_gk[kind.gk] = kind
+        words = (kind.name.lower(), kind.plural, *kind.short)
+        full = [f"{word}.{kind.group}" for word in words] if kind.group else []
+        full += [f"{word}.{version.name}.{kind.group}" for word in words for version in kind.versions if kind.group]
+        for word in (*words, *full):
+            by_word.setdefault(word, kind)
+        for version in kind.versions:
+            by_url[kind.root(version.name), kind.plural] = (kind, version.name)
+    return _Index(by_gk, by_word, by_url)
+
+
+def discover(package: ModuleType) -> Kinds:
+    """Import every module of a package and take the KIND (or each of KINDS) it defines."""
+    found: list[Kind] = []
+    for info in sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name):
+        module = importlib.import_module(f"{package.__name__}.{info.name}")
+        found += (*getattr(module, "KINDS", ()), *([module.KIND] if hasattr(module, "KIND") else ()))
+    return Kinds(found)

@@ -1,0 +1,72 @@
+"""From what a user types after `logs` and `exec` to one pod and one container."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ktool.api.errors import UsageError, UserError
+from ktool.api.obj import Obj, annotations_of, deleting, get, is_true, meta, name, namespace
+from ktool.api.ref import POD, Ref
+from ktool.api.selector import from_label_selector
+from ktool.cli.plumbing import errors, resourceargs
+
+if TYPE_CHECKING:
+    from ktool.registry.client import Client
+
+DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
+
+
+def pod_of(client: Client, word: str, namespace_: str) -> Obj:
+    """`web`, `pod/web`, or the best pod of a workload such as `deploy/web`. ApiError where there is none of the name,
+    UserError where a workload has no pods."""
+    kind_word, slash, rest = word.partition("/")
+    if slash and (not kind_word or not rest or "/" in rest):
+        raise UsageError(f"{word!r} is not of the form kind/name")
+    kind = resourceargs.kind_named(kind_word if slash else "pods")
+    obj = client.get(resourceargs.ref_of(kind, namespace_, rest if slash else word))
+    if kind.gk == POD:
+        return obj
+    selector = get(obj, "spec", "selector")
+    if not isinstance(selector, dict):
+        raise UserError(f"{kind.display(name(obj))} has no pods of its own")
+    plain = (
+        selector if any(key in selector for key in ("matchLabels", "matchExpressions")) else {"matchLabels": selector}
+    )
+    listing = client.list(POD, namespace(obj), labels=from_label_selector(plain).text)
+    if not listing.items:
+        raise UserError(f"{kind.display(name(obj))} has no pods")
+    return min(listing.items, key=_rank)
+
+
+def _rank(pod: Obj) -> tuple[bool, bool, bool, str, str]:
+    """The pod of a workload that most likely is meant: running, ready, not ending, the oldest."""
+    running = get(pod, "status", "phase") == "Running"
+    return deleting(pod), not running, not is_true(pod, "Ready"), meta(pod).get("creationTimestamp", ""), name(pod)
+
+
+def containers(pod: Obj) -> list[str]:
+    return [container["name"] for container in get(pod, "spec", "containers", default=())]
+
+
+def init_containers(pod: Obj) -> list[str]:
+    return [container["name"] for container in get(pod, "spec", "initContainers", default=())]
+
+
+def container_of(pod: Obj, wanted: str) -> str:
+    """The container asked for, else the annotated one, else the first: then with a note, as kubectl gives it."""
+    known = containers(pod)
+    if wanted:
+        if wanted not in (*known, *init_containers(pod)):
+            raise UserError(f"container {wanted} is not in pod {name(pod)}; it has {', '.join(known)}")
+        return wanted
+    annotated = annotations_of(pod).get(DEFAULT_CONTAINER, "")
+    if annotated in known:
+        return annotated
+    if len(known) > 1:
+        others = ", ".join([*known, *(f"{one} (init)" for one in init_containers(pod))])
+        errors.say(f'Defaulted container "{known[0]}" out of: {others}')
+    return known[0] if known else ""
+
+
+def ref(pod: Obj) -> Ref:
+    return Ref(POD, namespace(pod), name(pod))

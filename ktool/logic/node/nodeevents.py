@@ -1,0 +1,93 @@
+"""The Events users know from a kubelet: Pulled, Created, Started, Killing, Failed, BackOff, Unhealthy."""
+
+from __future__ import annotations
+
+from ktool.api.action import Action, Emit
+from ktool.api.obj import Obj, get, uid
+from ktool.api.ref import Ref
+from ktool.logic.node.nodeaction import (
+    CreateContainer,
+    EnsureImage,
+    NodeAction,
+    Outcome,
+    StartContainer,
+    StartPod,
+    StopContainer,
+    StopPod,
+)
+from ktool.logic.pod.podfields import is_sidecar
+
+_PLAIN = frozenset({"FailedPostStartHook"})
+_FAILED = {"ErrImagePull": "Failed", "ErrImageNeverPull": "ErrImageNeverPull", "InvalidImageName": "InspectFailed"}
+
+
+def of_outcome(pod: Obj, outcome: Outcome) -> list[Action]:
+    """What to tell about one action on the node."""
+    told = _of_outcome(pod, outcome)
+    if isinstance(outcome.action, EnsureImage) and outcome.action.missing:
+        names = ", ".join(outcome.action.missing)
+        text = f"Unable to retrieve some image pull secrets ({names}); attempting to pull the image may not succeed."
+        told.insert(0, Emit(Ref.of(pod), "FailedToRetrieveImagePullSecret", text, "Warning", uid(pod)))
+    return told
+
+
+def _of_outcome(pod: Obj, outcome: Outcome) -> list[Action]:
+    ref, pod_uid, action = Ref.of(pod), uid(pod), outcome.action
+    if outcome.failure is not None:
+        failure = outcome.failure
+        if failure.reason in _PLAIN:
+            return [Emit(ref, failure.reason, failure.message, "Warning", pod_uid)]
+        reason = _FAILED.get(failure.reason, "Failed" if failure.step != "WriteVolumes" else "FailedMount")
+        text = f'Failed to pull image "{failure.image}": {failure.message}' if failure.image else failure.message
+        return [Emit(ref, reason, f"Error: {failure.reason}: {text}", "Warning", pod_uid)]
+    notes = [Emit(ref, reason, message, "Warning", pod_uid) for reason, message in outcome.notes]
+    return [*notes, *_of_success(pod, action)]
+
+
+def _of_success(pod: Obj, action: NodeAction) -> list[Action]:
+    ref, pod_uid = Ref.of(pod), uid(pod)
+    match action:
+        case EnsureImage(image=image):
+            return [Emit(ref, "Pulled", f'Container image "{image}" present on machine', uid=pod_uid)]
+        case CreateContainer(container=container):
+            return [Emit(ref, "Created", f"Created container: {container}", uid=pod_uid)]
+        case StartContainer(container=container):
+            return [Emit(ref, "Started", f"Started container {container}", uid=pod_uid)]
+        case StartPod():
+            names = [container["name"] for container in get(pod, "spec", "containers", default=())]
+            return [Emit(ref, "Started", f"Started container {name}", uid=pod_uid) for name in names]
+        case StopContainer(container=container, because=because):
+            return [Emit(ref, "Killing", because or f"Stopping container {container}", uid=pod_uid)]
+        case StopPod():
+            specs = [c for c in get(pod, "spec", "initContainers", default=()) if is_sidecar(c)]
+            names = [c["name"] for c in (*get(pod, "spec", "containers", default=()), *specs)]
+            return [Emit(ref, "Killing", f"Stopping container {name}", uid=pod_uid) for name in names]
+    return []
+
+
+def of_status(pod: Obj, status: Obj) -> list[Action]:
+    """What to tell about a change of a pod's status that no action of ours caused."""
+    actions: list[Action] = []
+    for group in ("initContainerStatuses", "containerStatuses"):
+        before = {entry["name"]: entry for entry in get(pod, "status", group, default=())}
+        for entry in status.get(group, ()):
+            waiting = get(entry, "state", "waiting", default={})
+            was = get(before.get(entry["name"]), "state", "waiting", default={})
+            if told := _of_waiting(pod, entry["name"], waiting, was):
+                actions.append(Emit(Ref.of(pod), *told, "Warning", uid(pod)))
+    return list(dict.fromkeys(actions))  # a volume that is missing holds back every container
+
+
+def _of_waiting(pod: Obj, container: str, waiting: Obj, was: Obj) -> tuple[str, str] | None:
+    """Reason and message of what is new about a container that waits."""
+    reason, message = waiting.get("reason"), str(waiting.get("message", ""))
+    if reason in ("CrashLoopBackOff", "ImagePullBackOff") and was.get("reason") != reason:
+        what = "restarting failed container" if reason == "CrashLoopBackOff" else "pulling image"
+        return "BackOff", f"Back-off {what} {container} in pod {Ref.of(pod).name}"
+    if message == was.get("message") or not message:
+        return None
+    if reason == "CreateContainerConfigError":
+        return "Failed", f"Error: {message}"
+    if message.startswith("MountVolume.SetUp failed"):
+        return "FailedMount", message
+    return None

@@ -1,0 +1,136 @@
+"""What the Node object says of its node: capacity, versions, addresses and the condition Ready."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ktool import __version__
+from ktool.api.action import Action, Emit, Patch, Status
+from ktool.api.obj import (
+    Obj,
+    annotations_of,
+    deleting,
+    get,
+    is_true,
+    labels,
+    name,
+    uid,
+    with_condition,
+)
+from ktool.api.ref import Ref
+from ktool.logic.network import links
+from ktool.logic.network.nodefields import answers, is_simulated, silent_since
+from ktool.logic.node import netstate
+from ktool.logic.node.nodeaction import Failure, NodeFacts, NodeInfo
+
+ARCHITECTURE = "kubernetes.io/arch"
+_UNREACHABLE = "NodeStatusUnknown"
+SILENCE = 50.0
+"""Seconds that a node may be silent before its pods count as not Ready: kube-controller-manager's
+--node-monitor-grace-period."""
+
+
+def described(node: Obj, info: NodeInfo, now: float) -> list[Action]:
+    """Record what a node said of itself when it was connected."""
+    pods = "1000" if annotations_of(node).get("ktool.dev/connection", "").startswith("simulated:") else "110"
+    capacity = {"cpu": str(info.cpu), "memory": f"{info.memory // 1024}Ki", "pods": pods}
+    addresses = [{"type": "InternalIP", "address": address} for address in info.addresses]
+    status = {
+        **get(node, "status", default={}),
+        "capacity": capacity,
+        "allocatable": capacity,
+        "addresses": [*addresses, {"type": "Hostname", "address": info.hostname}],
+        "nodeInfo": {
+            "machineID": info.machine_id,
+            "bootID": info.boot_id,
+            "kernelVersion": info.kernel,
+            "osImage": info.os_image,
+            "architecture": info.architecture,
+            "operatingSystem": "linux",
+            "containerRuntimeVersion": info.runtime_version,
+            "kubeletVersion": f"v{__version__}",
+            "kubeProxyVersion": "",
+            "systemUUID": info.machine_id,
+        },
+    }
+    return [*_answering(node, status, info.boot_id, now), *_labelled(node, info)]
+
+
+def _labelled(node: Obj, info: NodeInfo) -> list[Action]:
+    """The well-known label, and the annotation, that only the machine itself can tell."""
+    notes: dict[str, str | None] = {links.MTU: str(info.mtu)} if info.mtu else {}
+    if labels(node).get(ARCHITECTURE) == info.architecture and not _differs(node, notes):
+        return []
+    patch = {"metadata": {"labels": {ARCHITECTURE: info.architecture}, "annotations": notes}}
+    return [Patch(Ref.of(node), patch, uid(node))]
+
+
+def _differs(node: Obj, notes: Mapping[str, str | None]) -> bool:
+    """Whether one of the annotations is not what the node has."""
+    return any(annotations_of(node).get(key) != value for key, value in notes.items())
+
+
+def announced(node: Obj, facts: NodeFacts) -> list[Action]:
+    """Have others hear how this node reaches them and is reached."""
+    notes = links.announced(facts.links, facts.key, facts.met)
+    if is_simulated(node) or deleting(node) or not _differs(node, notes):
+        return []
+    return [Patch(Ref.of(node), {"metadata": {"annotations": notes}}, uid(node))]
+
+
+def ready(
+    node: Obj, boot_id: str, now: float, failures: Mapping[tuple[str, str], Failure] | None = None
+) -> list[Action]:
+    """The node was observed just now, in the boot that has this id. `failures`: what went wrong with its own things,
+    as nodeplan has them; None where nobody tried."""
+    status = get(node, "status", default={})
+    if failures is not None and not is_simulated(node):
+        value, reason, message = netstate.condition(failures)
+        conditions = with_condition(status.get("conditions", []), netstate.CONDITION, value, now, reason, message)
+        status = {**status, "conditions": conditions}
+    if boot_id and status.get("nodeInfo"):
+        status = {**status, "nodeInfo": {**status["nodeInfo"], "bootID": boot_id}}
+    return _answering(node, status, boot_id, now)
+
+
+def _answering(node: Obj, status: Obj, boot_id: str, now: float) -> list[Action]:
+    actions = _changed(node, _with_ready(status, "True", now, "NodeReady", "the node answers and takes pods"))
+    if boot_id and get(node, "status", "nodeInfo", "bootID", default=boot_id) != boot_id:
+        text = f"Node {name(node)} has been rebooted, boot id: {boot_id}"
+        actions.append(Emit(Ref.of(node), "Rebooted", text, "Warning", uid(node)))
+    return actions
+
+
+def unreachable(node: Obj, message: str, now: float) -> list[Action]:
+    """The node did not answer; what runs there keeps running, and nothing new is sent to it."""
+    status = _with_ready(get(node, "status", default={}), "Unknown", now, _UNREACHABLE, message)
+    actions = _changed(node, status)
+    if actions and answers(node):
+        actions.append(Emit(Ref.of(node), "NodeNotReady", f"Node {name(node)}: {message}", "Warning", uid(node)))
+    return actions
+
+
+def out_of_service(node: Obj, pods: Iterable[Obj], now: float) -> list[Action]:
+    """Pods of a node that has been silent for too long are not Ready any more: services send to others, whatever still
+    runs there. Their next observation says how they are. (kubernetes.io/docs/concepts/architecture/nodes/#condition)"""
+    since = silent_since(node)
+    if not since or now - since < SILENCE:
+        return []
+    actions: list[Action] = []
+    for pod in pods:
+        if is_true(pod, "Ready"):
+            conditions = pod["status"]["conditions"]
+            conditions = with_condition(
+                conditions, "Ready", "False", now, "NodeNotReady", f"Node {name(node)} is not ready"
+            )
+            actions.append(Status(Ref.of(pod), {**pod["status"], "conditions": conditions}, uid(pod)))
+            actions.append(Emit(Ref.of(pod), "NodeNotReady", "Node is not ready", "Warning", uid(pod)))
+    return actions
+
+
+def _with_ready(status: Obj, value: str, now: float, reason: str, message: str) -> Obj:
+    return {**status, "conditions": with_condition(status.get("conditions", []), "Ready", value, now, reason, message)}
+
+
+def _changed(node: Obj, status: Obj) -> list[Action]:
+    return [Status(Ref.of(node), status, uid(node))] if status != node.get("status") else []

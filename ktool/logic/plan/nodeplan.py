@@ -1,0 +1,285 @@
+"""What to do next on one node: the wanted pods on one side, the facts on the other, actions between.
+
+The plan of an unchanged world is empty and says why. Everything is derived anew each time; the caller keeps nothing
+but failures (for their back-off) and the addresses it was told to reserve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
+from types import MappingProxyType
+
+from ktool.api.obj import Obj, deleting, get, name, namespace, uid
+from ktool.api.ref import POD, Ref
+from ktool.logic.network import ipam
+from ktool.logic.node.backoff import retry_at
+from ktool.logic.node.nodeaction import (
+    CreatePod,
+    EnsureNetwork,
+    Failure,
+    NodeAction,
+    NodeFacts,
+    PodFact,
+    RemoveVolumes,
+    StopPod,
+)
+from ktool.logic.pod import podlife, podplan
+from ktool.logic.pod.podenv import Lookup
+from ktool.logic.pod.podfields import host_network
+from ktool.logic.pod.probes import UNKNOWN, Vitals
+
+NOT_HELD: Mapping[str, float] = MappingProxyType({})
+NOT_ENDING: Mapping[str, int] = MappingProxyType({})
+
+FORCED = 2
+"""Seconds for a pod that is ending when it is deleted by force, as kubelet has it (minimumGracePeriodInSeconds)."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Actions for one pod, to be done one after the other up to the first that fails. Lanes run side by side."""
+
+    uid: str
+    actions: tuple[NodeAction, ...]
+
+
+@dataclass(frozen=True)
+class Gone:
+    """A pod whose deletion was asked for and of which the node has nothing any more: to be finished in the API."""
+
+    ref: Ref
+    uid: str
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """`setup` comes first; lanes only when all of it is done. `sooner`: done beside the lanes of pods that are
+    being ended with more grace than they have by now. `addresses`: uid -> address, newly reserved; hold it
+    until the pod is seen or gone. `problems`: (uid, container or "") -> what keeps it from being made, found while
+    planning (a missing ConfigMap); podstatus.status wants them among the failures. `waiting`: uid -> why what is to be
+    done for a pod is not done yet, where only time is in the way. `after`: plan again in so many seconds, for that."""
+
+    setup: tuple[NodeAction, ...] = ()
+    lanes: tuple[Lane, ...] = ()
+    sooner: tuple[StopPod, ...] = ()
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    gone: tuple[Gone, ...] = ()
+    problems: Mapping[tuple[str, str], Failure] = field(default_factory=dict)
+    waiting: Mapping[str, str] = field(default_factory=dict)
+    after: float | None = None
+    because: str = ""
+
+
+def plan(
+    pods: Sequence[Obj],
+    facts: NodeFacts,
+    *,
+    node: Obj,
+    cluster: str,
+    failures: Mapping[tuple[str, str], Failure],
+    busy: Set[str],
+    addresses: Mapping[str, str],
+    lookup: Lookup,
+    now: float,
+    vitals: Vitals = UNKNOWN,
+    held: Mapping[str, float] = NOT_HELD,
+    ending: Mapping[str, int] = NOT_ENDING,
+) -> NodePlan:
+    """Plan a node. `pods`: every Pod bound to it, the ones being deleted too; whatever else the node has of ours is
+    removed, so never call this with a list that is not complete. `busy`: uids whose lane runs right now; they are
+    left alone, but for those that are `ending` with more seconds of grace than they have now. `failures`: what failed
+    last, by (uid, container or "") and ("", "") for the setup. `lookup` gives ConfigMaps. `now` in epoch seconds.
+    `vitals`: what probes and hooks say. `held`: for deleted pods that serve, by uid, the seconds for which they may be
+    sent to still and are not to be ended; 0 where that is over."""
+    context = podplan.Context(node, cluster, failures, lookup, now, facts.volumes, vitals)
+    return _Planner(pods, facts, context, busy, addresses, held, ending).plan()
+
+
+class _Planner:
+    """One plan in the making: collects lanes, reserved addresses, reasons and times to wake."""
+
+    def __init__(
+        self,
+        pods: Sequence[Obj],
+        facts: NodeFacts,
+        context: podplan.Context,
+        busy: Set[str],
+        addresses: Mapping[str, str],
+        held: Mapping[str, float],
+        ending: Mapping[str, int],
+    ) -> None:
+        self.pods = sorted(pods, key=lambda pod: (namespace(pod), name(pod), uid(pod)))
+        self.facts, self.context = facts, context
+        self.busy, self.held, self.ending = busy, held, ending
+        self.failures, self.now = context.failures, context.now
+        self.subnet = str(get(context.node, "spec", "podCIDR", default=""))
+        self.on_node: dict[str, PodFact] = {fact.uid: fact for fact in facts.pods}
+        self.pool = _Addresses(self.subnet, self.pods, facts, addresses)
+        self.lanes: list[Lane] = []
+        self.sooner: list[StopPod] = []
+        self.gone: list[Gone] = []
+        self.problems: dict[tuple[str, str], Failure] = {}
+        self.waiting: dict[str, str] = {}
+        self.wake: list[float] = []
+        self.reasons: dict[str, None] = {}
+
+    def plan(self) -> NodePlan:
+        setup, networked = self._setup()
+        for pod in self.pods:
+            if deleting(pod):
+                self._end(pod)
+        self._orphans()
+        for pod in self.pods:
+            if not deleting(pod):
+                self._keep(pod, networked)
+        quiet = not (setup or self.lanes or self.sooner or self.gone)
+        return NodePlan(
+            setup=setup,
+            lanes=tuple(self.lanes),
+            sooner=tuple(self.sooner),
+            addresses=self.pool.reserved,
+            gone=tuple(self.gone),
+            problems=self.problems,
+            waiting=self.waiting,
+            after=max(0.0, min(self.wake) - self.now) if self.wake else None,
+            because=self._because() if quiet else "",
+        )
+
+    def _because(self) -> str:
+        if not self.pods:
+            return "no pod is bound to this node and nothing of ours is on it"
+        return "; ".join(list(self.reasons)[:3]) or "every pod is as wanted"
+
+    def _setup(self) -> tuple[tuple[NodeAction, ...], bool]:
+        """What the node needs before any pod, and whether pods with an address of their own can be made then."""
+        actions: list[NodeAction] = []
+        if self.subnet and self.facts.network != self.subnet:
+            actions.append(EnsureNetwork(self.subnet))
+        failure = self.failures.get(("", ""))
+        if actions and failure is not None and self.now < retry_at(failure):
+            self.wake.append(retry_at(failure))
+            self.reasons[f"{failure.step} failed and is tried again later"] = None
+            return (), bool(self.subnet) and self.facts.network == self.subnet
+        return tuple(actions), bool(self.subnet)
+
+    def _end(self, pod: Obj) -> None:
+        own = uid(pod)
+        if own in self.busy:
+            self._hasten(own, podplan.asked_grace(pod))
+            self.reasons[f"pod {name(pod)} is being worked on"] = None
+        elif self.held.get(own) and podlife.is_alive(self.on_node.get(own)):
+            self.wake.append(self.now + self.held[own])
+            self.reasons[f"pod {name(pod)} ends when no node sends to it any more"] = None
+        elif own in self.on_node:
+            self._take(own, podplan.end(pod, self.on_node[own], self.context, serves=own in self.held), name(pod))
+        elif own in self.facts.volumes:
+            self._remove_volumes(own, name(pod))
+        else:
+            self.gone.append(Gone(Ref(POD, namespace(pod), name(pod)), own))
+
+    def _orphans(self) -> None:
+        """What the node has of pods that nobody wants: deleted by force or while it was away, or of another uid."""
+        for own in sorted(self.busy - {uid(pod) for pod in self.pods}):
+            self._hasten(own, FORCED)
+        wanted = {uid(pod) for pod in self.pods} | self.busy
+        for fact in sorted(self.facts.pods, key=lambda fact: (fact.namespace, fact.name, fact.uid)):
+            if fact.uid not in wanted:
+                self._take(fact.uid, podplan.end(None, fact, self.context), fact.name)
+        for own in sorted(self.facts.volumes):
+            if own not in wanted and own not in self.on_node:
+                self._remove_volumes(own, own)
+
+    def _hasten(self, own: str, grace: int) -> None:
+        """Without the hooks, which had their time or have it still, and all containers at once."""
+        fact = self.on_node.get(own)
+        if fact is not None and grace < self.ending.get(own, 0) and podlife.is_alive(fact):
+            self.sooner.append(podlife.stop(None, fact, grace, self.context))
+
+    def _remove_volumes(self, own: str, shown: str) -> None:
+        failure = self.failures.get((own, ""))
+        step = podplan.Step([RemoveVolumes(own)])
+        if failure is not None and failure.step == "RemoveVolumes" and self.now < retry_at(failure):
+            step = podplan.Step([], [retry_at(failure)], because="RemoveVolumes is tried again later")
+        self._take(own, step, shown)
+
+    def _keep(self, pod: Obj, networked: bool) -> None:
+        own, fact = uid(pod), self.on_node.get(uid(pod))
+        if own in self.busy:
+            self.reasons[f"pod {name(pod)} is being worked on"] = None
+            return
+        if fact is not None:
+            self._take(own, podplan.carry_on(pod, fact, self.context), name(pod))
+            return
+        if get(pod, "status", "phase") in ("Succeeded", "Failed"):
+            return
+        if host_network(pod):
+            self._take(own, podplan.begin(pod, "", self.context), name(pod))
+            return
+        if not networked:
+            why = "the node's pod network is not ready" if self.subnet else "the node has no podCIDR yet"
+            self.waiting[own] = why
+            self.reasons[why] = None
+            return
+        try:
+            ip = self.pool.choose(pod)
+        except ipam.IpamError as error:
+            self.problems[(own, "")] = Failure("FailedCreatePodSandBox", str(error), "CreatePod")
+            self.reasons[str(error)] = None
+            return
+        step = podplan.begin(pod, ip, self.context)
+        if any(isinstance(action, CreatePod) for action in step.actions):
+            self.pool.reserve(own, ip)
+        self._take(own, step, name(pod))
+
+    def _take(self, own: str, step: podplan.Step, shown: str) -> None:
+        self.wake += step.wake
+        for container, failure in step.problems.items():
+            self.problems[(own, container)] = failure
+        if step.actions:
+            self.lanes.append(Lane(own, tuple(step.actions)))
+        elif step.because and step.because != podplan.AS_WANTED:
+            if step.wake:
+                self.waiting[own] = step.because
+            self.reasons[f"pod {shown}: {step.because}"] = None
+
+
+class _Addresses:
+    """The pod addresses of a node: none is ever given to two pods."""
+
+    def __init__(self, subnet: str, pods: Iterable[Obj], facts: NodeFacts, addresses: Mapping[str, str]) -> None:
+        self.subnet, self.held = subnet, dict(addresses)
+        self.reserved: dict[str, str] = {}
+        self.used: dict[str, str] = {}
+        for pod in pods:
+            if (ip := self._recorded(pod)) and get(pod, "status", "phase") not in ("Succeeded", "Failed"):
+                self.used.setdefault(ip, uid(pod))
+        self.used |= {ip: own for own, ip in addresses.items()}
+        self.used |= {fact.ip: fact.uid for fact in facts.pods if fact.ip}
+        newest = max((fact for fact in facts.pods if fact.ip), key=lambda fact: fact.created_at, default=None)
+        self.last = newest.ip if newest else ""
+
+    def choose(self, pod: Obj) -> str:
+        """The address held for a pod, else the one its status names where nobody else has it, else the next free one.
+        Raises IpamError where there is none."""
+        own = uid(pod)
+        for ip in (self.held.get(own, ""), self._recorded(pod)):
+            if ip and self.used.get(ip) == own and self._inside(ip):
+                return ip
+        return ipam.allocate(self.subnet, self.used, self.last)
+
+    def reserve(self, own: str, ip: str) -> None:
+        self.used[ip] = own
+        if self.held.get(own) != ip:
+            self.reserved[own] = ip
+            self.last = ip
+
+    def _recorded(self, pod: Obj) -> str:
+        return "" if host_network(pod) else str(get(pod, "status", "podIP", default=""))
+
+    def _inside(self, ip: str) -> bool:
+        try:
+            return ip_address(ip) in ip_network(self.subnet)
+        except ValueError:
+            return False

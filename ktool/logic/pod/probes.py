@@ -1,0 +1,252 @@
+"""Startup, liveness and readiness probes: which are due, and what follows from how they went.
+
+Pure: the prober (engine) keeps a Record for each Probe and asks here what becomes of it. A probe belongs to one run of
+a container; the next run begins anew. Source: kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-
+probes, and pkg/kubelet/prober for what it leaves open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, field, replace
+from zlib import crc32
+
+from ktool.api.obj import Obj, deleting, epoch, get, uid
+from ktool.api.ref import Ref
+from ktool.logic.node import probecalls
+from ktool.logic.node.nodeaction import ContainerFact, NodeFacts
+
+STARTUP, LIVENESS, READINESS = "startup", "liveness", "readiness"
+KINDS = (STARTUP, LIVENESS, READINESS)
+
+QUICK = 0.25
+"""Seconds after which a readiness probe that has not succeeded yet is asked again; doubled each time, up to its period.
+Kubernetes too asks a container that is not Ready more often than its period says, so that it is Ready sooner."""
+
+Key = tuple[str, str, str]
+"""uid, container, kind"""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A probe of one run of a container. `since`: when the run began (epoch seconds). `grace`: seconds to end when it
+    fails, None for the pod's own."""
+
+    pod: Ref
+    uid: str
+    container: str
+    kind: str
+    run: str
+    id: str
+    since: float
+    handler: probecalls.Handler
+    delay: float = 0.0
+    period: float = 10.0
+    timeout: float = 1.0
+    successes: int = 1
+    failures: int = 3
+    grace: int | None = None
+
+    @property
+    def key(self) -> Key:
+        return (self.uid, self.container, self.kind)
+
+    @property
+    def call(self) -> probecalls.Call:
+        return probecalls.Call(self.kind, self.id, self.handler, self.timeout)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What has come of a probe so far. `verdict` is what counts now, None before the first one; `last` how it went the
+    last time, and `row` how often in a row. It is to be asked next at `due`; never again in this run where `over`."""
+
+    due: float
+    verdict: bool | None = None
+    last: bool | None = None
+    row: int = 0
+    asked: int = 0
+    over: bool = False
+
+
+@dataclass(frozen=True)
+class Health:
+    """What the probes say of one run of a container. `failed`: the kind of the probe because of which it must be
+    started again, with that probe's `grace`."""
+
+    run: str
+    started: bool = True
+    ready: bool = True
+    failed: str = ""
+    grace: int | None = None
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """What is known of containers beside what is seen on the node: the health of those with probes, by (uid,
+    container), and the runs whose postStart hook is done."""
+
+    health: Mapping[tuple[str, str], Health] = field(default_factory=dict)
+    hooked: Set[str] = frozenset()
+
+
+UNKNOWN = Vitals()
+
+
+# --- which probes there are --------------------------------------------------------------------------------------
+
+
+def run_of(fact: ContainerFact) -> str:
+    """The name of the present run of a container: Podman starts the same one again."""
+    return f"{fact.id}@{fact.started_at:.3f}"
+
+
+def same_run(entry: Obj, fact: ContainerFact) -> bool:
+    """Whether an entry of a Pod's status speaks of the present run."""
+    own = str(entry.get("containerID") or "").rpartition("//")[2]
+    return own == fact.id and epoch(get(entry, "state", "running", "startedAt")) == int(fact.started_at)
+
+
+def needs_start(container: Obj) -> bool:
+    """Whether running is not enough for a container to count as started."""
+    return bool(container.get("startupProbe") or get(container, "lifecycle", "postStart"))
+
+
+def address(pod: Obj, seen: str, host: str) -> str:
+    """Where the pod is asked: on the node's network at the node's address."""
+    return seen or str(get(pod, "status", "podIP", default="")) or host or "127.0.0.1"
+
+
+def found(pods: Iterable[Obj], facts: NodeFacts, host: str, hooked: Set[str]) -> dict[Key, Probe]:
+    """The probes of every container that runs now. A pod that is being deleted is only asked whether it is ready
+    (it serves until it is told to end). `host`: the node's own address."""
+    seen = {fact.uid: fact for fact in facts.pods}
+    result: dict[Key, Probe] = {}
+    for pod in pods:
+        fact = seen.get(uid(pod))
+        if fact is None or not has_probes(pod) or get(pod, "status", "phase") in ("Succeeded", "Failed"):
+            continue
+        running = {one.name: one for one in fact.containers if one.state == "running"}
+        ip, known = address(pod, fact.ip, host), entries(pod)
+        for container in containers(pod):
+            run = running.get(container["name"])
+            if run is None or not is_hooked(container, run, known.get(run.name) or {}, hooked):
+                continue
+            for probe in _of_container(pod, container, run, ip):
+                result[probe.key] = probe
+    return result
+
+
+def is_hooked(container: Obj, fact: ContainerFact, entry: Obj, hooked: Set[str]) -> bool:
+    """Whether the postStart hook of this run, if it has one, is done: we did it, or the status says that it started."""
+    if not get(container, "lifecycle", "postStart"):
+        return True
+    return run_of(fact) in hooked or (bool(entry.get("started")) and same_run(entry, fact))
+
+
+def containers(pod: Obj) -> Iterator[Obj]:
+    spec = pod.get("spec") or {}
+    yield from spec.get("initContainers") or ()
+    yield from spec.get("containers") or ()
+
+
+def entries(pod: Obj) -> dict[str, Obj]:
+    """The entries of a pod's status by container."""
+    status = pod.get("status") or {}
+    groups = (status.get("initContainerStatuses") or (), status.get("containerStatuses") or ())
+    return {entry["name"]: entry for group in groups for entry in group}
+
+
+def has_probes(pod: Obj) -> bool:
+    return any(f"{kind}Probe" in container for container in containers(pod) for kind in KINDS)
+
+
+def _of_container(pod: Obj, container: Obj, fact: ContainerFact, ip: str) -> Iterator[Probe]:
+    for kind in (READINESS,) if deleting(pod) else KINDS:
+        spec = container.get(f"{kind}Probe")
+        if not spec:
+            continue
+        yield Probe(
+            pod=Ref.of(pod),
+            uid=uid(pod),
+            container=container["name"],
+            kind=kind,
+            run=run_of(fact),
+            id=fact.id,
+            since=fact.started_at,
+            handler=probecalls.of(spec, container, ip),
+            delay=float(spec.get("initialDelaySeconds") or 0),
+            period=float(spec.get("periodSeconds") or 10),
+            timeout=float(spec.get("timeoutSeconds") or 1),
+            successes=int(spec.get("successThreshold") or 1),
+            failures=int(spec.get("failureThreshold") or 3),
+            grace=spec.get("terminationGracePeriodSeconds"),
+        )
+
+
+# --- what becomes of one -----------------------------------------------------------------------------------------
+
+
+def begin(probe: Probe, pod: Obj, fact: ContainerFact | None, now: float, age: float, spread: bool) -> Record:
+    """The record a probe begins with. What the status says of this very run stands until the probe was asked: another
+    control plane has asked before. `now` is the prober's clock, `age` how long the run lasts already. `spread`: what
+    is believed to be well is asked at some moment of its period, so that not all are asked at once."""
+    entry = entries(pod).get(probe.container) or {}
+    wait = min(max(0.0, probe.delay - age), probe.delay)
+    if fact is None or not same_run(entry, fact):
+        return Record(due=now + wait)
+    if probe.kind == STARTUP and entry.get("started"):
+        return Record(due=now, verdict=True, over=True)
+    if probe.kind == READINESS and not entry.get("ready"):
+        return Record(due=now + wait)
+    if spread and not wait:
+        wait = crc32(f"{probe.uid} {probe.container} {probe.kind}".encode()) % 1000 / 1000 * probe.period
+    return Record(due=now + wait, verdict=True if probe.kind == READINESS else None)
+
+
+def after(probe: Probe, record: Record, ok: bool, asked: float, now: float) -> Record:
+    """The record after an answer to what was asked at `asked`."""
+    row = record.row + 1 if record.last is ok else 1
+    verdict, over = record.verdict, False
+    if row >= (probe.successes if ok else probe.failures):
+        verdict = ok
+        over = ok if probe.kind == STARTUP else (not ok and probe.kind == LIVENESS)
+        over = over or (probe.kind == STARTUP and not ok)
+    count = record.asked + 1
+    due = max(now, asked + _pause(probe, ok, verdict, count))
+    return replace(record, due=due, verdict=verdict, last=ok, row=row, asked=count, over=over)
+
+
+def _pause(probe: Probe, ok: bool, verdict: bool | None, count: int) -> float:
+    if probe.kind == READINESS and not ok and verdict is not True:
+        return min(probe.period, QUICK * 2.0 ** min(count - 1, 20))
+    return probe.period
+
+
+def waits(probe: Probe, startup: Record | None) -> bool:
+    """Whether a probe waits for the startup probe of its container (None: it has none)."""
+    return probe.kind != STARTUP and startup is not None and startup.verdict is not True
+
+
+def health(records: Iterable[tuple[Probe, Record]]) -> Health:
+    """What the probes of one container say together; at least one."""
+    started = ready = True
+    failed, grace, run = "", None, ""
+    for probe, record in records:
+        run = probe.run
+        if probe.kind == STARTUP:
+            started = record.verdict is True
+        elif probe.kind == READINESS:
+            ready = record.verdict is True
+        if probe.kind != READINESS and record.verdict is False:
+            failed, grace = probe.kind, probe.grace
+    return Health(run, started, started and ready, failed, grace)
+
+
+def unhealthy_message(probe: Probe, answer: probecalls.Answer) -> str:
+    """The message of the Event Unhealthy, as the kubelet writes it."""
+    return f"{probe.kind.capitalize()} probe failed: {answer.message}"
+
+
+def killing_message(container: str, kind: str) -> str:
+    return f"Container {container} failed {kind} probe, will be restarted"

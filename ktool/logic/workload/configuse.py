@@ -1,0 +1,68 @@
+"""A hash of what stands in the ConfigMaps and Secrets that pods read: a workload that is annotated for it rolls
+its pods when that changes. Kubernetes leaves them as they are until something else restarts them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ktool.api.action import Action, Patch
+from ktool.api.obj import DOMAIN, Obj, annotations_of, content_hash, get, meta, name, namespace, uid
+from ktool.api.ref import GroupKind, Ref, group_kind
+from ktool.api.world import World
+from ktool.logic.secrets.podrefs import uses
+
+RESTART = f"{DOMAIN}/restart-on-config-change"
+"""Annotation of a workload that wants this: "true"."""
+HASH = f"{DOMAIN}/config-hash"
+"""Annotation of its pod template."""
+FAILED = f"{DOMAIN}/failed-config-hash"
+"""Annotation of a workload that went back from a rollout: the content it failed with. That is not tried again."""
+
+
+def content(workload: Obj, world: World) -> str:
+    """A hash of all that the pods of a workload read; "" where they read nothing, or where something they need is not
+    there: then there is nothing to restart with."""
+    parts: list[object] = []
+    for use in sorted(uses(get(workload, "spec", "template", "spec", default={}))):
+        obj = world.get(Ref(group_kind("v1", use.kind), namespace(workload), use.name))
+        if obj is None:
+            if not use.optional:
+                return ""
+            parts.append([use.kind, use.name])
+            continue
+        entries = {**(obj.get("data") or {}), **(obj.get("binaryData") or {})}
+        read = {key: text for key, text in entries.items() if not use.keys or key in use.keys}
+        # With the uid nobody can guess a Secret's value from the hash who may not read the Secret itself.
+        parts.append([use.kind, use.name, uid(obj) if use.kind == "Secret" else "", read])
+    return content_hash(parts, 10) if parts else ""
+
+
+def follow(workload: Obj, world: World) -> list[Action]:
+    """What gives the pod template the hash of the present content; nothing where it has it, or does not want it."""
+    if annotations_of(workload).get(RESTART) != "true":
+        return []
+    template = get(workload, "spec", "template", default={})
+    wanted = content(workload, world)
+    if not wanted or wanted in (annotations_of(template).get(HASH), annotations_of(workload).get(FAILED)):
+        return []
+    patch: Obj = {"spec": {"template": {"metadata": {"annotations": {HASH: wanted}}}}}
+    if FAILED in annotations_of(workload):
+        patch["metadata"] = {"annotations": {FAILED: None}}
+    return [Patch(Ref.of(workload), patch, uid(workload))]
+
+
+def readers(gk: GroupKind, config: Obj, world: World) -> Iterable[Ref]:
+    """The workloads of a kind that are to follow a ConfigMap or Secret."""
+    for workload in world.list(gk, namespace(config)):
+        if annotations_of(workload).get(RESTART) != "true":
+            continue
+        spec = get(workload, "spec", "template", "spec", default={})
+        if any((use.kind, use.name) == (config["kind"], name(config)) for use in uses(spec)):
+            yield Ref.of(workload)
+
+
+def failed_with(template: Obj) -> dict[str, str]:
+    """The annotation to leave on a workload that goes back from this template."""
+    found = (meta(template).get("annotations") or {}).get(HASH)
+    return {FAILED: found} if found else {}

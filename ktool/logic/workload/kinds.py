@@ -1,0 +1,6 @@
+"""The identities of the kinds that own pods for Deployments. The Deployment controller and its parts use them."""
+
+from ktool.api.ref import GroupKind
+
+DEPLOYMENT = GroupKind("apps", "Deployment")
+REPLICA_SET = GroupKind("apps", "ReplicaSet")

@@ -1,0 +1,99 @@
+"""The pod network of a node: Podman's bridge, forwarding, the rule that keeps pod addresses, and our routes."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from ktool.node.base import NodeError, Transport
+from ktool.node.network import linkdevices
+from ktool.node.podman.facts import CLUSTER_LABEL, Settled
+from ktool.node.podman.podmanapi import PodmanApi, Refused
+
+NAME, INTERFACE = "ktool", "ktool0"
+CLUSTER_CIDR = "10.244.0.0/16"
+
+_FORWARD = r"""
+set -eu
+[ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ] || echo 1 >/proc/sys/net/ipv4/ip_forward
+nft -f -
+"""
+
+
+def ensure(api: PodmanApi, transport: Transport, cluster: str, subnet: str) -> None:
+    """Make the network exist with this subnet. Raises Refused or NodeError with what is in the way."""
+    network = ipaddress.ip_network(subnet)
+    existing = find(api)
+    if existing is not None:
+        have = (existing.get("subnets") or [{}])[0].get("subnet", "")
+        if have == str(network) and (existing.get("labels") or {}).get(CLUSTER_LABEL) == cluster:
+            return keep_addresses(transport, str(network))
+        owner = (existing.get("labels") or {}).get(CLUSTER_LABEL)
+        if owner is None:
+            raise NodeError(
+                transport.node, "EnsureNetwork", f"Podman network {NAME} is there and not ours; rename or remove it"
+            )
+        # Podman refuses to remove a network that containers use, ours or anybody's.
+        api.delete(f"networks/{NAME}")
+    body = {
+        "name": NAME,
+        "driver": "bridge",
+        "network_interface": INTERFACE,
+        "subnets": [{"subnet": str(network), "gateway": str(network.network_address + 1)}],
+        "dns_enabled": False,
+        "labels": {CLUSTER_LABEL: cluster},
+    }
+    try:
+        api.post("networks/create", body)
+    except Refused as refused:
+        if "already" not in refused.message or find(api) is None:
+            raise
+    keep_addresses(transport, str(network))
+
+
+def find(api: PodmanApi) -> dict[str, Any] | None:
+    """What Podman says about our network; None where there is none."""
+    try:
+        answer = api.get(f"networks/{NAME}/json")
+    except Refused as refused:
+        if refused.status == 404:
+            return None
+        raise
+    return dict(answer)
+
+
+def rules(subnet: str) -> str:
+    """netavark masquerades what leaves a pod subnet, at priority 100. A NAT mapping made at 90 stands, and this one
+    maps a pod's address to itself, so pods of other nodes see who calls. The masquerade itself stands here once more:
+    netavark does not bring its own back when a firewall reload has dropped it.
+
+    A tunnel takes smaller packets than pods send: both ends of a connection are told so as it is made, and every other
+    packet is answered with ICMP by the kernel, so that pods need not be told of a change of the mode. One transaction
+    of nft -f (nft(8))."""
+    return (
+        "add table ip ktool\n"
+        "add chain ip ktool postrouting { type nat hook postrouting priority 90; policy accept; }\n"
+        "flush chain ip ktool postrouting\n"
+        f"add rule ip ktool postrouting ip saddr {subnet} ip daddr {CLUSTER_CIDR} snat to ip saddr\n"
+        f'add rule ip ktool postrouting ip saddr {subnet} ip daddr != 224.0.0.0/4 oifname != "{INTERFACE}" masquerade\n'
+        "add chain ip ktool forward { type filter hook forward priority -150; policy accept; }\n"
+        "flush chain ip ktool forward\n"
+        'add rule ip ktool forward oifname "ktool-*" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu\n'
+    )
+
+
+def keep_addresses(transport: Transport, subnet: str) -> None:
+    done = transport.run(["sh", "-c", _FORWARD], stdin=rules(subnet).encode(), timeout=15)
+    if done.status != 0:
+        message = done.stderr.decode("utf-8", "replace").strip() or f"exit status {done.status}"
+        raise NodeError(transport.node, "EnsureNetwork", f"nft on {transport.node}: {message}")
+
+
+def remove(api: PodmanApi, transport: Transport, cluster: str, settled: Settled) -> None:
+    """Remove our network, rules, tunnels and routes; a network of another cluster stays. Raises Refused while pods use
+    it."""
+    linkdevices.remove(transport, settled.links)
+    existing = find(api)
+    if existing is not None and (existing.get("labels") or {}).get(CLUSTER_LABEL) == cluster:
+        api.delete(f"networks/{NAME}")
+        transport.run(["nft", "-f", "-"], stdin=b"add table ip ktool\ndelete table ip ktool\n", timeout=15)

@@ -1,0 +1,36 @@
+"""Which nodes a ConfigMap or Secret concerns: those with a pod that reads it."""
+
+from __future__ import annotations
+
+from ktool.api.obj import Obj, get, namespace, uid
+from ktool.logic.secrets.podrefs import reads
+
+Key = tuple[str, str, str]
+
+
+class Readers:
+    """An index over the pods that are bound to a node; what a Pod reads never changes in its life. Used under the
+    cache's lock only."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[Key, dict[str, str]] = {}
+
+    def add(self, pod: Obj) -> None:
+        node = get(pod, "spec", "nodeName")
+        if node:
+            for key in _keys(pod):
+                self._nodes.setdefault(key, {})[uid(pod)] = node
+
+    def remove(self, pod: Obj) -> None:
+        for key in _keys(pod):
+            pods = self._nodes.get(key, {})
+            pods.pop(uid(pod), None)
+            if not pods:
+                self._nodes.pop(key, None)
+
+    def nodes(self, kind: str, space: str, name: str) -> set[str]:
+        return set(self._nodes.get((kind, space, name), {}).values())
+
+
+def _keys(pod: Obj) -> list[Key]:
+    return [(kind, namespace(pod), name) for kind, name in reads(pod.get("spec") or {})]

@@ -1,0 +1,238 @@
+"""The lanes of one node: the actions of each pod, one after the other, beside those of other pods; what of them
+failed, and what there is to tell of them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from ktool.api.action import Action, Emit
+from ktool.api.obj import Obj
+from ktool.api.ref import NODE, Ref
+from ktool.logic.node import nodeevents
+from ktool.logic.node.nodeaction import (
+    DrainPod,
+    Failure,
+    NodeAction,
+    Outcome,
+    RemoveContainer,
+    RemovePod,
+    RemoveVolumes,
+    RunHook,
+    StopContainer,
+    StopPod,
+)
+from ktool.logic.plan import netplan
+from ktool.logic.plan.nodeplan import Lane
+from ktool.node.base import NodeError, Runtime
+
+log = logging.getLogger(__name__)
+
+Failures = dict[tuple[str, str], Failure]
+
+MOST = 32
+"""Lanes at a time, those included that only wait for a container to end or for its hook."""
+_WAITING = (DrainPod, StopPod, StopContainer, RunHook)
+"""Actions that cost the node nothing while they last: another lane takes the place of theirs."""
+_ENDING = (RemoveContainer, RemovePod, RemoveVolumes)
+"""Actions that cost the node little more than waiting for its own locks: twice as many of them at a time."""
+
+
+class Lanes:
+    """`find` gives the pod of a uid, `done` hears of every action that was done, `wake` asks for another look."""
+
+    def __init__(
+        self,
+        node: str,
+        *,
+        find: Callable[[str], Obj | None],
+        done: Callable[[NodeAction], None],
+        clock: Callable[[], float],
+        wake: Callable[[float], None],
+    ) -> None:
+        self._node, self._ref = node, Ref(NODE, "", node)
+        self._find, self._done, self._clock, self._wake = find, done, clock, wake
+        self._pool: ThreadPoolExecutor | None = None
+        self._room = self._leaving = threading.Semaphore(1)
+        self._lock = threading.Lock()
+        self._busy: set[str] = set()
+        self._ending: dict[str, int] = {}
+        self._acting = self._waits = 0
+        self.last_end = 0.0
+        """When a lane ended last (time.monotonic)."""
+        self._failures: Failures = {}
+        self._untold: list[Action] = []
+        self.stopping = False
+
+    @property
+    def busy(self) -> frozenset[str]:
+        """The uids of the pods that are being worked on."""
+        with self._lock:
+            return frozenset(self._busy)
+
+    @property
+    def working(self) -> bool:
+        """Whether any lane does more than wait for the end of containers or for a hook."""
+        with self._lock:
+            return len(self._busy) > self._waits
+
+    @property
+    def failures(self) -> Failures:
+        """What failed last, by (uid, container or "")."""
+        with self._lock:
+            return dict(self._failures)
+
+    def look(self) -> tuple[frozenset[str], Failures]:
+        """Both at one moment."""
+        with self._lock:
+            return frozenset(self._busy), dict(self._failures)
+
+    @property
+    def ending(self) -> dict[str, int]:
+        """Of the busy ones, those that are being ended, with the seconds of grace they get."""
+        with self._lock:
+            return dict(self._ending)
+
+    # --- acting
+
+    def start(self, runtime: Runtime, lane: Lane) -> None:
+        with self._lock:
+            if self.stopping or lane.uid in self._busy:
+                return
+            self._busy.add(lane.uid)
+            for action in lane.actions:
+                if isinstance(action, StopPod):
+                    self._ending[lane.uid] = action.grace
+        if runtime.concurrency == 1:
+            self._run(runtime, lane)
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(MOST, thread_name_prefix=f"lane-{self._node}")
+            self._room = threading.Semaphore(runtime.concurrency)
+            self._leaving = threading.Semaphore(2 * runtime.concurrency)
+        self._pool.submit(self._run, runtime, lane)
+
+    def _run(self, runtime: Runtime, lane: Lane) -> None:
+        """The actions of one pod in their order, up to the first that fails."""
+        with self._lock:
+            self._acting += 1
+        try:
+            pod = self._find(lane.uid)
+            for action in lane.actions:
+                if self.stopping or self.note(lane.uid, self._perform(runtime, action), pod):
+                    return
+            with self._lock:
+                self._failures = {key: value for key, value in self._failures.items() if key[0] != lane.uid}
+        except NodeError as error:
+            log.info("%s: %s", self._node, error.message)
+        except Exception:
+            log.exception("%s: the lane of pod %s failed", self._node, lane.uid)
+        finally:
+            with self._lock:
+                self._acting -= 1
+                self.last_end = time.monotonic()
+                self._busy.discard(lane.uid)
+                self._ending.pop(lane.uid, None)
+            self._wake(0.05 if self._pool is None else 0.0)
+
+    def hasten(self, runtime: Runtime, action: StopPod) -> None:
+        """End a pod sooner than its lane would, which carries on as soon as the containers have ended. It waits for no
+        place: those are taken by what takes too long."""
+        with self._lock:
+            if self.stopping or action.uid not in self._ending:
+                return
+            self._ending[action.uid] = action.grace
+        name = f"sooner-{self._node}"
+        threading.Thread(target=self._end_sooner, args=(runtime, action), name=name, daemon=True).start()
+
+    def _end_sooner(self, runtime: Runtime, action: StopPod) -> None:
+        try:
+            if failure := runtime.perform(action).failure:
+                log.info("%s: pod %s: %s: %s", self._node, action.uid, failure.step, failure.message)
+        except NodeError as error:
+            log.info("%s: %s", self._node, error.message)
+        except Exception:
+            log.exception("%s: ending pod %s sooner failed", self._node, action.uid)
+
+    def _perform(self, runtime: Runtime, action: NodeAction) -> Outcome:
+        if isinstance(action, _WAITING):
+            return self._wait(runtime, action)
+        with self._leaving if isinstance(action, _ENDING) else self._room:
+            return runtime.perform(action)
+
+    def _wait(self, runtime: Runtime, action: NodeAction) -> Outcome:
+        with self._lock:
+            self._waits += 1
+        try:
+            return runtime.perform(action)
+        finally:
+            with self._lock:
+                self._waits -= 1
+
+    def note(self, pod_uid: str, outcome: Outcome, pod: Obj | None) -> bool:
+        """Remember how an action went, tell the user by an Event, and say whether it failed."""
+        action = outcome.action
+        setting = type(action).__name__ if isinstance(action, netplan.Setting) else ""
+        key = (pod_uid, str(getattr(action, "container", setting)))
+        failure = outcome.failure
+        if failure is not None:
+            failure = self._counted(key, failure)
+        else:
+            self._done(action)
+        with self._lock:
+            if pod is not None:
+                self._untold += nodeevents.of_outcome(pod, replace(outcome, failure=failure))
+            elif failure is not None:
+                text = f"{failure.step}: {failure.message}"
+                self._untold.append(Emit(self._ref, failure.reason, text, "Warning"))
+            elif not pod_uid:
+                self._failures.pop(key, None)
+        return failure is not None
+
+    def _counted(self, key: tuple[str, str], failure: Failure) -> Failure:
+        with self._lock:
+            before = self._failures.get(key)
+            count = before.count + 1 if before and before.step == failure.step else 1
+            self._failures[key] = failure = replace(failure, at=self._clock(), count=count)
+            return failure
+
+    # --- telling
+
+    def tell(self, actions: list[Action], write: Callable[[list[Action]], object]) -> None:
+        """Write these and the Events that gathered, in one transaction; what could not be written is kept."""
+        with self._lock:
+            untold, self._untold = self._untold, []
+        if not (actions or untold):
+            return
+        try:
+            write([*actions, *untold])
+        except Exception:
+            with self._lock:
+                self._untold = [*untold, *self._untold]
+            raise
+
+    def forget(self, known: Collection[str]) -> None:
+        """Keep no failures but those of these pods and of the node itself."""
+        with self._lock:
+            self._failures = {key: value for key, value in self._failures.items() if not key[0] or key[0] in known}
+
+    # --- the end
+
+    def stop(self, timeout: float) -> None:
+        """Let the actions on their way end, and begin none."""
+        with self._lock:
+            self.stopping = True
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        end = time.monotonic() + timeout
+        while self._acting and time.monotonic() < end:
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
