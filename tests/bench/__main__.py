@@ -83,4 +83,7 @@ def _shown(row: Iterator[list[list[Sample]]]) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
