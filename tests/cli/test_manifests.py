@@ -219,7 +219,7 @@ def test_the_limit_is_not_told_of_what_is_only_broken():
     deepest = "[" * MAX_DEPTH + "]" * MAX_DEPTH
     assert len(list(documents(deepest))) == 1
     for broken in (deepest[:-1], f"a: {deepest[1:]}", 'a: "' + "[" * 200, "a: '" + "{" * 200):
-        with pytest.raises(YamlProblem, match="^not YAML: "):
+        with pytest.raises(YamlProblem, match=r"^not YAML: "):
             list(documents(broken))
 
 
