@@ -1,6 +1,6 @@
 """Every program that a test or a benchmark starts on this machine or on a node, and the Debian package it comes from.
 
-    python3 tests/programs.py [--bench]     the packages that are missing here
+    python3 tests/programs.py [--bench]     the packages that are missing here, one a line
 
 Nothing but the standard library, so that it runs before anything is installed. What the lab itself needs is in
 `ktool.lab`. A test in tests/arch fails for a program that is started and is not here."""
@@ -75,4 +75,4 @@ def missing(programs: dict[str, str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    print(*missing(TESTS | BENCH if "--bench" in sys.argv else TESTS))
+    print(*missing(TESTS | BENCH if "--bench" in sys.argv else TESTS), sep="\n")

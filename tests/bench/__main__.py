@@ -9,10 +9,11 @@ import argparse
 import statistics
 import sys
 
-from tests.bench import load, network, services
+from tests.bench import heal, load, network, services
 from tests.bench.rows import ROWS, Bench
 
 ROWS |= {
+    "reboot": heal.reboots,
     "services": services.a_thousand_services,
     "rules": services.rules,
     "network": network.throughput,

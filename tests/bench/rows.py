@@ -68,6 +68,13 @@ class Bench:
             self._lab = ktool.lab.up("bench", 3, root=self.root / "labs", say=lambda line: None)
         return self._lab
 
+    def reboot(self, node: str) -> None:
+        """Until it answers again; its pid is another one."""
+        import ktool.lab
+
+        ktool.lab.reboot("bench", node, self.root / "labs")
+        self._lab = ktool.lab.load("bench", self.root / "labs")
+
     def home(self) -> Path:
         self._homes += 1
         path = self.root / f"home{self._homes}"
@@ -217,14 +224,14 @@ def _bare(sockets: list[str], count: int, bench: Bench, home: Path) -> tuple[flo
         per_node = []
         for index in range(len(sockets)):
             share = count // len(sockets)
-            per_node.append(floor.pods(share, IMAGE, _subnet(sockets[index]), "floor"))
+            per_node.append(floor.pods(share, IMAGE, subnet(sockets[index]), "floor"))
         up, ids = floor.create(sockets, per_node, concurrency)
         down = floor.remove(sockets, ids, concurrency)
         best_up, best_down = min(best_up, up), min(best_down, down)
     return best_up, best_down
 
 
-def _subnet(path: str) -> str:
+def subnet(path: str) -> str:
     podman = floor.Podman(path)
     return str(podman.call("GET", "/networks/ktool/json")["subnets"][0]["subnet"])
 
@@ -241,9 +248,9 @@ def rollout(bench: Bench, runs: int) -> Iterator[Result]:
         server = bench.serve(home) if life == "server" else None
         result = Result(f"roll 12 pods on 3 nodes, {life} control plane", 1.3, [])
         for run in range(runs):
-            subnets = [_subnet(path) for path in sockets]
-            _, ids = floor.create(sockets, [floor.pods(4, IMAGE, subnet, "floor") for subnet in subnets], 4)
-            new = [floor.pods(4, "registry.lab/web:v2", subnet, "floor", first=4) for subnet in subnets]
+            subnets = [subnet(path) for path in sockets]
+            _, ids = floor.create(sockets, [floor.pods(4, IMAGE, net, "floor") for net in subnets], 4)
+            new = [floor.pods(4, "registry.lab/web:v2", net, "floor", first=4) for net in subnets]
             bare = floor.roll(sockets, ids, new, 4)
             floor.remove(sockets, ids, 4)
             name = f"many{run}"
