@@ -108,7 +108,8 @@ def test_a_process_that_has_ended_still_shows_whose_it_was() -> None:
         child = until(lambda: children.read_text().split())[0]
         try:
             until(lambda: b"sleep" in Path(f"/proc/{child}/cmdline").read_bytes())
-            parent.send_signal(signal.SIGSTOP)  # so that it does not wait for its child
+            parent.send_signal(signal.SIGSTOP)  # once it has stopped it does not wait for its child
+            until(lambda: "State:\tT" in Path(f"/proc/{parent.pid}/status").read_text())
             assert not _is_exiting(f"/proc/{child}")
             assert _pid_namespaces(f"/proc/{child}") == _pid_namespaces(f"/proc/{parent.pid}") + 1
             os.kill(int(child), signal.SIGKILL)
