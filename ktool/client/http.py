@@ -7,6 +7,7 @@ the next request, never after: a request is sent once.
 
 from __future__ import annotations
 
+import builtins
 import http.client
 import json
 import socket
@@ -99,7 +100,7 @@ class HttpClient:
             options["dryRun"] = ["All"]
         return self._ask("DELETE", self._object_path(ref), {}, options)
 
-    def apply(self, objects: Sequence[Obj], *, dry_run: bool = False, strict: bool = False) -> list[Applied]:
+    def apply(self, objects: Sequence[Obj], *, dry_run: bool = False, strict: bool = False) -> builtins.list[Applied]:
         body = {"objects": list(objects), "dryRun": dry_run, "strict": strict}
         answer = self._ask("POST", "/apis/ktool.dev/v1/apply", {}, body)
         return [
@@ -168,12 +169,15 @@ class HttpClient:
 
     def _ask(
         self, method: str, path: str, query: Query | None = None, body: Any = None, *, content_type: str = ""
-    ) -> Any:
+    ) -> Obj:
         connection = self._connection()
         response, data = self._exchange(connection, method, path, query or {}, body, content_type)
         if response.status >= 400:
             raise _refusal(response.status, data)
-        return _document(data)
+        answer = _document(data)
+        if not isinstance(answer, dict):
+            raise ClientError("the control plane gave an answer that is no JSON object")
+        return answer
 
     def _stream(
         self, method: str, path: str, query: Query, headers: Mapping[str, str] | None = None

@@ -246,8 +246,8 @@ class _Wait:
         self.result.unreachable = bad
         for ref in self.open:
             for pod in pods_of(self.world, ref):
-                if why := unplaced.get(uid(pod)):
-                    self.result.failed.setdefault(ref, f"pod {name(pod)}: {why}")
+                if uid(pod) in unplaced:
+                    self.result.failed.setdefault(ref, f"pod {name(pod)}: {unplaced[uid(pod)]}")
         return True
 
 

@@ -170,7 +170,7 @@ def _twin(found: Obj, target: Ref) -> Obj:
     notes = {key: value for key, value in annotations_of(found).items() if key != LAST_APPLIED}
     if notes:
         metadata["annotations"] = notes
-    kept = {key: found[key] for key in ("apiVersion", "kind", "type", "data", "immutable") if key in found}
+    kept: Obj = {key: found[key] for key in ("apiVersion", "kind", "type", "data", "immutable") if key in found}
     return {**kept, "metadata": metadata}
 
 

@@ -47,10 +47,11 @@ def flush(transport: Transport, allowed: Mapping[str, frozenset[str]]) -> None:
 
 def stale(listed: str, allowed: Mapping[str, frozenset[str]]) -> Set[Flow]:
     """The flows that lead where no service sends them now. Those that Podman made for a hostPort are none of ours."""
-    return {flow for flow in _FLOW.findall(listed) if _is_stale(*flow, allowed)}
+    return {flow for flow in _FLOW.findall(listed) if _is_stale(flow, allowed)}
 
 
-def _is_stale(address: str, port: str, endpoint: str, number: str, allowed: Mapping[str, frozenset[str]]) -> bool:
+def _is_stale(flow: Flow, allowed: Mapping[str, frozenset[str]]) -> bool:
+    address, port, endpoint, number = flow
     known = allowed.get(f"{address}:{port}", allowed.get(f":{port}"))
     if known is not None:
         return f"{endpoint}:{number}" not in known
