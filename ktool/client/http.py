@@ -14,6 +14,7 @@ import socket
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -33,6 +34,23 @@ PATCH_TYPES = {
 }
 
 Query = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One HTTP request. The body is JSON; a query's entries that are "" are left out."""
+
+    method: str
+    path: str
+    query: Query = field(default_factory=dict)
+    body: Any = None
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        given = {key: value for key, value in self.query.items() if value != ""}
+        return f"{self.path}?{urlencode(given, doseq=True)}" if given else self.path
 
 
 def probe(socket_path: str, timeout: float = 2.0) -> bool:
@@ -168,10 +186,16 @@ class HttpClient:
     # --- HTTP
 
     def _ask(
-        self, method: str, path: str, query: Query | None = None, body: Any = None, *, content_type: str = ""
+        self,
+        method: str,
+        path: str,
+        query: Query | None = None,
+        body: Any = None,
+        *,
+        content_type: str = "application/json",
     ) -> Obj:
-        connection = self._connection()
-        response, data = self._exchange(connection, method, path, query or {}, body, content_type)
+        call = _Call(method, path, query or {}, body, content_type)
+        response, data = self._exchange(self._connection(), call)
         if response.status >= 400:
             raise _refusal(response.status, data)
         answer = _document(data)
@@ -183,7 +207,7 @@ class HttpClient:
         self, method: str, path: str, query: Query, headers: Mapping[str, str] | None = None
     ) -> tuple[Connection, http.client.HTTPResponse]:
         connection = Connection(self._path)
-        response, data = self._exchange(connection, method, path, query, None, "", headers, stream=True)
+        response, data = self._exchange(connection, _Call(method, path, query, headers=headers or {}), stream=True)
         if response.status >= 400:
             connection.close()
             raise _refusal(response.status, data)
@@ -191,20 +215,12 @@ class HttpClient:
         return connection, response
 
     def _exchange(
-        self,
-        connection: Connection,
-        method: str,
-        path: str,
-        query: Query,
-        body: Any,
-        content_type: str,
-        headers: Mapping[str, str] | None = None,
-        stream: bool = False,
+        self, connection: Connection, call: _Call, *, stream: bool = False
     ) -> tuple[http.client.HTTPResponse, bytes]:
         """The response and its body, which is left unread where it is a stream and no refusal."""
         done = False
         try:
-            response = self._send(connection, method, path, query, body, content_type, headers)
+            response = _send(connection, call)
             data = b"" if stream and response.status < 400 else response.read()
             done = True
             return response, data
@@ -213,29 +229,6 @@ class HttpClient:
         finally:
             if not done:
                 connection.close()
-
-    def _send(
-        self,
-        connection: Connection,
-        method: str,
-        path: str,
-        query: Query,
-        body: Any,
-        content_type: str,
-        headers: Mapping[str, str] | None = None,
-    ) -> http.client.HTTPResponse:
-        given = {key: value for key, value in query.items() if value != ""}
-        url = f"{path}?{urlencode(given, doseq=True)}" if given else path
-        sent: dict[str, str] = {"Accept": "application/json", **(headers or {})}
-        data = None
-        if body is not None:
-            data = json.dumps(body, separators=(",", ":")).encode()
-            sent["Content-Type"] = content_type or "application/json"
-        try:
-            connection.request(method, url, data, sent)
-        except BrokenPipeError:
-            pass  # the server refused before it had read everything: its answer says why
-        return connection.getresponse()
 
     def _connection(self) -> Connection:
         connection: Connection | None = getattr(self._mine, "connection", None)
@@ -265,6 +258,19 @@ class HttpClient:
 
 
 # --- helpers -----------------------------------------------------------------------------------------------------
+
+
+def _send(connection: Connection, call: _Call) -> http.client.HTTPResponse:
+    sent: dict[str, str] = {"Accept": "application/json", **call.headers}
+    data = None
+    if call.body is not None:
+        data = json.dumps(call.body, separators=(",", ":")).encode()
+        sent["Content-Type"] = call.content_type
+    try:
+        connection.request(call.method, call.url, data, sent)
+    except BrokenPipeError:
+        pass  # the server refused before it had read everything: its answer says why
+    return connection.getresponse()
 
 
 def _escaped(namespace: str | None) -> str | None:

@@ -6,7 +6,6 @@ One contract suite (tests/contract) runs on both.
 from __future__ import annotations
 
 import builtins
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
