@@ -21,6 +21,7 @@ from urllib.parse import quote, urlencode
 from ktool.api.errors import ApiError, bad_request
 from ktool.api.kind import Kind
 from ktool.api.kinds import Kinds
+from ktool.api.marks import APPLY_PATH
 from ktool.api.obj import Obj, get, meta, namespace
 from ktool.api.ref import GroupKind, Ref
 from ktool.client.httpstream import ANSWER_WITHIN, Connection, HttpExec, LogStream, WatchStream
@@ -120,7 +121,7 @@ class HttpClient:
 
     def apply(self, objects: Sequence[Obj], *, dry_run: bool = False, strict: bool = False) -> builtins.list[Applied]:
         body = {"objects": list(objects), "dryRun": dry_run, "strict": strict}
-        answer = self._ask("POST", "/apis/ktool.dev/v1/apply", {}, body)
+        answer = self._ask("POST", APPLY_PATH, {}, body)
         return [
             Applied(Ref.parse(one["ref"]), one["outcome"], one["object"], tuple(one["warnings"]))
             for one in answer["results"]

@@ -6,6 +6,7 @@ import time
 from fractions import Fraction
 from typing import Any
 
+from ktool.api.marks import REVISION
 from ktool.api.masked import values
 from ktool.api.obj import Obj, annotations_of, controller_of, get, meta, name, namespace, uid
 from ktool.api.ref import ENDPOINT_SLICE, POD
@@ -44,13 +45,13 @@ def deployment(obj: Obj, world: World) -> Sheet:
 
 
 def _replica_sets(sheet: Sheet, obj: Obj, world: World) -> None:
-    revision = annotations_of(obj).get("deployment.kubernetes.io/revision")
+    revision = annotations_of(obj).get(REVISION)
     new: list[str] = []
     old: list[str] = []
     for found in world.owned(uid(obj), REPLICA_SET):
         have, wanted = get(found, "status", "replicas", default=0), get(found, "spec", "replicas", default=0)
         text = f"{name(found)} ({have}/{wanted} replicas created)"
-        same = annotations_of(found).get("deployment.kubernetes.io/revision") == revision
+        same = annotations_of(found).get(REVISION) == revision
         (new if same else old).append(text)
     sheet.row("OldReplicaSets", ", ".join(sorted(old)))
     sheet.row("NewReplicaSet", ", ".join(new))

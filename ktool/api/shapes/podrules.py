@@ -11,7 +11,7 @@ from typing import Any
 
 from ktool.api import names
 from ktool.api.errors import Cause
-from ktool.api.obj import DOMAIN
+from ktool.api.marks import DRAIN_SECONDS
 from ktool.api.shapes.containerrules import (
     DUPLICATE,
     FORBIDDEN,
@@ -23,8 +23,6 @@ from ktool.api.shapes.containerrules import (
 from ktool.api.shapes.placementrules import placement_causes
 from ktool.api.shapes.volumerules import volume_causes
 
-DRAIN_SECONDS = f"{DOMAIN}/drain-seconds"
-"""Annotation of pods: how long connections that are open get to finish before the containers are told to end."""
 LONGEST_DRAIN = 3600
 
 _RESOLVER_WORD = re.compile(r"[-A-Za-z0-9_.]{1,255}")

@@ -13,10 +13,11 @@ import typer
 
 from ktool.api.errors import DONE, ERROR, ApiError, UsageError, UserError, is_not_found
 from ktool.api.kind import Column
+from ktool.api.marks import CONNECTION
 from ktool.api.obj import Obj, annotations_of, get, name, uid
 from ktool.api.ref import NODE, POD, Ref
 from ktool.api.units.quantity import is_quantity
-from ktool.cli.node.enroll import CONNECTION, Newcomer, enroll, forget, label, ssh_url, taint
+from ktool.cli.node.enroll import Newcomer, enroll, forget, label, ssh_url, taint
 from ktool.cli.plumbing import errors, resourceargs
 from ktool.cli.plumbing.command import Verb, examples, session, verbs
 from ktool.cli.plumbing.converge import converge, end

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ktool.api.errors import UsageError, UserError
+from ktool.api.marks import DEFAULT_CONTAINER
 from ktool.api.obj import Obj, annotations_of, deleting, get, is_true, meta, name, namespace
 from ktool.api.ref import POD, Ref
 from ktool.api.selector import from_label_selector
@@ -12,8 +13,6 @@ from ktool.cli.plumbing import errors, resourceargs
 
 if TYPE_CHECKING:
     from ktool.registry.client import Client
-
-DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 
 
 def pod_of(client: Client, word: str, namespace_: str) -> Obj:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 
+from ktool.api.marks import CLUSTER_DNS
 from ktool.api.obj import Obj, get, labels, name, namespace, uid
 from ktool.api.selector import EVERYTHING, Selector, from_label_selector
 from ktool.api.shapes.networkpolicy import EGRESS, INGRESS, cidr
-from ktool.api.shapes.service import CLUSTER_DNS, PROTOCOLS
+from ktool.api.shapes.service import PROTOCOLS
 from ktool.logic.network.policy import EVERY_PORT, EVERYBODY, Isolated, Openings, Peers, Ports, merged
 
 

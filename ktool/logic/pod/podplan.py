@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from ktool.api.marks import DRAIN_SECONDS
 from ktool.api.obj import Obj, annotations_of, get, meta, uid
-from ktool.api.shapes.podrules import DRAIN_SECONDS
 from ktool.logic.node.backoff import retry_at
 from ktool.logic.node.nodeaction import (
     CreateContainer,

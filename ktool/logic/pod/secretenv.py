@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ktool.api.marks import VOLUMES_ON_DISK
 from ktool.api.obj import Obj, content_hash, get, uid
 from ktool.logic.node.nodeaction import KeepInMemory, Volume, VolumeFile
 from ktool.logic.pod.podenv import ConfigError, Environment, Scope, environment
-from ktool.logic.pod.podvolumes import DISK, directory
+from ktool.logic.pod.podvolumes import directory
 from ktool.logic.secrets.podrefs import of_container
 
 VOLUME = "_env"
@@ -39,7 +40,7 @@ def names(container: Obj, pod: Obj, found: Environment) -> dict[str, str]:
 
 def log_path(container: Obj, pod: Obj) -> str:
     """Another one for another image, as the log of a container that is made anew begins anew."""
-    return f"{DISK}/{uid(pod)}/{container['name']}-{content_hash(container.get('image', ''))}.log"
+    return f"{VOLUMES_ON_DISK}/{uid(pod)}/{container['name']}-{content_hash(container.get('image', ''))}.log"
 
 
 def lookups(container: Obj, pod: Obj, found: Environment) -> dict[str, str]:

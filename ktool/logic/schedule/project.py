@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ktool.api.marks import HOSTNAME, NOT_READY, UNREACHABLE, UNSCHEDULABLE
 from ktool.api.obj import Obj, canonical, condition, controller_of, get, labels, meta, name, namespace, uid
 from ktool.api.units.quantity import bytes_, milli
 from ktool.logic.schedule.model import (
-    HOSTNAME,
     Demand,
     HostPort,
     Node,
@@ -254,11 +254,11 @@ def _taints(node: Obj) -> tuple[Taint, ...]:
     and so a toleration of one has the same effect here (core/v1 well-known taints)."""
     states = []
     if get(node, "spec", "unschedulable", default=False):
-        states.append(Taint("node.kubernetes.io/unschedulable", "", "NoSchedule", "node(s) were unschedulable"))
+        states.append(Taint(UNSCHEDULABLE, "", "NoSchedule", "node(s) were unschedulable"))
     ready = (condition(node, "Ready") or {}).get("status", "False")
     if ready == "Unknown":
-        states.append(Taint("node.kubernetes.io/unreachable", "", "NoSchedule", "node(s) were unreachable"))
+        states.append(Taint(UNREACHABLE, "", "NoSchedule", "node(s) were unreachable"))
     elif ready != "True":
-        states.append(Taint("node.kubernetes.io/not-ready", "", "NoSchedule", "node(s) were not ready"))
+        states.append(Taint(NOT_READY, "", "NoSchedule", "node(s) were not ready"))
     declared = get(node, "spec", "taints", default=())
     return (*states, *(Taint(taint["key"], taint.get("value") or "", taint["effect"]) for taint in declared))

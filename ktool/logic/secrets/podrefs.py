@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ktool.api.obj import DOMAIN, annotations_of, get
+from ktool.api.marks import PULL_SECRETS
+from ktool.api.obj import annotations_of, get
 
 Reference = tuple[str, str]
 """Kind and name, in the pod's own namespace."""
 
-PULL_DEFAULT = f"{DOMAIN}/image-pull-secrets"
-"""Annotation of a Namespace: the pull secrets of pods that name none."""
 
 _SOURCES = {"configMapKeyRef": "ConfigMap", "configMapRef": "ConfigMap", "configMap": "ConfigMap"}
 _SOURCES |= {"secretKeyRef": "Secret", "secretRef": "Secret", "secret": "Secret"}
@@ -64,4 +63,4 @@ def _named(holder: Mapping[str, Any]) -> Iterator[Use]:
 
 def pull_defaults(space: Mapping[str, Any]) -> list[str]:
     """The pull secrets that a Namespace gives to pods which name none."""
-    return [part.strip() for part in annotations_of(space).get(PULL_DEFAULT, "").split(",") if part.strip()]
+    return [part.strip() for part in annotations_of(space).get(PULL_SECRETS, "").split(",") if part.strip()]

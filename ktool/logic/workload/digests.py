@@ -9,16 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
-from ktool.api.obj import DOMAIN, Obj, annotations_of, get, name
+from ktool.api.marks import RESOLVED_IMAGES
+from ktool.api.obj import Obj, annotations_of, get, name
 
-IMAGES = f"{DOMAIN}/images"
-"""Annotation of a ReplicaSet and of its pods: image -> the same one by digest, as JSON."""
 _BY_DIGEST = "@sha256:"
 
 
 def recorded(obj: Obj) -> dict[str, str]:
     try:
-        found = json.loads(annotations_of(obj).get(IMAGES, "{}"))
+        found = json.loads(annotations_of(obj).get(RESOLVED_IMAGES, "{}"))
     except ValueError:
         return {}
     return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
@@ -30,7 +29,7 @@ def text(images: Mapping[str, str]) -> str:
 
 def pinned(pod: Obj, image: str) -> str:
     """The image by the digest that was noted for it; "" where none was."""
-    found = recorded(pod).get(image, "") if IMAGES in annotations_of(pod) else ""
+    found = recorded(pod).get(image, "") if RESOLVED_IMAGES in annotations_of(pod) else ""
     return found if _BY_DIGEST in found else ""
 
 

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from ktool.api.marks import DELETION_COST
 from ktool.api.obj import Obj, annotations_of, condition, epoch, get, is_true, meta, name
 
-DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ktool.api.action import Action, Emit
-from ktool.api.obj import DOMAIN, Obj, annotations_of, condition, deleting, get, labels, name, uid
+from ktool.api.marks import SINGLE_WRITER
+from ktool.api.obj import Obj, annotations_of, condition, deleting, get, labels, name, uid
 from ktool.api.ref import NAMESPACE, NODE, POD, Ref
 from ktool.api.world import World
 from ktool.logic.network.nodefields import answers
@@ -18,8 +19,6 @@ from ktool.logic.workload import rollout
 from ktool.logic.workload.deploymentstatus import limits, replicas
 from ktool.logic.workload.rollout import Limits, Sizes
 
-SINGLE_WRITER = f"{DOMAIN}/single-writer"
-"""Annotation of a workload: its volumes have one writer, so an old pod ends before a new one begins."""
 _NO_FREE_PORTS = "free ports"
 """In the scheduler's words (logic/schedule/filters)."""
 
