@@ -22,6 +22,7 @@ from ktool.api.marks import (
     SIMULATED_CIDR,
 )
 from ktool.api.obj import Obj, annotations_of, condition, deleting, get, is_true, labels, meta, name, uid
+from ktool.api.pod import node_of
 from ktool.api.ref import NODE, POD, Ref
 from ktool.api.schema import Field
 from ktool.api.shapes.build import array, boolean, choice, integer, obj, quantities, string, strings, time
@@ -226,7 +227,7 @@ def _removed(node: Obj, world: World) -> Iterable[Ref]:
 
 def _pod_on_leaving(pod: Obj, world: World) -> Iterable[Ref]:
     """A pod that was put on a node while it was being removed."""
-    where = Ref(NODE, "", get(pod, "spec", "nodeName", default=""))
+    where = Ref(NODE, "", node_of(pod))
     node = world.get(where) if where.name else None
     return (where,) if node is not None and deleting(node) else ()
 

@@ -9,6 +9,7 @@ from typing import Any
 from ktool.api.marks import REVISION
 from ktool.api.masked import values
 from ktool.api.obj import Obj, annotations_of, controller_of, get, meta, name, namespace, uid
+from ktool.api.pod import app_containers, finished
 from ktool.api.ref import ENDPOINT_SLICE, POD
 from ktool.api.selector import from_label_selector
 from ktool.api.units.duration import age
@@ -128,7 +129,7 @@ _ASKED = (("requests", "cpu"), ("limits", "cpu"), ("requests", "memory"), ("limi
 
 def _pods_of_node(sheet: Sheet, obj: Obj, world: World) -> None:
     """The pods on the node with what they ask for, and the sums against what can be had."""
-    pods = [pod for pod in world.on_node(name(obj)) if get(pod, "status", "phase") not in ("Succeeded", "Failed")]
+    pods = [pod for pod in world.on_node(name(obj)) if not finished(pod)]
     pods.sort(key=lambda pod: (namespace(pod), name(pod)))
     sheet.line(f"Non-terminated Pods:  ({len(pods)} in total)")
     room = get(obj, "status", "allocatable", default={})
@@ -147,7 +148,7 @@ def _pods_of_node(sheet: Sheet, obj: Obj, world: World) -> None:
 
 
 def _sum(pod: Obj, group: str, resource: str) -> Fraction:
-    amounts = [get(c, "resources", group, resource) for c in get(pod, "spec", "containers", default=())]
+    amounts = [get(c, "resources", group, resource) for c in app_containers(pod)]
     return sum((value(amount) for amount in amounts if amount is not None), Fraction(0))
 
 

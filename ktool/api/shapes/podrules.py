@@ -12,6 +12,7 @@ from typing import Any
 from ktool.api import names
 from ktool.api.errors import Cause
 from ktool.api.marks import DRAIN_SECONDS
+from ktool.api.pod import CONTAINER_GROUPS, is_sidecar
 from ktool.api.shapes.containerrules import (
     DUPLICATE,
     FORBIDDEN,
@@ -66,7 +67,7 @@ def _containers(spec: Mapping[str, Any], path: str, volumes: Mapping[str, str]) 
     host_network = bool(spec.get("hostNetwork"))
     if not spec.get("containers"):
         causes.append(Cause(f"{path}.containers", "must have at least one container", REQUIRED))
-    for member in ("initContainers", "containers", "ephemeralContainers"):
+    for member in (*CONTAINER_GROUPS, "ephemeralContainers"):
         for index, container in enumerate(spec.get(member) or ()):
             here = f"{path}.{member}[{index}]"
             name = container["name"]
@@ -85,7 +86,7 @@ def _containers(spec: Mapping[str, Any], path: str, volumes: Mapping[str, str]) 
 
 
 def _init_only(container: Mapping[str, Any], path: str) -> Iterator[Cause]:
-    if container.get("restartPolicy") == "Always":
+    if is_sidecar(container):
         return
     if policy := container.get("restartPolicy"):
         message = f'must be "Always", which makes it a sidecar, or absent; not "{policy}"'

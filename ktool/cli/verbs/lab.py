@@ -9,7 +9,8 @@ import typer
 
 from ktool.api.errors import DONE, ERROR
 from ktool.api.marks import LAB
-from ktool.api.obj import get, name
+from ktool.api.obj import name
+from ktool.api.pod import node_of
 from ktool.api.ref import NODE, POD, Ref
 from ktool.cli.node.enroll import Newcomer, enroll, forget
 from ktool.cli.plumbing import errors, options
@@ -148,7 +149,7 @@ def _without_pods(client: Client, nodes: set[str]) -> None:
     """Wait until the pods of nodes that are gone are gone too: a new lab has nodes of the same names."""
     end = time.monotonic() + 15
     while time.monotonic() < end:
-        if not any(get(pod, "spec", "nodeName") in nodes for pod in client.list(POD).items):
+        if not any(node_of(pod) in nodes for pod in client.list(POD).items):
             return
         time.sleep(0.1)
 

@@ -21,6 +21,7 @@ from ktool.api.obj import (
     owner_reference,
     uid,
 )
+from ktool.api.pod import app_containers, finished, node_of
 from ktool.api.shapes.service import is_headless, ports_of
 from ktool.logic.pod.podfields import host_network
 
@@ -54,9 +55,9 @@ def slices_for(service: Obj, pods: Iterable[Obj]) -> list[Obj]:
 
 def _counts(pod: Obj) -> bool:
     """Whether anything can be sent to it: it has an address and has not ended."""
-    if not get(pod, "status", "podIP") or not get(pod, "spec", "nodeName"):
+    if not get(pod, "status", "podIP") or not node_of(pod):
         return False
-    return get(pod, "status", "phase") not in ("Succeeded", "Failed")
+    return not finished(pod)
 
 
 def _endpoint(service: Obj, pod: Obj, publish: bool) -> Obj:
@@ -86,7 +87,7 @@ def _ports(service: Obj, pod: Obj) -> Ports:
 
 
 def _named(pod: Obj, wanted: str, protocol: str) -> int:
-    for container in get(pod, "spec", "containers", default=()):
+    for container in app_containers(pod):
         for port in container.get("ports") or ():
             if port.get("name") == wanted and port.get("protocol", "TCP") == protocol:
                 on_host = host_network(pod) and port.get("hostPort")

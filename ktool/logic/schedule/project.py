@@ -7,6 +7,7 @@ from typing import Any
 
 from ktool.api.marks import HOSTNAME, NOT_READY, UNREACHABLE, UNSCHEDULABLE
 from ktool.api.obj import Obj, canonical, condition, controller_of, get, labels, meta, name, namespace, uid
+from ktool.api.pod import is_sidecar
 from ktool.api.units.quantity import bytes_, milli
 from ktool.logic.schedule.model import (
     Demand,
@@ -207,7 +208,7 @@ def _peak(spec: Obj, of: Any, overhead: Mapping[str, int]) -> dict[str, int]:
     peak: dict[str, int] = {}
     for container in spec.get("initContainers") or ():
         together = _sum(running, of(container))
-        if container.get("restartPolicy") == "Always":
+        if is_sidecar(container):
             running = together
         peak = _larger(peak, together)
     for container in spec.get("containers") or ():
@@ -225,7 +226,7 @@ def _larger(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
 
 def _ports(spec: Obj) -> list[HostPort]:
     """The node ports of a pod; on the host's network every containerPort is one (as the API server defaults it)."""
-    sidecars = [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
+    sidecars = [c for c in spec.get("initContainers") or () if is_sidecar(c)]
     found = []
     for container in (*(spec.get("containers") or ()), *sidecars):
         for port in container.get("ports") or ():

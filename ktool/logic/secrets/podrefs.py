@@ -8,6 +8,7 @@ from typing import Any
 
 from ktool.api.marks import PULL_SECRETS
 from ktool.api.obj import annotations_of, get
+from ktool.api.pod import containers_in
 
 Reference = tuple[str, str]
 """Kind and name, in the pod's own namespace."""
@@ -36,8 +37,7 @@ def reads(spec: Mapping[str, Any]) -> frozenset[Reference]:
 
 def uses(spec: Mapping[str, Any]) -> set[Use]:
     """What the containers of pods of this spec read: env, envFrom, volumes and projected volumes."""
-    containers = [container for group in ("initContainers", "containers") for container in spec.get(group) or ()]
-    found = {use for container in containers for use in of_container(container)}
+    found = {use for container in containers_in(spec) for use in of_container(container)}
     for volume in spec.get("volumes") or ():
         for source in (volume, *get(volume, "projected", "sources", default=())):
             found |= set(_named(source))

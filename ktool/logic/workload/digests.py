@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from ktool.api.marks import RESOLVED_IMAGES
 from ktool.api.obj import Obj, annotations_of, get, name
+from ktool.api.pod import containers_in, statuses_of
 
 _BY_DIGEST = "@sha256:"
 
@@ -43,15 +44,13 @@ def seen(replica_set: Obj, pods: Iterable[Obj]) -> dict[str, str]:
         return found
     for pod in sorted(pods, key=name):
         images = _images(pod.get("spec") or {})
-        for group in ("initContainerStatuses", "containerStatuses"):
-            for status in get(pod, "status", group, default=()):
-                image, digest = images.get(status["name"], ""), str(status.get("imageID", ""))
-                if image in wanted and _BY_DIGEST in digest and not digest.startswith("localhost/"):
-                    found.setdefault(image, digest)
+        for status in statuses_of(pod):
+            image, digest = images.get(status["name"], ""), str(status.get("imageID", ""))
+            if image in wanted and _BY_DIGEST in digest and not digest.startswith("localhost/"):
+                found.setdefault(image, digest)
     return found
 
 
 def _images(spec: Obj) -> dict[str, str]:
     """The image of each container by the container's name."""
-    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
-    return {str(one.get("name", "")): str(one.get("image", "")) for one in containers}
+    return {str(one.get("name", "")): str(one.get("image", "")) for one in containers_in(spec)}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from ktool.api.action import Action, Emit
 from ktool.api.marks import SINGLE_WRITER
 from ktool.api.obj import Obj, annotations_of, condition, deleting, get, labels, name, uid
+from ktool.api.pod import node_of
 from ktool.api.ref import NAMESPACE, NODE, POD, Ref
 from ktool.api.world import World
 from ktool.logic.network.nodefields import answers
@@ -49,7 +50,7 @@ def held_ports(new: Iterable[Obj], old: Sequence[Obj], world: World) -> list[int
         if deleting(pod) or (condition(pod, "PodScheduled") or {}).get("status") != "False":
             continue
         wanted = host_ports(get(pod, "spec", default={}))
-        holders = [other for other in old if get(other, "spec", "nodeName") and wanted & host_ports(other["spec"])]
+        holders = [other for other in old if node_of(other) and wanted & host_ports(other["spec"])]
         if any(deleting(other) for other in holders):
             return []
         if holders and _finds_no_port(pod, world):
@@ -68,7 +69,7 @@ def _finds_no_port(pod: Obj, world: World) -> bool:
 
 def _answers(pod: Obj, world: World) -> bool:
     """Whether the pod's node does: on another one nothing ends."""
-    node = world.get(Ref(NODE, "", get(pod, "spec", "nodeName", default="")))
+    node = world.get(Ref(NODE, "", node_of(pod)))
     return node is not None and answers(node)
 
 
