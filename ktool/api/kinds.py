@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -42,37 +41,33 @@ class _Index:
 
 
 class Kinds:
-    """Lookups by word, by group, version and kind, and by URL. Thread-safe; a listener is called after each change."""
+    """Lookups by word, by group, version and kind, and by URL, from any thread. Changes come from one thread at a time;
+    a listener is called after each."""
 
     def __init__(self, kinds: Iterable[Kind] = ()) -> None:
-        self._lock = threading.Lock()
         self._listeners: list[Callable[[], None]] = []
         self._index = _index(kinds)
 
     def add(self, kind: Kind) -> None:
         """ValueError where another kind has that group and name."""
-        with self._lock:
-            present = self._index.by_gk.get(kind.gk)
-            if present is kind:
-                return
-            if present is not None:
-                raise ValueError(f"two kinds are named {kind.gk}")
-            self._index = _index([*self._index.by_gk.values(), kind])
+        present = self._index.by_gk.get(kind.gk)
+        if present is kind:
+            return
+        if present is not None:
+            raise ValueError(f"two kinds are named {kind.gk}")
+        self._index = _index([*self._index.by_gk.values(), kind])
         self._tell()
 
     def remove(self, gk: GroupKind) -> None:
-        with self._lock:
-            self._index = _index(kind for kind in self._index.by_gk.values() if kind.gk != gk)
+        self._index = _index(kind for kind in self._index.by_gk.values() if kind.gk != gk)
         self._tell()
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` after every change, from the thread that makes it. The answer ends it."""
-        with self._lock:
-            self._listeners = [*self._listeners, listener]
+        self._listeners = [*self._listeners, listener]
 
         def end() -> None:
-            with self._lock:
-                self._listeners = [one for one in self._listeners if one is not listener]
+            self._listeners = [one for one in self._listeners if one is not listener]
 
         return end
 

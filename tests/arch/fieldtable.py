@@ -67,7 +67,7 @@ def table() -> str:
     kinds = app.kinds()
     lines = ["| where | acted on | known, not acted on |", "|---|---|---|"]
     for title, kind, path in ROWS:
-        fields = members(kinds[kind], path)
+        fields = members(kinds.named(kind)[0], path)
         acted = [name for name, field in fields.items() if field.acted and (path or name not in _TOP)]
         known = [name for name, field in fields.items() if not field.acted]
         lines.append(f"| {title} | {_words(acted)} | {_words(known)} |")

@@ -79,6 +79,8 @@ def test_every_path_that_is_named_is_there(document: Path) -> None:
     linked = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
     tops = "tools|manifests|completions|tests|ktool|.ci"
     named = re.findall(rf"`((?:{tops})/[\w./-]*)`", text) + re.findall(rf"\b(?:sh|-f) ((?:{tops})/[\w./-]+)", text)
+    # `manifests/` is a folder of examples and a package: `manifests/load.load` names a function of the second.
+    named = [path for path in named if not _MODULE.fullmatch(f"`{path}`")]
     assert [path for path in [*linked, *named] if not (ROOT / path).exists()] == []
 
 
@@ -110,7 +112,7 @@ def test_the_table_shows_every_field_that_is_not_acted_on() -> None:
     shown = {
         (kind, f"{path}.{name}" if path else name)
         for _, kind, path in fieldtable.ROWS
-        for name, field in fieldtable.members(kinds[kind], path).items()
+        for name, field in fieldtable.members(kinds.named(kind)[0], path).items()
         if not field.acted
     }
     assert set(fieldtable.not_acted_on()) - shown == set()

@@ -18,7 +18,7 @@ FOLDERS = sorted(path for path in (Path(__file__).parents[2] / "manifests").iter
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
 def test_a_folder_is_valid_and_without_warnings(folder: Path) -> None:
     app.kinds()
-    manifests = load([str(folder)], namespace="default")
+    manifests = load([str(folder)], KINDS, namespace="default")
     warnings = []
     for manifest in manifests:
         kind = KINDS[GroupKind.of(manifest.obj)]
@@ -31,7 +31,7 @@ def test_a_folder_is_valid_and_without_warnings(folder: Path) -> None:
 def test_a_folder_brings_its_own_namespace(folder: Path) -> None:
     """So that deleting the folder leaves nothing behind, and two folders never meet."""
     app.kinds()
-    objects = [manifest.obj for manifest in load([str(folder)], namespace="default")]
+    objects = [manifest.obj for manifest in load([str(folder)], KINDS, namespace="default")]
     mine = {obj["metadata"]["name"] for obj in objects if obj["kind"] == "Namespace"}
     used = {obj["metadata"]["namespace"] for obj in objects if KINDS[GroupKind.of(obj)].namespaced}
     assert used == mine

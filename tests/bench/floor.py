@@ -11,22 +11,25 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any
 
-from ktool.api.obj import Obj
-from ktool.kinds.pod import KIND as POD
-from ktool.logic.pod.podspec import render
 
+class Unix(http.client.HTTPConnection):
+    """HTTP on a unix socket."""
 
-class Podman(http.client.HTTPConnection):
-    """Podman's REST API on a unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("podman", timeout=120)
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
+
+
+class Podman(Unix):
+    """Podman's REST API on a unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, 120)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         payload = None if body is None else json.dumps(body)
@@ -43,24 +46,55 @@ def node_socket(pid: int) -> str:
     return f"/proc/{pid}/root/run/podman/podman.sock"
 
 
-def pods(
-    count: int, image: str, subnet: str, cluster: str, first: int = 0
-) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """The payloads ktool itself would send for so many pods of one container."""
+def subnet(path: str) -> str:
+    """The subnet of the pods of a node that a cluster has, by its API socket."""
+    return str(Podman(path).call("GET", "/networks/ktool/json")["subnets"][0]["subnet"])
+
+
+def pods(count: int, image: str, subnet: str, first: int = 0) -> list[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """The payloads that ktool itself sends for so many pods of one container."""
     prefix = subnet.rsplit(".", 1)[0]
-    result = []
-    for index in range(first, first + count):
-        pod: Obj = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": f"floor-{index}", "namespace": "default", "uid": f"{index:08d}-{'0' * 4}-floor"},
-            "spec": {"containers": [{"name": "web", "image": image}]},
-        }
-        assert POD.default is not None
-        pod = POD.default(pod)
-        rendered = render(pod, node={}, cluster=cluster, ip=f"{prefix}.{100 + index}", lookup=lambda ref: None)
-        result.append((dict(rendered.pod), [dict(payload) for payload in rendered.containers.values()]))
-    return result
+    return [_pod(index, image, f"{prefix}.{100 + index}") for index in range(first, first + count)]
+
+
+def _pod(index: int, image: str, address: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    name = f"floor-{index}_default_{index:08d}"
+    labels = {
+        "ktool.dev/cluster": "floor",
+        "ktool.dev/namespace": "default",
+        "ktool.dev/pod": f"floor-{index}",
+        "ktool.dev/uid": f"{index:08d}-0000-floor",
+        "ktool.dev/ip": address,
+    }
+    shares = {"cpu": {"shares": 2}}
+    card = "0a:58:" + ":".join(f"{int(part):02x}" for part in address.split("."))
+    pod = {
+        "name": name,
+        "infra_name": f"infra_{name}",
+        "shared_namespaces": ["net", "uts", "ipc"],
+        "exit_policy": "continue",
+        "resource_limits": shares,
+        "netns": {"nsmode": "bridge"},
+        "hostname": f"floor-{index}",
+        "dns_server": ["10.96.0.10"],
+        "dns_search": ["default.svc.cluster.local", "svc.cluster.local", "cluster.local"],
+        "dns_option": ["ndots:5"],
+        "labels": labels,
+        "Networks": {"ktool": {"static_ips": [address], "static_mac": card}},
+    }
+    container = {
+        "name": f"web_{name}",
+        "pod": name,
+        "image": image,
+        "env": {},
+        "restart_policy": "always",
+        "stop_timeout": 30,
+        "log_configuration": {"driver": "k8s-file", "size": 10485760},
+        "systemd": "false",
+        "resource_limits": shares,
+        "labels": {**labels, "ktool.dev/container": "web"},
+    }
+    return pod, [container]
 
 
 def _each(sockets: Sequence[str], concurrency: int, work: Sequence[tuple[int, Callable[[Podman], None]]]) -> float:

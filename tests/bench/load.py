@@ -4,7 +4,6 @@ turns out to be closed before any answer came, as RFC 9112 (section 9.3.1) has i
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -12,13 +11,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.bench import floor
-from tests.bench.rows import ENVIRONMENT, KTOOL, Bench, Result
+from tests.bench.side import Side, documents
+from tests.bench.table import Runs, Sample
 
 REPLICAS = 6
 FEWEST = 50_000
@@ -53,59 +52,63 @@ class Tally:
         return f"{self.lost} of {self.requests} lost"
 
 
-def lost_requests(bench: Bench, runs: int) -> Iterator[Result]:
-    """The steps under load against the same steps without it, with an application that ends well, with one that exits
-    at once on SIGTERM, and with one that does but whose connections get their time. A lost request fails the row; only
-    where the application exits at once, has no such time and wrk never closes its connection, nobody below HTTP can
-    help, and it is told and not counted."""
+CASES: tuple[tuple[str, bool, dict[str, str]], ...] = (
+    ("ends well", False, {}),
+    ("exits at once", True, {}),
+    ("exits at once, drained", True, {"ktool.dev/drain-seconds": "300"}),
+)
+
+
+def lost_requests(side: Side) -> Runs:
+    """The steps under load, with an application that ends well, with one that exits at once on SIGTERM, and with one
+    that does but whose connections get their time. The floor is the same steps without load. A lost request fails the
+    row; only where the application exits at once, has no such time and wrk never closes its connection, nobody below
+    HTTP can help, and it is told and not counted."""
     if not shutil.which("wrk"):
         raise SystemExit("this row needs wrk: apt-get install -y wrk")
-    home = bench.cluster()
-    server = bench.serve(home)
-    for what, at_once, notes in (
-        ("ends well", False, {}),
-        ("exits at once", True, {}),
-        ("exits at once, drained", True, {"ktool.dev/drain-seconds": "300"}),
-    ):
-        objects = _objects(at_once, notes)
-        bench.ktool(home, "apply", "--wait", "-f", "-", stdin="\n---\n".join(map(json.dumps, objects)))
-        counted = {NEW, RETRIED} if at_once and not notes else {KEPT, NEW, RETRIED}
-        idle = _steps(bench, home)
-        result = Result(f"rolling {REPLICAS} under load, {what}", None, [])
-        for _ in range(runs):
-            took, tallies = _round(bench, home)
-            result.pairs.append((took, idle))
-            total = sum(tally.requests for tally in tallies.values())
-            result.notes.append("; ".join(f"{manner}: {tally}" for manner, tally in tallies.items()))
-            if total < FEWEST or any(tallies[manner].lost for manner in counted):
-                result.goal = 0.0
-        yield result
-    bench.end(server)
+    home = side.cluster()
+    with side.server(home):
+        while True:
+            yield [_case(side, home, *case) for case in CASES]
 
 
-def _steps(bench: Bench, home: Path) -> float:
+def _case(side: Side, home: Path, what: str, at_once: bool, notes: dict[str, str]) -> Sample:
+    counted = {NEW, RETRIED} if at_once and not notes else {KEPT, NEW, RETRIED}
+    with side.applied(home, documents(_objects(at_once, notes))):
+        idle = _steps(side, home)
+        took, tallies = _round(side, home)
+    few = sum(tally.requests for tally in tallies.values()) < FEWEST
+    lost = few or any(tallies[manner].lost for manner in counted)
+    note = "; ".join(f"{manner}: {tally}" for manner, tally in tallies.items())
+    return Sample(f"rolling {REPLICAS} under load, {what}", took, idle, note=note, failed=lost)
+
+
+def _steps(side: Side, home: Path) -> float:
     begun = time.monotonic()
     for words in STEPS:
-        bench.ktool(home, *words)
+        side.ktool(home, *words)
     return time.monotonic() - begun
 
 
-def _round(bench: Bench, home: Path) -> tuple[float, dict[str, Tally]]:
-    service = _get(home, "service", "web")
+def _round(side: Side, home: Path) -> tuple[float, dict[str, Tally]]:
+    service = side.get(home, "service", "web")
     address, port = service["spec"]["clusterIP"], service["spec"]["ports"][0]["nodePort"]
-    first, second = bench.lab.nodes[:2]
+    first, second = side.lab.nodes[:2]
     places: list[tuple[list[str], str]] = [
         ([], f"http://{first.address}:{port}/"),
         (["nsenter", "-t", str(second.pid), "-n"], f"http://{address}/"),
-        (_inside_client(bench, home), f"http://{address}/"),
+        (_inside_client(side, home), f"http://{address}/"),
     ]
     clients = [_client(manner, *place) for manner in (KEPT, NEW, RETRIED) for place in places]
-    time.sleep(1)
-    took = _steps(bench, home)
-    time.sleep(1)
+    try:
+        time.sleep(1)
+        took = _steps(side, home)
+        time.sleep(1)
+    finally:
+        for client in clients:
+            os.killpg(client.process.pid, signal.SIGINT)
     tallies = {KEPT: Tally(), NEW: Tally(), RETRIED: Tally()}
     for client in clients:
-        os.killpg(client.process.pid, signal.SIGINT)
         requests, lost = _told(client.process.communicate(timeout=30)[0])
         tallies[client.manner].requests += requests
         tallies[client.manner].lost += lost
@@ -131,19 +134,13 @@ def _told(text: str) -> tuple[int, int]:
     return int(requests[1]), lost + (int(refused[1]) if refused else 0)
 
 
-def _inside_client(bench: Bench, home: Path) -> list[str]:
+def _inside_client(side: Side, home: Path) -> list[str]:
     """What runs a command in the network of the client's pod."""
-    pod = _get(home, "pod", "client")
-    node = next(node for node in bench.lab.nodes if node.name == pod["spec"]["nodeName"])
+    pod = side.get(home, "pod", "client")
+    node = next(node for node in side.lab.nodes if node.name == pod["spec"]["nodeName"])
     own = pod["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2]
     state = floor.Podman(floor.node_socket(node.pid)).call("GET", f"/containers/{own}/json")["State"]
     return ["nsenter", f"--net=/proc/{node.pid}/root/proc/{state['Pid']}/ns/net"]
-
-
-def _get(home: Path, kind: str, name: str) -> Any:
-    env = {**ENVIRONMENT, "KTOOL_HOME": str(home)}
-    words = [*KTOOL, "get", kind, name, "-o", "json"]
-    return json.loads(subprocess.run(words, env=env, capture_output=True, timeout=60, check=True).stdout)
 
 
 def _objects(at_once: bool, notes: dict[str, str]) -> list[dict[str, Any]]:
@@ -165,3 +162,6 @@ def _objects(at_once: bool, notes: dict[str, str]) -> list[dict[str, Any]]:
         {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": service},
         {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "client"}, "spec": client},
     ]
+
+
+ROWS = {"load": lost_requests}

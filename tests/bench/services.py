@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from ktool.logic.network.balance import frontends, render
-from ktool.node.network.nftables import RULES, transaction
-from tests.bench.rows import Bench, Result, deployment
+from tests.bench import inside
+from tests.bench.alone import floor, in_turns
+from tests.bench.side import ENVIRONMENT, Side, deployment, documents
+from tests.bench.table import Runs, Sample
 
 SERVICES, ENDPOINTS, CONNECTS = 1000, 10, 1500
 
@@ -65,31 +67,37 @@ def many(count: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     return services, slices
 
 
-def a_thousand_services(bench: Bench, runs: int) -> Iterator[Result]:
-    """Connections from a pod to one on another node, by the service's address and by the pod's own, alternating."""
-    home = bench.cluster()
-    server = bench.serve(home)
-    first, second = bench.lab.nodes[:2]
-    text = [deployment("target", 1, node=second.name), deployment("asker", 1, node=first.name)]
+def a_thousand_services(side: Side) -> Runs:
+    """Connections from a pod to one on another node by the service's address, 1,000 services being there. The floor is
+    the pod's own address, in turns. Then the same with a look-up of the name before each; the floor is the look-up of
+    the pod's own address, by a service without one."""
+    home = side.cluster()
+    first, second = side.lab.nodes[:2]
+    pods = [deployment("target", 1, node=second.name), deployment("asker", 1, node=first.name)]
     port = [{"port": 8080}]
-    text.append(json.dumps(manifest("Service", "v1", "target", spec={"selector": {"app": "target"}, "ports": port})))
     bare = {"selector": {"app": "target"}, "ports": port, "clusterIP": "None"}
-    text.append(json.dumps(manifest("Service", "v1", "bare", spec=bare)))
-    bench.ktool(home, "apply", "--wait", "-f", "-", stdin="\n---\n".join(text))
-    services, slices = many(SERVICES - 1)
-    applied = bench.ktool(home, "apply", "-f", "-", stdin="\n---\n".join(map(json.dumps, [*services, *slices])))
-    waited = _until_loaded(first.pid)
-    connects = Result("connect by a service's address, 1000 there", 1.1, [])
-    connects.notes.append(f"{SERVICES} services applied in {applied:.1f} s, on the node {waited:.1f} s later")
-    lookups = Result("name lookup and connect, the same", 1.1, [])
+    address = "10.96.200.1"  # none of the crowd's, as one that is given might be
+    own = [
+        manifest("Service", "v1", "target", spec={"selector": {"app": "target"}, "ports": port, "clusterIP": address}),
+        manifest("Service", "v1", "bare", spec=bare),
+    ]
     names = ["bare.default.svc.cluster.local", "target.default.svc.cluster.local", CONNECTS]
-    for _ in range(runs):
-        plain, named = json.loads(_in_pod(first.pid, "asker", ["python3", "-c", PROBE, json.dumps(names)]))
-        connects.pairs.append((plain[0], plain[1]))
-        lookups.pairs.append((named[0], named[1]))
-    yield connects
-    yield lookups
-    bench.end(server)
+    services, slices = many(SERVICES - 1)
+    crowd = documents([*services, *slices])
+    with side.server(home), side.applied(home, "\n---\n".join([*pods, documents(own)])):
+        try:
+            applied = side.ktool(home, "apply", "-f", "-", stdin=crowd)
+            waited = _until_loaded(first.pid)
+            notes = [f"{SERVICES} services applied in {applied:.1f} s, on the node {waited:.1f} s later"]
+            while True:
+                plain, named = json.loads(_in_pod(first.pid, "asker", ["python3", "-c", PROBE, json.dumps(names)]))
+                note = notes.pop() if notes else ""
+                yield [
+                    Sample("connect by a service's address, 1000 there", plain[0], plain[1], 1.1, note),
+                    Sample("name lookup and connect, the same", named[0], named[1], 1.1),
+                ]
+        finally:
+            side.ktool(home, "delete", "--ignore-not-found", "-f", "-", stdin=crowd)
 
 
 def _until_loaded(node: int) -> float:
@@ -118,20 +126,57 @@ def _in_pod(node: int, pod: str, argv: list[str]) -> str:
     return done.stdout
 
 
-def rules(bench: Bench, runs: int) -> Iterator[Result]:
-    """1,000 services of 10 endpoints: rendered within a second, and given to nft in one transaction."""
-    node = bench.lab.nodes[0].pid
-    rendered = Result(f"rules of {SERVICES} services x {ENDPOINTS}: rendered", 1.0, [])
-    loaded = Result("the same: loaded by nft (beside rendering)", None, [])
-    uids = [{**one, "metadata": {**one["metadata"], "uid": str(n)}} for n, one in enumerate(many(SERVICES)[0])]
-    for _ in range(runs):
-        begun = time.monotonic()
-        text = render(frontends(uids, many(SERVICES)[1]), "n1").text
-        took = time.monotonic() - begun
-        rendered.pairs.append((took, 1.0))
-        begun = time.monotonic()
-        _in_net(node, ["nft", "-f", "-"], transaction(RULES, "", text))
-        loaded.pairs.append((time.monotonic() - begun, took))
-        _in_net(node, ["nft", "delete", "table", "ip", "ktool-svc"])
-    yield rendered
-    yield loaded
+def rules(side: Side) -> Runs:
+    """1,000 services of 10 endpoints, without a node: rendered to nftables, and the text given to nft in a network of
+    its own. Floors: a Python process that reads the same objects from JSON and formats a line for each service and
+    endpoint; and nft with a plain text that sends as many addresses to as many endpoints. Both sides of the first
+    count without the start of their process."""
+    services, slices = many(SERVICES)
+    objects = side.root / "services.json"
+    numbered = [{**one, "metadata": {**one["metadata"], "uid": str(n)}} for n, one in enumerate(services)]
+    objects.write_text(json.dumps([numbered, slices]))
+    plain = _plain(services, slices)
+    name = f"{SERVICES} services x {ENDPOINTS}"
+    while True:
+        told = _rendered(side, objects)
+        table = f"ip {told['table']}"
+        text = f"add table {table}\ndelete table {table}\n{told['text']}"
+        render = lambda: float(_rendered(side, objects)["seconds"])  # noqa: E731
+        load = partial(_loaded, text)
+        yield [
+            in_turns(f"rules of {name}: rendered", render, lambda: float(floor("rules", str(objects))[1]), 6.0),
+            in_turns("the same: loaded by nft", load, lambda: _loaded(plain), 1.5),
+        ]
+
+
+def _rendered(side: Side, objects: Path) -> Any:
+    """What `inside.py` tells of rendering them."""
+    argv = [side.python, "-P", inside.__file__, "rules", str(objects)]
+    done = subprocess.run(argv, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, timeout=120, check=True)
+    return json.loads(done.stdout)
+
+
+def _loaded(text: str) -> float:
+    """The seconds nft takes for this in one transaction, in a network that ends with it."""
+    begun = time.monotonic()
+    argv = ["unshare", "--net", "nft", "-f", "-"]
+    subprocess.run(argv, input=text, text=True, check=True, timeout=120, stdout=subprocess.DEVNULL)
+    return time.monotonic() - begun
+
+
+def _plain(services: list[dict[str, Any]], slices: list[dict[str, Any]]) -> str:
+    """A map from every service's address to a chain that picks one of its endpoints, and nothing else."""
+    chains, elements = [], []
+    for number, (service, slice_) in enumerate(zip(services, slices, strict=True)):
+        ends = [endpoint["addresses"][0] for endpoint in slice_["endpoints"]]
+        picks = ", ".join(f"{index} : {address} . 8080" for index, address in enumerate(ends))
+        pick = f"meta l4proto tcp dnat to numgen random mod {len(ends)} map {{ {picks} }}"
+        chains.append(f"chain svc-{number} {{\n{pick}\n}}")
+        elements.append(f"{service['spec']['clusterIP']} . tcp . 80 : goto svc-{number}")
+    every = ",\n".join(elements)
+    svc = f"map svc {{\ntype ipv4_addr . inet_proto . inet_service : verdict\nelements = {{ {every} }}\n}}"
+    hook = "chain pre {\ntype nat hook prerouting priority dstnat\nip daddr . meta l4proto . th dport vmap @svc\n}"
+    return "\n".join(["table ip floor {", *chains, svc, hook, "}", ""])
+
+
+ROWS = {"rules": rules, "services": a_thousand_services}

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ktool import app
 from ktool.api.errors import Cause, UserError
 from ktool.manifests.load import MAX_BYTES, ManifestErrors, load, refused
+from tests.everykind import KINDS
 
 DEPLOYMENT = """\
 apiVersion: apps/v1
@@ -59,7 +60,7 @@ def write(folder: Path, **files: str | bytes) -> Path:
 
 def problems(*sources: Path | str, **kwargs) -> list[str]:
     with pytest.raises(ManifestErrors) as caught:
-        load([str(source) for source in sources], namespace="default", **kwargs)
+        load([str(source) for source in sources], KINDS, namespace="default", **kwargs)
     assert str(caught.value).splitlines()[-1] == "nothing was applied"
     assert caught.value.exit_code == 1
     return list(caught.value.problems)
@@ -71,27 +72,27 @@ def problems(*sources: Path | str, **kwargs) -> list[str]:
 def test_objects_come_in_an_order_that_works(tmp_path):
     namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n"
     write(tmp_path, a_yaml=DEPLOYMENT, b_yaml=CONFIGMAP, z_yaml=namespace)
-    found = load([str(tmp_path)], namespace="default")
+    found = load([str(tmp_path)], KINDS, namespace="default")
     assert [manifest.obj["kind"] for manifest in found] == ["Namespace", "ConfigMap", "Deployment"]
     assert [manifest.obj["metadata"].get("namespace") for manifest in found] == [None, "default", "default"]
 
 
 def test_folders_only_recurse_when_asked_and_take_known_endings(tmp_path):
     write(tmp_path, a_yaml=CONFIGMAP, sub__b_yml=CONFIGMAP.replace("settings", "more"), note_txt="x: [")
-    assert len(load([str(tmp_path)], namespace="default")) == 1
-    assert len(load([str(tmp_path)], namespace="default", recursive=True)) == 2
+    assert len(load([str(tmp_path)], KINDS, namespace="default")) == 1
+    assert len(load([str(tmp_path)], KINDS, namespace="default", recursive=True)) == 2
 
 
 def test_stdin_and_lists(monkeypatch):
     items = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}} for name in "ab"]
     text = json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, indent="\t").encode()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
-    assert [manifest.obj["metadata"]["name"] for manifest in load(["-"], namespace="default")] == ["a", "b"]
+    assert [manifest.obj["metadata"]["name"] for manifest in load(["-"], KINDS, namespace="default")] == ["a", "b"]
 
 
 def test_every_field_knows_its_line(tmp_path):
     write(tmp_path, a_yaml=CONFIGMAP + "---\n" + DEPLOYMENT)
-    manifest = next(m for m in load([str(tmp_path)], namespace="default") if m.obj["kind"] == "Deployment")
+    manifest = next(m for m in load([str(tmp_path)], KINDS, namespace="default") if m.obj["kind"] == "Deployment")
     assert manifest.document == 2
     assert manifest.line("spec.template.spec.containers[0].image") == 24
     assert manifest.line("metadata.labels[app.kubernetes.io/name]") == 13
@@ -204,7 +205,7 @@ def test_a_bomb_is_refused_before_it_grows(tmp_path):
 def test_anchors_and_merges_are_fine(tmp_path):
     text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {<<: &base {a: '1', b: '2'}, b: '3'}\n"
     write(tmp_path, a_yaml=text)
-    (manifest,) = load([str(tmp_path)], namespace="default")
+    (manifest,) = load([str(tmp_path)], KINDS, namespace="default")
     assert manifest.obj["data"] == {"a": "1", "b": "3"}
 
 
@@ -226,7 +227,7 @@ def test_the_same_object_in_two_files_names_both(tmp_path):
 def test_a_chosen_namespace_must_agree(tmp_path):
     write(tmp_path, a_yaml=CONFIGMAP.replace("metadata:", "metadata:\n  namespace: other"))
     assert "metadata.namespace" in problems(tmp_path, namespace_chosen=True)[0]
-    assert load([str(tmp_path)], namespace="default")[0].obj["metadata"]["namespace"] == "other"
+    assert load([str(tmp_path)], KINDS, namespace="default")[0].obj["metadata"]["namespace"] == "other"
 
 
 @pytest.mark.parametrize(
@@ -245,12 +246,12 @@ def test_sources_that_hold_nothing(tmp_path, make, message):
 def test_no_documents_at_all(tmp_path, content):
     write(tmp_path, a_yaml=content)
     with pytest.raises(UserError, match="no objects found in"):
-        load([str(tmp_path)], namespace="default")
+        load([str(tmp_path)], KINDS, namespace="default")
 
 
 def test_a_refusal_of_the_server_is_placed(tmp_path):
     write(tmp_path, a_yaml=DEPLOYMENT)
-    found = load([str(tmp_path)], namespace="default")
+    found = load([str(tmp_path)], KINDS, namespace="default")
     error = refused(found, [Cause("[0].spec.replicas", "is forbidden")], "nothing was applied")
     assert error is not None
     assert error.problems == (f"{tmp_path}/a.yaml:8: document 1: Deployment web: spec.replicas: is forbidden",)
@@ -338,7 +339,7 @@ ANYTHING = st.one_of(
 def test_whatever_the_file_holds_only_a_clear_error_comes_out(tmp_path, data):
     write(tmp_path, a_yaml=data)
     try:
-        found = load([str(tmp_path / "a.yaml")], namespace="default")
+        found = load([str(tmp_path / "a.yaml")], KINDS, namespace="default")
     except UserError as error:
         assert error.message.isprintable() or "\n" in error.message
     else:

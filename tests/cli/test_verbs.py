@@ -12,6 +12,7 @@ import pytest
 
 from ktool.api.errors import ERROR, INTERRUPTED, LOCKED, PARTIAL, TIMEOUT
 from ktool.api.ref import CONFIG_MAP
+from tests.everykind import KINDS
 
 WEB = """\
 apiVersion: apps/v1
@@ -324,7 +325,7 @@ def test_rollout_status_goes_on_with_what_another_command_left(cluster, web):
     from ktool.manifests.load import load
 
     with app.session(act=False) as opened:
-        opened.client.apply([manifest.obj for manifest in load([str(web)], namespace="default")])
+        opened.client.apply([manifest.obj for manifest in load([str(web)], KINDS, namespace="default")])
     shown = cluster("rollout", "status", "deploy/web", "--watch=false")
     assert shown.code == 0 and "successfully" not in shown.out
     done = cluster("rollout", "status", "deploy/web")

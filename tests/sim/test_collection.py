@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ktool.api.obj import Obj, deleting, get, meta, name, uid
-from ktool.api.ref import NAMESPACE, NODE, Ref
+from ktool.api.ref import CONFIG_MAP, EVENT, NAMESPACE, NODE, POD, Ref
 from ktool.logic.workload.kinds import DEPLOYMENT, REPLICA_SET
 
 from .world import RUNTIMES, Cluster, deployment
@@ -109,9 +109,7 @@ def test_a_deleted_namespace_takes_everything_in_it(cluster: Cluster) -> None:
     cluster.delete(Ref(NAMESPACE, "", "shop"))
     cluster.settle()
     assert cluster.get(Ref(NAMESPACE, "", "shop")) is None
-    assert [
-        key for kind in ("Deployment", "ReplicaSet", "Pod", "ConfigMap", "Event") for key in _in(cluster, kind)
-    ] == []
+    assert [key for kind in (DEPLOYMENT, REPLICA_SET, POD, CONFIG_MAP, EVENT) for key in _in(cluster, kind)] == []
     cluster.assert_as_wanted()
     assert len(cluster.running()) == 3
     cluster.assert_at_rest()

@@ -206,7 +206,7 @@ def test_a_rollout_makes_each_pod_once_and_ends(tale: Tale, kills: list[int]) ->
     tale.settle()
     tale.assert_done("nginx:2")
     assert len(tale.made) == len(old) + tale.replicas
-    head = {Ref.of(obj): obj for kind in ("Deployment", "ReplicaSet", "Pod") for obj in tale.world.list(kind)}
+    head = {Ref.of(obj): obj for kind in (DEPLOYMENT, REPLICA_SET, POD) for obj in tale.world.list(kind)}
     tale.kill()
     tale.settle()
     assert {ref: tale.world.get(ref) for ref in head} == head, "an unchanged world is left alone"

@@ -11,6 +11,7 @@ import typer
 from ktool.api.errors import DONE, ERROR, UsageError, UserError
 from ktool.api.masked import UNREADABLE
 from ktool.api.obj import Obj
+from ktool.api.ref import SECRET
 from ktool.cli.plumbing.command import Verb, examples, verbs
 from ktool.present.sheet import Sheet
 
@@ -97,7 +98,7 @@ def status() -> int:
     store, _ = composition.open_registry()
     try:
         in_use, ring = store.key_in_use(), composition.sealing().ring
-        found: list[Obj] = store.list("Secret/")[0]
+        found: list[Obj] = store.list(SECRET.prefix)[0]
     finally:
         store.close()
     sheet = Sheet()
