@@ -9,7 +9,8 @@ import pytest
 from ktool.api import schema
 from ktool.api.obj import Obj
 from ktool.api.world import World
-from ktool.kinds.networkpolicy import KIND, SCHEMA
+from ktool.kinds.networkpolicy import KIND, SCHEMA, describe
+from ktool.present import sheet
 from tests.everykind import KINDS
 
 NOW = 1_700_000_000.0
