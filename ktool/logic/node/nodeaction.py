@@ -387,12 +387,18 @@ class Failure:
     logins: tuple[Credential, ...] = field(default=(), repr=False)
 
 
+Failures = Mapping[tuple[str, str], Failure]
+"""What failed last, by (uid, container or ""); ("", step or "") for the node itself."""
+
+Notes = tuple[tuple[str, str], ...]
+"""(reason, message) of what went wrong on the way and held nothing up."""
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one action: `failure` is None where it was done. `id` is the id Podman gave to what was made;
-    `notes` are (reason, message) of what went wrong on the way and held nothing up."""
+    """What came of one action: `failure` is None where it was done. `id` is the id Podman gave to what was made."""
 
     action: NodeAction
     failure: Failure | None = None
     id: str = ""
-    notes: tuple[tuple[str, str], ...] = ()
+    notes: Notes = ()
