@@ -27,8 +27,9 @@ def _why_no_podman() -> str:
     if os.geteuid() != 0:
         return "real nodes need root"
     from ktool.lab import missing_packages
+    from tests import programs
 
-    missing = missing_packages()
+    missing = sorted({*missing_packages(), *programs.missing(programs.TESTS)})
     return f"missing packages: {' '.join(missing)}" if missing else ""
 
 

@@ -22,6 +22,7 @@ from ktool.importing import IMPORTING
 MAX_DEPTH = 100
 MAX_EXPANSION = 100_000
 """How much aliases may add to one document, in nodes (a long text counts as several)."""
+_TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 
 
 class YamlProblem(Exception):
@@ -170,7 +171,7 @@ class _Builder:
         if event.tag not in (None, "!", "tag:yaml.org,2002:map" if mapping else "tag:yaml.org,2002:seq"):
             raise YamlProblem(line, f"unknown tag {_short(event.tag)}")
         if len(self.stack) >= MAX_DEPTH:
-            raise YamlProblem(line, f"nested more than {MAX_DEPTH} levels deep")
+            raise YamlProblem(line, _TOO_DEEP)
         if self._waits_for_key():
             raise YamlProblem(line, "a key must be plain text, not a list or a mapping")
         new = _Container({}, {}, line) if mapping else _Container([], [], line)
@@ -278,9 +279,10 @@ def documents(text: str) -> Iterator[Document]:
         import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    number, builder = 0, _Builder()
+    number, builder, mark = 0, _Builder(), None
     try:
         for event in yaml.parse(text, loader):
+            mark = event.end_mark
             kind = type(event).__name__
             if kind == "DocumentStartEvent":
                 number, builder = number + 1, _Builder()
@@ -291,9 +293,22 @@ def documents(text: str) -> Iterator[Document]:
             else:
                 builder.feed(event)
     except yaml.YAMLError as error:
+        ahead = text[mark.index if mark else 0 : getattr(getattr(error, "problem_mark", None), "index", 0)]
+        if len(builder.stack) + _opened(ahead) > MAX_DEPTH:
+            raise YamlProblem(error.problem_mark.line + 1, _TOO_DEEP) from None
         raise _problem(error, text) from None
-    except (ValueError, RecursionError) as error:  # PyYAML's reader on a broken escape such as "\UFFFFFFFF".
+    except RecursionError:  # Only nesting makes a parser recurse.
+        raise YamlProblem(mark.line + 1 if mark else 1, _TOO_DEEP) from None
+    except ValueError as error:  # PyYAML's reader on a broken escape such as "\UFFFFFFFF".
         raise YamlProblem(1, f"not YAML: {error}") from None
+
+
+def _opened(text: str) -> int:
+    """How many more lists and mappings `text` opens than it closes. A parser looks ahead before it tells of an event:
+    whether each of `[[[[` begins a key. One with a limit of its own (libyaml since 0.2.6) may so give up, in words of
+    its own, before the builder has seen the first of them."""
+    text = re.sub(r'"(?:\\.|[^"\\])*"?|\'[^\']*\'?', "", text, flags=re.DOTALL)
+    return sum(map(text.count, "[{")) - sum(map(text.count, "]}"))
 
 
 def _problem(error: Any, text: str) -> YamlProblem:

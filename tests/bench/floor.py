@@ -149,6 +149,19 @@ def create(sockets: Sequence[str], per_node: list[list[Any]], concurrency: int) 
     return _each(sockets, concurrency, work), ids
 
 
+def restart(sockets: Sequence[str], ids: list[list[str]], concurrency: int) -> float:
+    """Start pods that have ended all at once, as a reboot leaves them; the seconds."""
+
+    def killing(pod: str) -> Callable[[Podman], None]:
+        return lambda podman: podman.call("POST", f"/pods/{pod}/kill")
+
+    def starting(pod: str) -> Callable[[Podman], None]:
+        return lambda podman: podman.call("POST", f"/pods/{pod}/start")
+
+    _each(sockets, concurrency, [(node, killing(pod)) for node, batch in enumerate(ids) for pod in batch])
+    return _each(sockets, concurrency, [(node, starting(pod)) for node, batch in enumerate(ids) for pod in batch])
+
+
 def remove(sockets: Sequence[str], ids: list[list[str]], concurrency: int, grace: int = 30) -> float:
     """End every pod; the seconds."""
     work = [(node, _removing(pod, grace)) for node, batch in enumerate(ids) for pod in batch]

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.bench import alone, load, network, realnodes, services
+from tests.bench import alone, heal, load, network, realnodes, services
 from tests.bench.side import Side
 from tests.bench.table import Runs
 
 Row = Callable[[Side], Runs]
 
-ROWS: dict[str, Row] = {**alone.ROWS, **services.ROWS, **realnodes.ROWS, **network.ROWS, **load.ROWS}
+ROWS: dict[str, Row] = {**alone.ROWS, **services.ROWS, **realnodes.ROWS, **heal.ROWS, **network.ROWS, **load.ROWS}

@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ktool import app
 from ktool.api.errors import Cause, UserError
 from ktool.manifests.load import MAX_BYTES, ManifestErrors, load, refused
+from ktool.manifests.yamltext import MAX_DEPTH, YamlProblem, documents
 from tests.everykind import KINDS
 
 DEPLOYMENT = """\
@@ -191,6 +193,34 @@ def test_a_mistake_is_one_line_with_its_place(tmp_path, content, expected):
     line = found[0].replace(f"{tmp_path}/", "", 1)
     assert line.startswith(expected[0])
     assert all(part in line for part in expected[1:])
+
+
+DEEP = {
+    "lists": "[",
+    "lists apart": "[ ",
+    "a line each": "[\n",
+    "JSON": '{"a":',
+    "entries": "- ",
+    "behind words": "['[', x, ",
+}
+
+
+@pytest.mark.parametrize("loader", ["CSafeLoader", "SafeLoader"])
+@pytest.mark.parametrize("opening", DEEP.values(), ids=list(DEEP))
+def test_our_limit_speaks_first_whatever_the_parser_does(monkeypatch, loader, opening):
+    """libyaml has had limits, other ones in other releases; PyYAML's own parser has none."""
+    monkeypatch.setattr(yaml, "CSafeLoader", getattr(yaml, loader, yaml.SafeLoader))
+    for levels in (MAX_DEPTH + 1, 20_000):
+        with pytest.raises(YamlProblem, match=f"^nested more than {MAX_DEPTH} levels deep$"):
+            list(documents("a: 1\n---\n" + opening * levels))
+
+
+def test_the_limit_is_not_told_of_what_is_only_broken():
+    deepest = "[" * MAX_DEPTH + "]" * MAX_DEPTH
+    assert len(list(documents(deepest))) == 1
+    for broken in (deepest[:-1], f"a: {deepest[1:]}", 'a: "' + "[" * 200, "a: '" + "{" * 200):
+        with pytest.raises(YamlProblem, match=r"^not YAML: "):
+            list(documents(broken))
 
 
 def test_a_bomb_is_refused_before_it_grows(tmp_path):

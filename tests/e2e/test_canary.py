@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from ktool.lab import Lab
+from ktool.lab import Lab, LabNode
 from tests.e2e.conftest import Ktool, until
 from tests.e2e.secretobjects import PRIVATE, docker, from_key, password_of, secret
 from tests.e2e.support import documents, pod, script
@@ -39,8 +40,9 @@ class Watch:
     """Looks at the arguments and the environment of every process of this machine, whose nodes' processes are among
     them, again and again. What runs in a pod may know the secret; this process has made it up."""
 
-    def __init__(self, wanted: list[bytes]) -> None:
+    def __init__(self, wanted: list[bytes], node: LabNode) -> None:
         self.wanted, self.rounds, self.in_pods = wanted, 0, 0
+        self._depth = _pid_namespaces(f"/proc/{node.pid}")
         self.found, self.processes = set[str](), set[str]()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -59,7 +61,7 @@ class Watch:
                 if file == "cmdline":
                     self.processes.add(data.partition(b"\0")[0].rpartition(b"/")[2].decode(errors="replace"))
                 if any(word in data for word in self.wanted):
-                    if _is_in_a_pod(process):
+                    if _is_in_a_pod(process, self._depth):
                         self.in_pods += 1
                     else:
                         self.found.add(f"{file} of {Path(process, 'cmdline').read_bytes()!r}")
@@ -75,10 +77,47 @@ class Watch:
         self._thread.join()
 
 
-def _is_in_a_pod(process: str) -> bool:
-    """Whether it is in a container's cgroup; conmon, which serves a container from outside, has one of its own."""
+def _is_in_a_pod(process: str, depth: int) -> bool:
+    """Whether it is in a container's cgroup; conmon, which serves a container from outside, has one of its own.
+
+    A process of a pod that ends after its environment was read and before its cgroup is has none any more: with cgroup
+    v1 the kernel shows the root for whatever is exiting, as it shows no command line. The pid namespace is kept to the
+    last, and a pod's is one deeper than that of its node (at `depth`), where conmon, crun and Podman are."""
     groups = Path(process, "cgroup").read_text()
-    return "/libpod-" in groups and "/libpod-conmon-" not in groups
+    if "/libpod-" in groups:
+        return "/libpod-conmon-" not in groups
+    return _is_exiting(process) and _pid_namespaces(process) > depth
+
+
+def _is_exiting(process: str) -> bool:
+    """PF_EXITING, the 0x4 of the flags in proc(5)'s stat."""
+    return bool(int(Path(process, "stat").read_text().rpartition(")")[2].split()[6]) & 0x4)
+
+
+def _pid_namespaces(process: str) -> int:
+    """How many pid namespaces it has a number in, from here inward."""
+    lines = Path(process, "status").read_text().splitlines()
+    return len(next(line for line in lines if line.startswith("NSpid:")).split()) - 1
+
+
+def test_a_process_that_has_ended_still_shows_whose_it_was() -> None:
+    """What the rule above stands on: the kernel keeps the pid namespace of a process that nobody has waited for."""
+    argv = ["unshare", "--pid", "--fork", "sleep", "60"]
+    with subprocess.Popen(argv) as parent:
+        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+        child = until(lambda: children.read_text().split())[0]
+        try:
+            until(lambda: b"sleep" in Path(f"/proc/{child}/cmdline").read_bytes())
+            parent.send_signal(signal.SIGSTOP)  # once it has stopped it does not wait for its child
+            until(lambda: "State:\tT" in Path(f"/proc/{parent.pid}/status").read_text())
+            assert not _is_exiting(f"/proc/{child}")
+            assert _pid_namespaces(f"/proc/{child}") == _pid_namespaces(f"/proc/{parent.pid}") + 1
+            os.kill(int(child), signal.SIGKILL)
+            until(lambda: _is_exiting(f"/proc/{child}") and not Path(f"/proc/{child}/cmdline").read_bytes())
+            assert _pid_namespaces(f"/proc/{child}") == _pid_namespaces(f"/proc/{parent.pid}") + 1
+        finally:
+            parent.send_signal(signal.SIGCONT)
+            parent.kill()
 
 
 def holding(directory: Path, wanted: list[bytes]) -> list[str]:
@@ -137,7 +176,7 @@ def test_a_secret_is_nowhere_but_in_its_pods(cluster: Ktool, namespace: str, lab
         said.append(done.stdout + done.stderr)
         return done.stdout
 
-    with Watch(wanted) as watch:
+    with Watch(wanted, lab.nodes[0]) as watch:
         objects = [secret("db", word=canary), docker("pull", "lab", password), *pods]
         run("apply", *space, "-f", "-", stdin=documents(*objects))
         assert run("exec", "p0", *space, "--", "sh", "-c", 'echo "$WORD $URL"; cat /db/word').split() == [

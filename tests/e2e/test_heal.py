@@ -155,10 +155,9 @@ def test_a_node_that_reboots_gets_its_pods_back(world: World, mend: Callable[[],
     node, before = world.lab.nodes[0], world.restarts("first")
     others = {name: world.restarts(name) for name in ("init", "second")}
     labs.reboot(world.lab.name, node.name, root_of(world.lab))
-    began = time.monotonic()
     mend()
-    until(lambda: world.settled("first", before + 1) and world.settled("init", others["init"] + 1), 30)
-    assert time.monotonic() - began < 15
+    # How long it takes is a row of the benchmark.
+    until(lambda: world.settled("first", before + 1) and world.settled("init", others["init"] + 1), 120)
     assert world.restarts("second") == others["second"]
     until(lambda: world.asks("second", "first") and world.asks("first", "second"), 5)
     show = ("exec", "first", "-n", world.namespace, "--", "sh", "-c", "echo $WORD; cat /db/word")
