@@ -33,7 +33,7 @@ def transport_for(node: Obj, *, accept_new_host_key: bool = False) -> Transport:
     is taken at its word; a changed one never is."""
     url = annotations_of(node).get(CONNECTION, "")
     if url.startswith("local:"):
-        from ktool.node.reach.local import LocalTransport
+        from ktool.node.reach.localhost import LocalTransport
 
         return LocalTransport(name(node))
     if not url.startswith("ssh:"):

@@ -17,7 +17,7 @@ from ktool.api.masked import Masked, Unreadable
 from ktool.api.obj import Obj, get, meta, name, namespace, uid
 from ktool.api.pod import app_containers, init_containers
 from ktool.api.ref import CONFIG_MAP, SECRET, Ref
-from ktool.api.shapes.containerrules import SUBSCRIPT
+from ktool.api.rules.containerrules import SUBSCRIPT
 from ktool.api.units import quantity
 
 Lookup = Callable[[Ref], Obj | None]
