@@ -77,18 +77,16 @@ def put(obj: Mapping[str, Any], *path_and_value: Any) -> Obj:
     return copy
 
 
-def drop(obj: Mapping[str, Any], *path: str) -> Obj:
+def drop(obj: Obj, *path: str) -> Obj:
     """A copy of `obj` without what stands at `path`; `obj` itself where nothing stands there."""
     step, rest = path[0], path[1:]
     if step not in obj:
-        return dict(obj)
-    copy = dict(obj)
-    if rest:
-        if isinstance(obj[step], Mapping):
-            copy[step] = drop(obj[step], *rest)
-    else:
-        del copy[step]
-    return copy
+        return obj
+    if not rest:
+        return {key: value for key, value in obj.items() if key != step}
+    child = obj[step]
+    less = drop(child, *rest) if isinstance(child, dict) else child
+    return obj if less is child else {**obj, step: less}
 
 
 # --- ownership ---------------------------------------------------------------------------------------------------

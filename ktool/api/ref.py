@@ -99,3 +99,6 @@ SECRET = GroupKind("", "Secret")
 SEALED_SECRET = GroupKind(DOMAIN, "SealedSecret")
 EVENT = GroupKind("", "Event")
 LEASE = GroupKind("coordination.k8s.io", "Lease")
+
+LOCK = Ref(LEASE, "kube-system", "ktool")
+"""The Lease of whoever is the control plane now."""

@@ -16,8 +16,7 @@ from ktool.api.shapes.meta import resource
 from ktool.api.units.duration import age
 from ktool.api.world import World
 from ktool.logic.network import links
-
-SIZE_LIMIT = 1024 * 1024
+from ktool.logic.secrets.secretdata import SIZE_LIMIT
 
 SCHEMA = resource(
     data=string_map("Texts by key."),

@@ -38,8 +38,8 @@ from ktool.api.pod import (
     statuses_of,
 )
 from ktool.api.ref import NODE, Ref
+from ktool.api.rules.podrules import pod_annotation_causes
 from ktool.api.shapes.meta import resource
-from ktool.api.shapes.podrules import pod_annotation_causes
 from ktool.api.shapes.podspec import POD_SPEC, default_pod_spec, validate_pod_spec
 from ktool.api.shapes.podstatus import POD_STATUS
 from ktool.api.units.duration import age, since

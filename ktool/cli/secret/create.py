@@ -19,7 +19,7 @@ from ktool.cli.plumbing.command import Verb, examples, session, settings, verbs
 from ktool.cli.plumbing.converge import converge
 from ktool.cli.verbs.apply import SUFFIX
 from ktool.logic.secrets import secretdata
-from ktool.manifests.load import field_causes
+from ktool.manifests.fieldcheck import field_causes
 from ktool.present import output
 
 GROUP = """

@@ -17,7 +17,7 @@ from ktool.api.ref import SECRET
 from ktool.cli.plumbing.resourceargs import kinds
 from ktool.logic.secrets import secretdata
 from ktool.manifests import dump, yamltext
-from ktool.manifests.load import field_causes
+from ktool.manifests.fieldcheck import field_causes
 
 HEAD = """\
 # The values of {what}: save and leave the editor to store them. Without a change, and with nothing left in
