@@ -21,8 +21,9 @@ from ktool.logic.node import nodeevents, nodestatus
 from ktool.logic.node.backoff import delay
 from ktool.logic.node.nodeaction import Failure, NodeFacts, Outcome, PodFact, SetPolicies
 from ktool.logic.plan import netplan, nodeplan
-from ktool.logic.plan.nodeplan import Lane
+from ktool.logic.plan.nodeplan import Lane, Underway
 from ktool.logic.pod import podstatus
+from ktool.logic.pod.context import Context
 from ktool.node.base import NodeError, Runtime, Unreachable
 from ktool.nodeplane.endgate import Gate
 from ktool.nodeplane.lanes import Failures, Lanes
@@ -122,20 +123,9 @@ class NodeLoop:
             node = self._cache.world.get(self._ref) or node
             pods = [] if deleting(node) else self._cache.world.on_node(self.node)
         self._signs.look(runtime, node, pods, facts, self._clock())
-        plan = nodeplan.plan(
-            pods,
-            facts,
-            node=node,
-            cluster=self._cluster,
-            failures=failed,
-            busy=busy,
-            addresses=dict(self._addresses),
-            lookup=self._lookup,
-            now=self._clock(),
-            vitals=self._signs.now(),
-            held=self._gate.held(self.node, pods),
-            ending=self._lanes.ending,
-        )
+        context = Context(node, self._cluster, failed, self._lookup, self._clock(), vitals=self._signs.now())
+        held = self._gate.held(self.node, pods)
+        plan = nodeplan.plan(pods, facts, context, Underway(busy, dict(self._addresses), held, self._lanes.ending))
         self._report(node, pods, facts, plan, failed)
         self._addresses.update(plan.addresses)
         if self._net.hold(self.node, self._addresses):
