@@ -22,8 +22,9 @@ from ktool.logic.node import nodeevents, nodestatus
 from ktool.logic.node.backoff import delay
 from ktool.logic.node.nodeaction import Failure, NodeFacts, Outcome, PodFact, SetPolicies
 from ktool.logic.plan import netplan, nodeplan
-from ktool.logic.plan.nodeplan import Lane
+from ktool.logic.plan.nodeplan import Lane, Underway
 from ktool.logic.pod import podstatus
+from ktool.logic.pod.context import Context
 from ktool.node.base import NodeError, Runtime, Unreachable
 from ktool.nodeplane.endgate import EndGate
 from ktool.nodeplane.lanes import Failures, Lanes
@@ -127,7 +128,7 @@ class NodeLoop:
             self._settings.tell(runtime, node)
             return early
         seen = self._observe(runtime, node)
-        plan = self._plan(runtime, seen)
+        plan = self._plan(seen)
         self._report(seen, plan)
         again = self._act(runtime, seen, plan)
         self._forget(seen)
@@ -154,21 +155,13 @@ class NodeLoop:
         self._signs.look(runtime, node, pods, facts, self._clock())
         return Observation(node, pods, facts, busy, failed, began)
 
-    def _plan(self, runtime: Runtime, seen: Observation) -> nodeplan.NodePlan:
-        return nodeplan.plan(
-            seen.pods,
-            seen.facts,
-            node=seen.node,
-            cluster=self._context.cluster,
-            failures=seen.failed,
-            busy=seen.busy,
-            addresses=dict(self._addresses),
-            lookup=self._lookup,
-            now=self._clock(),
-            vitals=self._signs.now(),
-            held=self._gate.held(self.node, seen.pods),
-            ending=self._lanes.ending,
+    def _plan(self, seen: Observation) -> nodeplan.NodePlan:
+        context = Context(
+            seen.node, self._context.cluster, seen.failed, self._lookup, self._clock(), vitals=self._signs.now()
         )
+        held = self._gate.held(self.node, seen.pods)
+        underway = Underway(seen.busy, dict(self._addresses), held, self._lanes.ending)
+        return nodeplan.plan(seen.pods, seen.facts, context, underway)
 
     def _act(self, runtime: Runtime, seen: Observation, plan: nodeplan.NodePlan) -> float:
         """Set the node up, bring its settings up to date and begin the lanes; the seconds to the next pass."""

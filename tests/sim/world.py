@@ -25,7 +25,7 @@ from ktool.logic.node.nodeaction import NodeAction, Outcome, StopPod
 from ktool.logic.schedule import project
 from ktool.logic.workload.kinds import DEPLOYMENT, REPLICA_SET
 from ktool.node.simulated.runtime import RUNTIMES, SimulatedRuntime
-from ktool.node.simulated.simmachine import Machine
+from ktool.node.simulated.simmachine import Machine, Settings
 from ktool.nodeplane.nodes import Nodes
 from ktool.registry.apply import apply
 from ktool.registry.cache import Cache
@@ -204,9 +204,7 @@ class Cluster:
         cpu, memory = self._sizes[name(node)]
         runtime = MortalRuntime(
             name(node),
-            cpu=cpu,
-            memory=memory,
-            start_delay=self._start_delay,
+            settings=Settings(cpu, memory, self._start_delay),
             clock=self.clock,
             sleep=self.clock.sleep,
             call_later=self.clock.later,
