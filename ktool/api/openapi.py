@@ -1,6 +1,7 @@
-"""OpenAPI v3 out of field trees, with the extensions that Kubernetes' clients read.
+"""OpenAPI v3 documents from field trees, with the extensions that Kubernetes' clients read.
 
-Sources: the OpenAPI Specification 3.0, and kubernetes.io/docs/concepts/overview/kubernetes-api (x-kubernetes-*).
+Only its tests use it today; serve/ has no /openapi endpoint yet. Sources: the OpenAPI Specification 3.0, and
+kubernetes.io/docs/concepts/overview/kubernetes-api (x-kubernetes-*).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _SCALARS: dict[str, dict[str, Any]] = {
 
 
 def json_schema(field: Field) -> dict[str, Any]:
-    """The schema object of one field and everything below it."""
+    """The schema object of a field and everything below it."""
     schema: dict[str, Any] = {"description": field.doc} if field.doc else {}
     if field.type == "object":
         schema["type"] = "object"
@@ -66,7 +67,7 @@ def _merging(field: Field) -> dict[str, Any]:
 
 
 def document(kinds: Iterable[Kind], version: str) -> dict[str, Any]:
-    """The OpenAPI document of some kinds: their schemas by group, version and kind."""
+    """The OpenAPI document of several kinds: their schemas by group, version and kind."""
     schemas = {}
     for kind in kinds:
         gvk = {"group": kind.group, "version": kind.version, "kind": kind.name}
