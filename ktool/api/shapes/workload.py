@@ -1,4 +1,6 @@
-"""What the kinds that make pods from a template have in common."""
+"""Pod template rules shared by workload kinds (Deployment, ReplicaSet): defaults, validation and the image columns.
+kinds/ calls it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from ktool.api.shapes.podspec import default_pod_spec, validate_pod_spec
 
 
 def default_template(obj: Obj) -> Obj:
-    """The object with the defaults of core/v1 PodSpec in spec.template.spec."""
+    """The object with the defaults of core/v1 PodSpec filled in at spec.template.spec."""
     spec = get(obj, "spec", "template", "spec")
     if not isinstance(spec, dict):
         return obj
@@ -21,7 +23,8 @@ def default_template(obj: Obj) -> Obj:
 
 
 def template_causes(obj: Obj, old: Obj | None) -> list[Cause]:
-    """The rules of apps/v1: the selector matches the template's labels and never changes; the pods restart always."""
+    """Validate by the rules of apps/v1: the selector matches the template's labels and is immutable; restartPolicy is
+    Always."""
     spec = get(obj, "spec", default={})
     template = spec.get("template") or {}
     causes = names.label_causes(labels(template), "spec.template.metadata.labels")
@@ -47,6 +50,6 @@ def _selector_causes(selector: Obj, wanted: dict[str, str]) -> list[Cause]:
 
 
 def images(obj: Obj) -> tuple[list[str], list[str]]:
-    """Names and images of the template's containers, for the wide columns."""
+    """Names and images of the template's containers, for the wide columns of `get`."""
     containers = get(obj, "spec", "template", "spec", "containers", default=())
     return [c.get("name", "") for c in containers], [c.get("image", "") for c in containers]
