@@ -6,8 +6,8 @@ import re
 
 from ktool.api.errors import Cause
 from ktool.api.kind import Kind
-from ktool.api.names import meta_causes
 from ktool.api.obj import Obj, meta
+from ktool.api.rules.names import meta_causes
 from ktool.api.schema import REQUIRED, check, default
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ktool.api import names, schema
+from ktool.api import schema
 from ktool.api.errors import ApiError, Cause, bad_request, conflict, forbidden, invalid, not_found
 from ktool.api.kind import Kind
 from ktool.api.kinds import Kinds
@@ -18,6 +18,7 @@ from ktool.api.masked import UNREADABLE
 from ktool.api.obj import Obj, deleting, get, meta, name, timestamp, uid
 from ktool.api.patch import same
 from ktool.api.ref import NAMESPACE, GroupKind, Ref
+from ktool.api.rules import names
 from ktool.store.store import Transaction
 
 _SYSTEM = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")

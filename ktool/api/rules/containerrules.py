@@ -11,8 +11,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from ktool.api import names
 from ktool.api.errors import Cause
+from ktool.api.rules import names
 from ktool.api.schema import show
 from ktool.api.units import quantity
 

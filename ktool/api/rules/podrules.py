@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ktool.api import names
 from ktool.api.errors import Cause
 from ktool.api.marks import DRAIN_SECONDS
 from ktool.api.pod import CONTAINER_GROUPS, is_sidecar
+from ktool.api.rules import names
 from ktool.api.rules.containerrules import (
     DUPLICATE,
     FORBIDDEN,

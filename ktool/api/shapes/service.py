@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Address, ip_address
 
-from ktool.api import names
 from ktool.api.errors import Cause
 from ktool.api.marks import CLUSTER_DNS, SERVICE_CIDR
 from ktool.api.obj import Obj, get, put
+from ktool.api.rules import names
 from ktool.api.schema import Field
 from ktool.api.shapes.build import array, boolean, choice, int_or_string, integer, obj, string, string_map, strings
 from ktool.api.shapes.container import PORT

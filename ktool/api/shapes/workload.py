@@ -4,9 +4,9 @@ kinds/ calls it.
 
 from __future__ import annotations
 
-from ktool.api import names
 from ktool.api.errors import Cause
 from ktool.api.obj import Obj, annotations_of, get, labels
+from ktool.api.rules import names
 from ktool.api.rules.placementrules import selector_causes
 from ktool.api.rules.podrules import pod_annotation_causes
 from ktool.api.selector import from_label_selector
