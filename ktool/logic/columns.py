@@ -1,4 +1,4 @@
-"""Printer columns that many kinds share: kinds put them into their `Looks`, and a kind without any shows the first two."""
+"""Printer columns that many kinds share. Kinds put them into `Looks`; a kind without any shows the first two."""
 
 from __future__ import annotations
 
