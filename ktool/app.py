@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ktool.api.kinds import Kinds, discover
-from ktool.api.obj import Obj, get
+from ktool.api.obj import Obj
+from ktool.api.pod import node_of
 from ktool.api.ref import NAMESPACE, POD, Ref
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class ControlPlane:
         self.cache.sync()
         with self.cache.lock:
             pods = [pod for namespace in namespaces for pod in self.cache.world.list(POD, namespace)]
-        return {node for pod in pods if (node := get(pod, "spec", "nodeName"))}
+        return {node for pod in pods if (node := node_of(pod))}
 
     def _decide(self) -> None:
         """One key of a controller; when none is left, the pods that wait for a node all at once."""

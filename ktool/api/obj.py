@@ -12,12 +12,6 @@ from typing import Any
 
 Obj = dict[str, Any]
 
-DOMAIN = "ktool.dev"
-"""Prefix of every label and annotation of ours."""
-
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-"""The annotation in which `apply` remembers the manifest, as kubectl does."""
-
 HASH_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """Kubernetes' own choice for generated names: no vowels, so no words; no digit that looks like a letter."""
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from ktool.api.marks import DOMAIN
+
 CORE = "core"
 """How the group without a name is written in storage keys."""
 
@@ -94,6 +96,6 @@ ENDPOINT_SLICE = GroupKind("discovery.k8s.io", "EndpointSlice")
 NETWORK_POLICY = GroupKind("networking.k8s.io", "NetworkPolicy")
 CONFIG_MAP = GroupKind("", "ConfigMap")
 SECRET = GroupKind("", "Secret")
-SEALED_SECRET = GroupKind("ktool.dev", "SealedSecret")
+SEALED_SECRET = GroupKind(DOMAIN, "SealedSecret")
 EVENT = GroupKind("", "Event")
 LEASE = GroupKind("coordination.k8s.io", "Lease")

@@ -30,6 +30,7 @@ from ktool.api.obj import (
     uid,
     with_condition,
 )
+from ktool.api.pod import finished, node_of
 from ktool.api.ref import NAMESPACE, NODE, POD, GroupKind, Ref
 from ktool.api.world import World
 from ktool.logic import schedule
@@ -133,7 +134,7 @@ class Rehearsal:
 
     def place(self) -> bool:
         """One step of the scheduler; whether a pod found a node, or was told for the first time that there is none."""
-        waiting = [pod for pod in self.world.list(POD) if not get(pod, "spec", "nodeName") and not deleting(pod)]
+        waiting = [pod for pod in self.world.list(POD) if not node_of(pod) and not deleting(pod)]
         if not waiting:
             return False
         spaces = {name(space): labels(space) for space in self.world.list(NAMESPACE)}
@@ -170,7 +171,7 @@ class Rehearsal:
         for pod in found:
             if deleting(pod):
                 self.world.remove(Ref.of(pod))
-            elif get(pod, "spec", "nodeName") and not is_true(pod, "Ready") and not trouble(pod) and not _ended(pod):
+            elif node_of(pod) and not is_true(pod, "Ready") and not trouble(pod) and not _ended(pod):
                 self._set(_running(pod, self.now))
             else:
                 continue
@@ -246,7 +247,7 @@ class Rehearsal:
         self._set(new)
 
     def _delete(self, obj: Obj) -> None:
-        if Ref.of(obj).gk != POD or not get(obj, "spec", "nodeName") or _ended(obj):
+        if Ref.of(obj).gk != POD or not node_of(obj) or _ended(obj):
             self.world.remove(Ref.of(obj))
         elif not deleting(obj):
             self._set(put(obj, "metadata", "deletionTimestamp", timestamp(self.now)))
@@ -273,7 +274,7 @@ def _owner(pod: Obj) -> str:
 
 
 def _ended(pod: Obj) -> bool:
-    return get(pod, "status", "phase") in ("Succeeded", "Failed")
+    return finished(pod)
 
 
 def _running(pod: Obj, now: float) -> Obj:

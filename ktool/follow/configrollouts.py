@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from ktool.api.marks import RESTART_ON_CONFIG_CHANGE
 from ktool.api.obj import Obj, namespace
 from ktool.api.ref import CONFIG_MAP, SECRET, GroupKind, Ref
 from ktool.api.world import World
@@ -43,7 +44,7 @@ def _world(client: Client, spaces: Iterable[str]) -> World:
     """What the decision depends on; configuration only where somebody follows any."""
     spaces = list(spaces)
     workloads = _listed(client, [FOLLOWING], spaces)
-    if not any(configuse.RESTART in (obj["metadata"].get("annotations") or {}) for obj in workloads):
+    if not any(RESTART_ON_CONFIG_CHANGE in (obj["metadata"].get("annotations") or {}) for obj in workloads):
         return World()
     return World([*workloads, *_listed(client, CONFIGS, spaces)])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ktool.api.obj import Obj, condition, deleting, get, is_true, name, uid
+from ktool.api.pod import node_of, statuses_of
 from ktool.api.ref import NODE, POD, GroupKind, Ref
 from ktool.api.world import World
 from ktool.follow.follower import below
@@ -17,10 +18,6 @@ def pods_of(world: World, ref: Ref) -> list[Obj]:
     if obj is None:
         return []
     return [found for found in (obj, *below(world, uid(obj))) if GroupKind.of(found) == POD]
-
-
-def node_of(pod: Obj) -> str:
-    return str(get(pod, "spec", "nodeName", default=""))
 
 
 def settled(pod: Obj) -> bool:
@@ -67,10 +64,9 @@ def pod_step(pod: Obj) -> str:
     """The step a pod is at, in one short phrase: its first container that waits, or its phase."""
     if deleting(pod):
         return "ending"
-    for group in ("initContainerStatuses", "containerStatuses"):
-        for status in get(pod, "status", group, default=()):
-            if waiting := get(status, "state", "waiting", default={}):
-                return f"{status['name']}: {waiting.get('message') or waiting.get('reason') or 'waiting'}"
+    for status in statuses_of(pod):
+        if waiting := get(status, "state", "waiting", default={}):
+            return f"{status['name']}: {waiting.get('message') or waiting.get('reason') or 'waiting'}"
     return unschedulable(pod) or str(get(pod, "status", "phase", default="Pending"))
 
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from ktool.api.errors import DONE, ERROR, PARTIAL, ROLLED_BACK, TIMEOUT, ApiError
 from ktool.api.kind import Progress as Standing
 from ktool.api.obj import Obj, deleting, name, uid
+from ktool.api.pod import node_of
 from ktool.api.ref import NAMESPACE, NODE, POD, Ref
 from ktool.api.world import World
 from ktool.follow.doubt import Doubt
 from ktool.follow.follower import Follower, below, scopes
-from ktool.follow.steps import homeless, node_of, not_ready, pod_line, pods_of, rollout_lines, settled
+from ktool.follow.steps import homeless, not_ready, pod_line, pods_of, rollout_lines, settled
 from ktool.logic.workload.kinds import DEPLOYMENT
 from ktool.logic.workload.podtrouble import trouble
 from ktool.present.progress import Progress
@@ -246,8 +247,8 @@ class _Wait:
         self.result.unreachable = bad
         for ref in self.open:
             for pod in pods_of(self.world, ref):
-                if why := unplaced.get(uid(pod)):
-                    self.result.failed.setdefault(ref, f"pod {name(pod)}: {why}")
+                if uid(pod) in unplaced:
+                    self.result.failed.setdefault(ref, f"pod {name(pod)}: {unplaced[uid(pod)]}")
         return True
 
 

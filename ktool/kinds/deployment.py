@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Controller, Kind, Looks, Names, Progress, Rules, Version, Watch, owned
+from ktool.api.marks import ROLLBACK_ON_FAILURE
 from ktool.api.obj import Obj, annotations_of, condition, controller_of, generation, get, name, namespace, uid
 from ktool.api.ref import CONFIG_MAP, POD, SECRET, Ref
 from ktool.api.selector import from_label_selector
@@ -33,7 +34,7 @@ def _wake_waiting(pod: Obj, world: World) -> Iterable[Ref]:
     if found is None:
         return ()
     waits = get(found, "spec", "strategy", "type") == "Recreate" or stopfirst.concerns(found)
-    return [ref] if waits or rollback.ON_FAILURE in annotations_of(found) else ()
+    return [ref] if waits or ROLLBACK_ON_FAILURE in annotations_of(found) else ()
 
 
 # --- progress --------------------------------------------------------------------------------------------------------

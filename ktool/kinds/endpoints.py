@@ -9,6 +9,7 @@ from ktool.api import names
 from ktool.api.action import Action, Create, Delete, Plan, Update
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Controller, Kind, Looks, Names, Rules, Version, Watch
+from ktool.api.marks import SKIP_MIRROR
 from ktool.api.obj import Obj, deleting, get, labels, meta, name, namespace, uid
 from ktool.api.ref import ENDPOINT_SLICE, ENDPOINTS, SERVICE, Ref
 from ktool.api.shapes.build import array, choice, integer, obj, string
@@ -113,7 +114,7 @@ def _mirrors(found: Obj, service: Obj | None) -> bool:
     """Whether the addresses are those of a service whose endpoints nobody else keeps."""
     if service is None or get(service, "spec", "selector"):
         return False
-    return labels(found).get(legacyendpoints.SKIP_MIRROR) != "true"
+    return labels(found).get(SKIP_MIRROR) != "true"
 
 
 def _of_service(service: Obj, world: World) -> Iterable[Ref]:

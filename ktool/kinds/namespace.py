@@ -5,12 +5,13 @@ from __future__ import annotations
 from ktool.api import names
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Controller, Kind, Looks, Names, Progress, Rules, Version
+from ktool.api.marks import NAMESPACE_NAME, PULL_SECRETS
 from ktool.api.obj import Obj, deleting, get, meta, name, put
 from ktool.api.shapes.build import choice, obj, strings
 from ktool.api.shapes.meta import CONDITIONS, resource
 from ktool.api.units.duration import age
 from ktool.api.world import World
-from ktool.logic.secrets.podrefs import PULL_DEFAULT, pull_defaults
+from ktool.logic.secrets.podrefs import pull_defaults
 
 SCHEMA = resource(
     spec=obj(
@@ -32,12 +33,9 @@ def default(namespace: Obj) -> Obj:
         namespace = put(namespace, "spec", "finalizers", ["kubernetes"])
     if not get(namespace, "status", "phase"):
         namespace = put(namespace, "status", "phase", "Active")
-    if name(namespace) and get(namespace, "metadata", "labels", NAME_LABEL) != name(namespace):
-        namespace = put(namespace, "metadata", "labels", NAME_LABEL, name(namespace))
+    if name(namespace) and get(namespace, "metadata", "labels", NAMESPACE_NAME) != name(namespace):
+        namespace = put(namespace, "metadata", "labels", NAMESPACE_NAME, name(namespace))
     return namespace
-
-
-NAME_LABEL = "kubernetes.io/metadata.name"
 
 
 def validate(namespace: Obj, old: Obj | None) -> list[Cause]:
@@ -49,7 +47,7 @@ def validate(namespace: Obj, old: Obj | None) -> list[Cause]:
     for secret in pull_defaults(namespace):
         if problem := names.dns_subdomain(secret):
             message = f'must be names of Secrets with commas between them: "{secret}" {problem}'
-            causes.append(Cause(f"metadata.annotations[{PULL_DEFAULT}]", message))
+            causes.append(Cause(f"metadata.annotations[{PULL_SECRETS}]", message))
     return causes
 
 

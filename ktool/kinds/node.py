@@ -9,28 +9,33 @@ from ktool.api import names
 from ktool.api.action import Delete, Emit, Patch, Plan
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Controller, Kind, Looks, Names, Progress, Rules, Version, Watch
+from ktool.api.marks import (
+    CONNECTION,
+    HOSTNAME,
+    NODE_FINALIZER,
+    OS,
+    POD_CIDR,
+    ROLE,
+    ROLE_PREFIX,
+    SERVICE_CIDR,
+    SIMULATED,
+    SIMULATED_CIDR,
+)
 from ktool.api.obj import Obj, annotations_of, condition, deleting, get, is_true, labels, meta, name, uid
+from ktool.api.pod import node_of
 from ktool.api.ref import NODE, POD, Ref
 from ktool.api.schema import Field
 from ktool.api.shapes.build import array, boolean, choice, integer, obj, quantities, string, strings, time
 from ktool.api.shapes.meta import CONDITIONS, resource
-from ktool.api.shapes.service import SERVICE_CIDR
 from ktool.api.units.duration import age
 from ktool.api.world import World
 from ktool.logic.network.ipam import IpamError, carve
 from ktool.logic.network.nodefields import is_simulated
 
-CLUSTER_CIDR, SUBNET_BITS = "10.244.0.0/16", 24
-SIMULATED_CIDR, SIMULATED_BITS = "100.64.0.0/10", 22
-"""Simulated nodes have no network and hold up to 1,000 pods: their subnets come from a range of their own (shared
-address space, RFC 6598), so that they use up none of the real one."""
+SUBNET_BITS, SIMULATED_BITS = 24, 22
+"""Prefix lengths of a node's part of POD_CIDR and of SIMULATED_CIDR."""
 
-FINALIZER = "ktool.dev/node"
-"""Keeps a Node until nothing of ours is left on its machine; the node's loop takes it away."""
-
-CONNECTION = "ktool.dev/connection"
 _SCHEMES = ("ssh://", "local://", "simulated://")
-_ROLE = "node-role.kubernetes.io/"
 
 _TAINT = obj(
     "Keeps pods away that do not tolerate it.",
@@ -107,14 +112,14 @@ SCHEMA = resource(
 def default(node: Obj) -> Obj:
     """A new Node gets the finalizer and the labels that every Node of Kubernetes has."""
     metadata = meta(node)
-    wanted = {"kubernetes.io/hostname": name(node), "kubernetes.io/os": "linux"}
+    wanted = {HOSTNAME: name(node), OS: "linux"}
     if annotations_of(node).get(CONNECTION, "").startswith("simulated://"):
-        wanted["ktool.dev/simulated"] = "true"
+        wanted[SIMULATED] = "true"
     if not wanted.keys() <= labels(node).keys():
         node = {**node, "metadata": {**metadata, "labels": {**wanted, **labels(node)}}}
     finalizers = metadata.get("finalizers") or []
-    if not metadata.get("uid") and FINALIZER not in finalizers:
-        node = {**node, "metadata": {**meta(node), "finalizers": [*finalizers, FINALIZER]}}
+    if not metadata.get("uid") and NODE_FINALIZER not in finalizers:
+        node = {**node, "metadata": {**meta(node), "finalizers": [*finalizers, NODE_FINALIZER]}}
     return node
 
 
@@ -186,7 +191,7 @@ def _subnet(node: Obj, nodes: Iterable[Obj]) -> str:
     """The subnet for this node. Those that have none yet are served in the order in which they were added, so that
     plans made on one World never give two nodes the same."""
     simulated = is_simulated(node)
-    cluster, bits = (SIMULATED_CIDR, SIMULATED_BITS) if simulated else (CLUSTER_CIDR, SUBNET_BITS)
+    cluster, bits = (SIMULATED_CIDR, SIMULATED_BITS) if simulated else (POD_CIDR, SUBNET_BITS)
     nodes = list(nodes)
     taken = [subnet for other in nodes if (subnet := get(other, "spec", "podCIDR"))]
     waiting = [
@@ -222,7 +227,7 @@ def _removed(node: Obj, world: World) -> Iterable[Ref]:
 
 def _pod_on_leaving(pod: Obj, world: World) -> Iterable[Ref]:
     """A pod that was put on a node while it was being removed."""
-    where = Ref(NODE, "", get(pod, "spec", "nodeName", default=""))
+    where = Ref(NODE, "", node_of(pod))
     node = world.get(where) if where.name else None
     return (where,) if node is not None and deleting(node) else ()
 
@@ -250,8 +255,8 @@ def _status(node: Obj, now: float) -> str:
 
 
 def _roles(node: Obj, now: float) -> str:
-    roles = {key.removeprefix(_ROLE) for key in labels(node) if key.startswith(_ROLE)}
-    if role := labels(node).get("kubernetes.io/role"):
+    roles = {key.removeprefix(ROLE_PREFIX) for key in labels(node) if key.startswith(ROLE_PREFIX)}
+    if role := labels(node).get(ROLE):
         roles.add(role)
     return ",".join(sorted(role for role in roles if role)) or "<none>"
 

@@ -9,6 +9,17 @@ from ktool.api.action import Delete, Emit, Plan
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Controller, Kind, Looks, Names, Progress, Rules, Version, Watch
 from ktool.api.obj import Obj, annotations_of, condition, deleting, drop, epoch, get, is_true, meta, name, put, uid
+from ktool.api.pod import (
+    CONTAINER_GROUPS,
+    app_statuses,
+    finished,
+    init_containers,
+    init_statuses,
+    node_of,
+    qos_class,
+    sidecars_of,
+    statuses_of,
+)
 from ktool.api.ref import NODE, Ref
 from ktool.api.shapes.meta import resource
 from ktool.api.shapes.podrules import pod_annotation_causes
@@ -16,8 +27,7 @@ from ktool.api.shapes.podspec import POD_SPEC, default_pod_spec, validate_pod_sp
 from ktool.api.shapes.podstatus import POD_STATUS
 from ktool.api.units.duration import age, since
 from ktool.api.world import World
-from ktool.logic.pod.podfields import grace_period, is_sidecar
-from ktool.logic.pod.podqos import qos_class
+from ktool.logic.pod.podfields import grace_period
 from ktool.logic.workload.podtrouble import trouble
 
 SCHEMA = resource(spec=POD_SPEC, status=POD_STATUS)
@@ -76,7 +86,7 @@ def _fixed(spec: Obj) -> Obj:
     """A spec without what an update may change."""
     for key in ("activeDeadlineSeconds", "tolerations", "schedulingGates"):
         spec = drop(spec, key)
-    for group in ("containers", "initContainers"):
+    for group in CONTAINER_GROUPS:
         if group in spec:
             spec = put(spec, group, [drop(container, "image") for container in spec[group] or ()])
     return spec
@@ -84,7 +94,7 @@ def _fixed(spec: Obj) -> Obj:
 
 def graceful(obj: Obj) -> int | None:
     """Seconds to end; None where nothing runs: not placed yet, or ended."""
-    if not get(obj, "spec", "nodeName") or get(obj, "status", "phase") in ("Succeeded", "Failed"):
+    if not node_of(obj) or finished(obj):
         return None
     return grace_period(obj)
 
@@ -105,15 +115,15 @@ def shown_status(obj: Obj) -> str:
         reason = _app_reason(obj, reason)
     if deleting(obj) and get(obj, "status", "reason") == "NodeLost":
         return "Unknown"
-    if deleting(obj) and get(obj, "status", "phase") not in ("Succeeded", "Failed"):
+    if deleting(obj) and not finished(obj):
         return "Terminating"
     return reason
 
 
 def _init_reason(obj: Obj) -> str:
     """What the first init container that has not succeeded is about; "" where all have."""
-    total, sidecars = len(get(obj, "spec", "initContainers", default=())), _sidecars(obj)
-    for index, entry in enumerate(get(obj, "status", "initContainerStatuses", default=())):
+    total, sidecars = len(init_containers(obj)), _sidecars(obj)
+    for index, entry in enumerate(init_statuses(obj)):
         ended, waiting = get(entry, "state", "terminated"), get(entry, "state", "waiting", "reason", default="")
         if entry["name"] in sidecars and entry.get("started"):
             continue
@@ -128,19 +138,19 @@ def _init_reason(obj: Obj) -> str:
 
 
 def _sidecars(obj: Obj) -> set[str]:
-    return {container["name"] for container in get(obj, "spec", "initContainers", default=()) if is_sidecar(container)}
+    return {container["name"] for container in sidecars_of(obj)}
 
 
 def _side_by_side(obj: Obj) -> list[Obj]:
     """The status of every container that runs beside the others: sidecars first."""
     sidecars = _sidecars(obj)
-    beside = [one for one in get(obj, "status", "initContainerStatuses", default=()) if one["name"] in sidecars]
-    return [*beside, *get(obj, "status", "containerStatuses", default=())]
+    beside = [one for one in init_statuses(obj) if one["name"] in sidecars]
+    return [*beside, *app_statuses(obj)]
 
 
 def _app_reason(obj: Obj, reason: str) -> str:
     running = False
-    for entry in reversed(get(obj, "status", "containerStatuses", default=())):
+    for entry in reversed(app_statuses(obj)):
         ended, waiting = get(entry, "state", "terminated"), get(entry, "state", "waiting", "reason", default="")
         if waiting:
             reason = waiting
@@ -170,7 +180,7 @@ def _ready(obj: Obj, now: float) -> str:
 def _restarts(obj: Obj, now: float) -> str:
     """How often containers were started again, and how long ago the last one had ended."""
     if _init_reason(obj) and not is_true(obj, "Initialized"):
-        entries = get(obj, "status", "initContainerStatuses", default=())
+        entries = init_statuses(obj)
     else:
         entries = _side_by_side(obj)
     count = sum(int(entry.get("restartCount") or 0) for entry in entries)
@@ -204,23 +214,22 @@ def progress(obj: Obj, world: World) -> Progress:
     if failed := trouble(obj):
         return Progress(False, failed, failed)
     scheduled = condition(obj, "PodScheduled") or {}
-    if not get(obj, "spec", "nodeName"):
+    if not node_of(obj):
         why = scheduled.get("message") or "it waits for the scheduler"
         return Progress(False, f"pod {shown} is not placed yet: {why}")
     return Progress(False, f"pod {shown} on node {obj['spec']['nodeName']}: {shown_status(obj)}{_first_message(obj)}")
 
 
 def _first_message(obj: Obj) -> str:
-    for group in ("initContainerStatuses", "containerStatuses"):
-        for entry in get(obj, "status", group, default=()):
-            if message := get(entry, "state", "waiting", "message", default=""):
-                return f" ({message})"
+    for entry in statuses_of(obj):
+        if message := get(entry, "state", "waiting", "message", default=""):
+            return f" ({message})"
     return ""
 
 
 def plan(obj: Obj, world: World, now: float) -> Plan:
     """A pod is run by its node's loop. What is left to do here: one whose node was removed goes with it."""
-    node = get(obj, "spec", "nodeName", default="")
+    node = node_of(obj)
     if not node:
         return Plan(because="the scheduler places it")
     if world.get(Ref(NODE, "", node)) is not None:

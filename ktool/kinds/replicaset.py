@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from ktool.api.action import Action, Create, Delete, Emit, Plan, Status
 from ktool.api.kind import Column, Controller, Kind, Looks, Names, Progress, Rules, Version, Watch, owned
+from ktool.api.marks import RESOLVED_IMAGES
 from ktool.api.obj import (
     Obj,
     annotations_of,
@@ -31,7 +32,7 @@ from ktool.api.shapes.workload import default_template, images, template_causes
 from ktool.api.units.duration import age
 from ktool.api.world import World
 from ktool.logic.network.nodefields import answers
-from ktool.logic.workload import digests, stranded
+from ktool.logic.workload import stranded
 from ktool.logic.workload.adoption import claim, ownerless
 from ktool.logic.workload.kinds import REPLICA_SET
 from ktool.logic.workload.podcounts import active, count
@@ -115,8 +116,8 @@ def _pod(replica_set: Obj, pod_name: str) -> Obj:
         "ownerReferences": [owner_reference(replica_set)],
     }
     notes = annotations_of(template)
-    if images := annotations_of(replica_set).get(digests.IMAGES):
-        notes = {**notes, digests.IMAGES: images}
+    if images := annotations_of(replica_set).get(RESOLVED_IMAGES):
+        notes = {**notes, RESOLVED_IMAGES: images}
     if notes:
         metadata["annotations"] = notes
     if finalizers := meta(template).get("finalizers"):

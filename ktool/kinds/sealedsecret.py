@@ -12,6 +12,7 @@ from ktool.api import names
 from ktool.api.action import Action, Create, Delete, Patch, Plan, Status
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Controller, Kind, Looks, Names, Progress, Rules, Version, Watch
+from ktool.api.marks import DOMAIN
 from ktool.api.masked import Unreadable, encoded, values
 from ktool.api.obj import (
     Obj,
@@ -174,7 +175,7 @@ def _synced(sealed: Obj, now: float) -> str:
 
 
 KIND = Kind(
-    Names("ktool.dev", "SealedSecret", "sealedsecrets"),
+    Names(DOMAIN, "SealedSecret", "sealedsecrets"),
     (Version("v1alpha1", SCHEMA),),
     rules=Rules(validate=validate),
     looks=Looks(

@@ -7,13 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from ktool.api.obj import DOMAIN, Obj, annotations_of, name
+from ktool.api.marks import CONNECTION, HOST_KEY, IDENTITY
+from ktool.api.obj import Obj, annotations_of, name
 from ktool.importing import IMPORTING
 from ktool.node.base import NodeError, Runtime, Transport
-
-CONNECTION = f"{DOMAIN}/connection"
-IDENTITY = f"{DOMAIN}/identity"
-HOST_KEY = f"{DOMAIN}/host-key"
 
 
 def runtime_for(node: Obj, cluster: str) -> Runtime:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 
 from ktool.api.action import Action, Delete, Patch, Status
+from ktool.api.marks import CONNECTION, HOST_KEY, IDENTITY, NODE_FINALIZER
 from ktool.api.obj import Obj, deleting, get, meta, uid
 from ktool.api.ref import NODE, Ref
 from ktool.logic.network.nodefields import is_simulated
@@ -42,7 +43,6 @@ just being started or ended. So from one to the next it is PER_LANE seconds for 
 as long as the last one took up to 5 s; and while one lane after the other ends within BURST seconds, GATHER: the last
 one of them shows what the others did."""
 COMPONENT = "kubelet"
-FINALIZER = "ktool.dev/node"
 
 
 class NodeLoop:
@@ -301,7 +301,7 @@ class NodeLoop:
 
     def _connected(self, node: Obj) -> Runtime:
         notes = meta(node).get("annotations") or {}
-        wanted = (uid(node), *(notes.get(f"ktool.dev/{key}", "") for key in ("connection", "identity", "host-key")))
+        wanted = (uid(node), *(notes.get(key, "") for key in (CONNECTION, IDENTITY, HOST_KEY)))
         if self._runtime is not None and wanted == self._connection:
             return self._runtime
         self.disconnect()
@@ -338,7 +338,7 @@ class NodeLoop:
 
     def _let_go(self, node: Obj) -> None:
         """Nothing of ours is left on a node that is being removed: the Node object may go."""
-        finalizers = [entry for entry in meta(node).get("finalizers") or () if entry != FINALIZER]
+        finalizers = [entry for entry in meta(node).get("finalizers") or () if entry != NODE_FINALIZER]
         patch = {"metadata": {"finalizers": finalizers}}
         self._registry.execute([Patch(self._ref, patch, uid(node))], component=COMPONENT)
 

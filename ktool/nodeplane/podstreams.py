@@ -13,6 +13,7 @@ from typing import Protocol
 
 from ktool.api.errors import ApiError, bad_request, unavailable
 from ktool.api.obj import Obj, get, name
+from ktool.api.pod import app_containers, app_statuses, init_containers, init_statuses, node_of
 from ktool.api.ref import NODE, Ref
 from ktool.node.base import ExecStream, LogOptions, NodeError, Runtime, Unreachable
 
@@ -92,8 +93,8 @@ class _Guarded:
 def _target(registry: Reader, ref: Ref, container: str) -> tuple[Obj, str]:
     """The Pod and the name of the container, chosen as the API server does (registry/core/pod, ValidateLogs)."""
     pod = registry.get(ref)
-    ordinary = [c["name"] for c in get(pod, "spec", "containers", default=())]
-    starting = [c["name"] for c in get(pod, "spec", "initContainers", default=())]
+    ordinary = [c["name"] for c in app_containers(pod)]
+    starting = [c["name"] for c in init_containers(pod)]
     if container:
         if container not in (*ordinary, *starting):
             raise bad_request(f"container {container} is not valid for pod {ref.name}")
@@ -104,7 +105,7 @@ def _target(registry: Reader, ref: Ref, container: str) -> tuple[Obj, str]:
         raise bad_request(
             f"a container name must be specified for pod {ref.name}, choose one of: [{' '.join(ordinary)}]{others}"
         )
-    if not get(pod, "spec", "nodeName"):
+    if not node_of(pod):
         raise bad_request(f"pod {ref.name} does not have a host assigned")
     return pod, container
 
@@ -177,8 +178,8 @@ class _Exec:
 def container_id(pod: Obj, container: str, previous: bool) -> str:
     """Podman's id of a container, as the pod's status has it. Raises ApiError 400 where there is none yet."""
     for entry in (
-        *get(pod, "status", "containerStatuses", default=()),
-        *get(pod, "status", "initContainerStatuses", default=()),
+        *app_statuses(pod),
+        *init_statuses(pod),
     ):
         if entry["name"] == container:
             if previous and not entry.get("restartCount"):

@@ -6,8 +6,10 @@ import time
 from fractions import Fraction
 from typing import Any
 
+from ktool.api.marks import REVISION
 from ktool.api.masked import values
 from ktool.api.obj import Obj, annotations_of, controller_of, get, meta, name, namespace, uid
+from ktool.api.pod import app_containers, finished
 from ktool.api.ref import ENDPOINT_SLICE, POD
 from ktool.api.selector import from_label_selector
 from ktool.api.units.duration import age
@@ -44,13 +46,13 @@ def deployment(obj: Obj, world: World) -> Sheet:
 
 
 def _replica_sets(sheet: Sheet, obj: Obj, world: World) -> None:
-    revision = annotations_of(obj).get("deployment.kubernetes.io/revision")
+    revision = annotations_of(obj).get(REVISION)
     new: list[str] = []
     old: list[str] = []
     for found in world.owned(uid(obj), REPLICA_SET):
         have, wanted = get(found, "status", "replicas", default=0), get(found, "spec", "replicas", default=0)
         text = f"{name(found)} ({have}/{wanted} replicas created)"
-        same = annotations_of(found).get("deployment.kubernetes.io/revision") == revision
+        same = annotations_of(found).get(REVISION) == revision
         (new if same else old).append(text)
     sheet.row("OldReplicaSets", ", ".join(sorted(old)))
     sheet.row("NewReplicaSet", ", ".join(new))
@@ -127,7 +129,7 @@ _ASKED = (("requests", "cpu"), ("limits", "cpu"), ("requests", "memory"), ("limi
 
 def _pods_of_node(sheet: Sheet, obj: Obj, world: World) -> None:
     """The pods on the node with what they ask for, and the sums against what can be had."""
-    pods = [pod for pod in world.on_node(name(obj)) if get(pod, "status", "phase") not in ("Succeeded", "Failed")]
+    pods = [pod for pod in world.on_node(name(obj)) if not finished(pod)]
     pods.sort(key=lambda pod: (namespace(pod), name(pod)))
     sheet.line(f"Non-terminated Pods:  ({len(pods)} in total)")
     room = get(obj, "status", "allocatable", default={})
@@ -146,7 +148,7 @@ def _pods_of_node(sheet: Sheet, obj: Obj, world: World) -> None:
 
 
 def _sum(pod: Obj, group: str, resource: str) -> Fraction:
-    amounts = [get(c, "resources", group, resource) for c in get(pod, "spec", "containers", default=())]
+    amounts = [get(c, "resources", group, resource) for c in app_containers(pod)]
     return sum((value(amount) for amount in amounts if amount is not None), Fraction(0))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ktool.api.obj import Obj, controller_of, deleting, get, meta, name, namespace
+from ktool.api.pod import app_containers, app_statuses, init_containers, init_statuses
 from ktool.api.world import World
 from ktool.kinds.pod import shown_status
 from ktool.present.sheet import NONE, Sheet, head, when
@@ -35,9 +36,9 @@ def describe(pod: Obj, world: World) -> Sheet:
     owner = controller_of(pod)
     if owner:
         sheet.row("Controlled By", f"{owner['kind']}/{owner['name']}")
-    if spec.get("initContainers"):
-        containers(sheet, "Init Containers", spec["initContainers"], status.get("initContainerStatuses") or ())
-    containers(sheet, "Containers", spec.get("containers") or (), status.get("containerStatuses") or ())
+    if init := init_containers(pod):
+        containers(sheet, "Init Containers", init, init_statuses(pod))
+    containers(sheet, "Containers", app_containers(pod), app_statuses(pod))
     _conditions(sheet, pod)
     volumes(sheet, spec)
     sheet.row("QoS Class", status.get("qosClass", ""))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from ktool.api.obj import LAST_APPLIED, Obj, annotations_of, epoch, get, labels
+from ktool.api.marks import LAST_APPLIED
+from ktool.api.obj import Obj, annotations_of, epoch, get, labels
 from ktool.present.table import safe
 
 NONE = "<none>"

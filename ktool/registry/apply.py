@@ -16,7 +16,8 @@ from ktool.api import patch, schema
 from ktool.api.errors import ApiError, Cause, bad_request, invalid
 from ktool.api.kind import Kind
 from ktool.api.kinds import Kinds
-from ktool.api.obj import LAST_APPLIED, Obj, annotations_of, deleting, put
+from ktool.api.marks import LAST_APPLIED
+from ktool.api.obj import Obj, annotations_of, deleting, put
 from ktool.api.ref import NAMESPACE, GroupKind, Ref
 from ktool.registry import admission
 from ktool.registry.registry import Registry

@@ -8,7 +8,8 @@ from typing import Any
 from ktool.api.action import Action, Bind, Create, Delete, Emit, Patch, Status, Update
 from ktool.api.errors import ApiError, conflict, invalid, is_already_exists, is_conflict, is_not_found
 from ktool.api.kind import Kind
-from ktool.api.obj import Obj, deleting, get, meta, name, namespace, uid, with_condition
+from ktool.api.obj import Obj, deleting, meta, name, namespace, uid, with_condition
+from ktool.api.pod import node_of
 from ktool.api.ref import NAMESPACE, GroupKind, Ref
 from ktool.registry import admission, events
 from ktool.registry.deletion import DeleteOptions
@@ -117,7 +118,7 @@ class Batch:
 
     def _bind(self, action: Bind) -> None:
         pod = self._same(action.ref, action.uid)
-        if pod is None or (bound := get(pod, "spec", "nodeName")) == action.node:
+        if pod is None or (bound := node_of(pod)) == action.node:
             return
         if bound:
             raise conflict("pods/binding", name(pod), f"pod {name(pod)} is already assigned to node {bound}")

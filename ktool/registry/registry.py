@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -111,7 +111,7 @@ class Registry:
         timeout: float | None = None,
         *,
         bookmark_every: float | None = None,
-    ) -> Iterator[tuple[str, Obj]]:
+    ) -> Generator[tuple[str, Obj], None, None]:
         """Pairs of ADDED, MODIFIED, DELETED or BOOKMARK and an object, after resourceVersion `since`; "" or "0" begins
         with an ADDED for each existing object. Also what other processes write. Close the iterator to end it.
 

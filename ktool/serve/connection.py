@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ktool.api.errors import ApiError, method_not_allowed
+from ktool.api.marks import APPLY_PATH
 from ktool.serve import discovery, execstream, logstream, resources, routes, watch
 from ktool.serve.resources import Request
 from ktool.store.errors import StoreError
@@ -28,7 +29,6 @@ BODY_LIMIT = 8 << 20
 IDLE_SECONDS = 90.0
 """How long a connection may be silent, between requests or within one, and how long a client may not read."""
 
-APPLY = "/apis/ktool.dev/v1/apply"
 
 _REASONS = {
     200: "OK",
@@ -75,7 +75,7 @@ class Connection(BaseHTTPRequestHandler):
     def _dispatch(self) -> None:
         request = self._read()
         registry = self.server.registry
-        if request.path == APPLY:
+        if request.path == APPLY_PATH:
             if request.method != "POST":
                 raise method_not_allowed("apply is a POST")
             return self.reply(*resources.apply(registry, request))

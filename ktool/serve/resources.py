@@ -11,6 +11,7 @@ from typing import Any
 
 from ktool.api.action import Bind
 from ktool.api.errors import ApiError, bad_request, conflict, method_not_allowed
+from ktool.api.marks import DOMAIN
 from ktool.api.obj import Obj, get, uid
 from ktool.api.ref import Ref
 from ktool.registry import apply as applying
@@ -59,7 +60,7 @@ def apply(registry: Registry, request: Request) -> Answer:
         {"ref": ref.key, "outcome": outcome, "object": obj, "warnings": list(warnings)}
         for ref, outcome, obj, warnings in done
     ]
-    return 200, {"apiVersion": "ktool.dev/v1", "kind": "ApplyResult", "results": results}
+    return 200, {"apiVersion": f"{DOMAIN}/v1", "kind": "ApplyResult", "results": results}
 
 
 def as_list(route: Route, items: list[Obj], resource_version: str) -> Obj:

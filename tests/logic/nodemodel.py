@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ktool.api.obj import DOMAIN, Obj, get, name, put
+from ktool.api.marks import DOMAIN
+from ktool.api.obj import Obj, get, name, put
 from ktool.logic.node import nodeaction as act
 from ktool.logic.node.nodeaction import ContainerFact, NodeFacts, PodFact
 from ktool.logic.plan.nodeplan import NodePlan, plan

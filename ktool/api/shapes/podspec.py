@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from ktool.api.obj import Obj
+from ktool.api.pod import CONTAINER_GROUPS
 from ktool.api.schema import Field
 from ktool.api.shapes.affinity import AFFINITY, TOLERATION, TOPOLOGY_SPREAD
 from ktool.api.shapes.build import (
@@ -183,7 +184,7 @@ def default_pod_spec(spec: Obj) -> Obj:
     tag, requests by limits, hostPort by hostNetwork. `spec` itself where nothing changes."""
     changes: Obj = {}
     host_network = bool(spec.get("hostNetwork"))
-    for member in ("containers", "initContainers"):
+    for member in CONTAINER_GROUPS:
         before = spec.get(member)
         if before:
             after = [default_container(container, host_network) for container in before]

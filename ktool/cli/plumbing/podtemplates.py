@@ -21,8 +21,6 @@ from ktool.cli.plumbing.targets import each, kinds_of
 from ktool.cli.verbs.apply import SUFFIX
 from ktool.cli.verbs.get import Query
 
-GROUPS = ("initContainers", "containers")
-
 Changes = dict[str, list[Obj]]
 """For each group the containers to change, by name, as a strategic merge patch has them."""
 

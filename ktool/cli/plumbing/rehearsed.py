@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ktool.api.kinds import Kinds
+from ktool.api.marks import RESTART_ON_CONFIG_CHANGE, SINGLE_WRITER
 from ktool.api.obj import Obj, annotations_of, get, name
 from ktool.api.ref import ENDPOINT_SLICE, EVENT, LEASE, POD, SECRET, GroupKind, Ref
 from ktool.api.world import World
@@ -52,7 +53,7 @@ def _objects(client: Client) -> Iterator[Obj]:
         if kind.gk in LEFT_OUT or (kind.gk == SECRET and not follows):
             continue
         for obj in client.list(kind.gk).items:
-            follows = follows or configuse.RESTART in annotations_of(obj)
+            follows = follows or RESTART_ON_CONFIG_CHANGE in annotations_of(obj)
             yield obj
 
 
@@ -96,7 +97,7 @@ def _bounds(obj: Obj) -> str:
 
 def _order(obj: Obj) -> list[str]:
     if obj["kind"] == "Deployment" and stopfirst.single_writer(obj):
-        return [f"stop-first: {stopfirst.SINGLE_WRITER} says that its volumes have one writer"]
+        return [f"stop-first: {SINGLE_WRITER} says that its volumes have one writer"]
     return []
 
 

@@ -9,6 +9,7 @@ import typer
 
 from ktool.api.errors import UsageError, UserError
 from ktool.api.kind import Kind
+from ktool.api.marks import CHANGE_CAUSE
 from ktool.api.obj import Obj, annotations_of, controlled_by, get, name, namespace
 from ktool.api.ref import Ref
 from ktool.cli.plumbing import options, resourceargs
@@ -147,7 +148,7 @@ def _target(deployment: Obj, sets: list[Obj], number: int) -> Obj:
 
 def _table(known: list[Obj]) -> str:
     rows = [("REVISION", "CHANGE-CAUSE")]
-    rows += [(str(revisions.revision(rs)), annotations_of(rs).get(revisions.CHANGE_CAUSE) or NONE) for rs in known]
+    rows += [(str(revisions.revision(rs)), annotations_of(rs).get(CHANGE_CAUSE) or NONE) for rs in known]
     width = max(len(number) for number, _ in rows) + GAP
     return "".join(f"{number:{width}}{safe(cause)}\n" for number, cause in rows)
 
@@ -155,8 +156,8 @@ def _table(known: list[Obj]) -> str:
 def _template(replica_set: Obj) -> str:
     sheet = Sheet()
     template = get(replica_set, "spec", "template", default={})
-    if cause := annotations_of(replica_set).get(revisions.CHANGE_CAUSE):
-        notes = {**annotations_of(template), revisions.CHANGE_CAUSE: cause}
+    if cause := annotations_of(replica_set).get(CHANGE_CAUSE):
+        notes = {**annotations_of(template), CHANGE_CAUSE: cause}
         template = {**template, "metadata": {**template.get("metadata", {}), "annotations": notes}}
     describe_pod.template(sheet, template)
     return sheet.text()

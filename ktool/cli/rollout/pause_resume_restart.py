@@ -9,6 +9,7 @@ import typer
 
 from ktool.api.errors import UserError
 from ktool.api.kind import Kind
+from ktool.api.marks import RESTARTED_AT
 from ktool.api.obj import Obj, annotations_of, get, name, timestamp
 from ktool.api.ref import Ref
 from ktool.cli.plumbing import options, resourceargs
@@ -28,8 +29,6 @@ RESTART = """
 ktool rollout restart deploy/web
 ktool rollout restart deploy -l tier=front
 """
-RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
-"""kubectl's own annotation of a pod template: another time makes another template."""
 
 
 def pause(ctx: typer.Context, resources: options.Resources = None, selector: options.Selector = "") -> int:

@@ -11,8 +11,9 @@ import typer
 
 from ktool.api.errors import DONE, UsageError, UserError, is_already_exists
 from ktool.api.kind import Kind
+from ktool.api.marks import LAST_APPLIED, RESTARTED_AT
 from ktool.api.masked import Masked, encoded, values
-from ktool.api.obj import LAST_APPLIED, Obj, annotations_of, controller_of, get, labels, meta, name, timestamp
+from ktool.api.obj import Obj, annotations_of, controller_of, get, labels, meta, name, timestamp
 from ktool.api.ref import POD, SECRET, GroupKind, Ref
 from ktool.api.schema import field_at
 from ktool.cli.plumbing import errors, options, sources
@@ -46,9 +47,6 @@ ROTATE = """
 ktool secret rotate db --from-literal password    # asked for, not shown
 ktool secret rotate web --from-file tls.crt=new.crt --from-file tls.key=new.key
 """
-
-RESTARTED = "kubectl.kubernetes.io/restartedAt"
-"""The annotation of a pod template by which kubectl rolls a workload."""
 
 
 def register(app: typer.Typer) -> None:
@@ -170,7 +168,7 @@ def _twin(found: Obj, target: Ref) -> Obj:
     notes = {key: value for key, value in annotations_of(found).items() if key != LAST_APPLIED}
     if notes:
         metadata["annotations"] = notes
-    kept = {key: found[key] for key in ("apiVersion", "kind", "type", "data", "immutable") if key in found}
+    kept: Obj = {key: found[key] for key in ("apiVersion", "kind", "type", "data", "immutable") if key in found}
     return {**kept, "metadata": metadata}
 
 
@@ -201,7 +199,7 @@ def rotate(
 def _rolled(opened: Session, readers_: Sequence[Obj]) -> list[Ref]:
     """Roll what can be rolled, and say what cannot."""
     refs = []
-    stamp = {"spec": {"template": {"metadata": {"annotations": {RESTARTED: timestamp(time.time())}}}}}
+    stamp = {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: timestamp(time.time())}}}}}
     for one in readers_:
         if _rolls(opened.client.kinds[Ref.of(one).gk]):
             opened.client.patch(Ref.of(one), stamp)

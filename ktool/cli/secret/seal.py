@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ktool.api.errors import DONE, UsageError, UserError, is_already_exists, is_not_found
+from ktool.api.marks import SEALING_KEY_TYPE
 from ktool.api.masked import Masked, encoded, values
 from ktool.api.obj import Obj, get, name, namespace
 from ktool.cli.plumbing import resourceargs, sources
@@ -152,7 +153,7 @@ def _holder(client: Client) -> Obj:
                 "apiVersion": "v1",
                 "kind": "Secret",
                 "metadata": {"name": sealing.KEY_NAME, "namespace": sealing.KEY_NAMESPACE},
-                "type": sealing.KEY_TYPE,
+                "type": SEALING_KEY_TYPE,
                 "immutable": True,
                 "data": {sealing.PRIVATE: encoded(private)},
             }

@@ -20,13 +20,12 @@ from ipaddress import IPv4Address
 from typing import TypeGuard
 
 from ktool.api import names
+from ktool.api.marks import CLUSTER_DNS, POD_CIDR, SERVICE_CIDR
 from ktool.api.obj import Obj, get, name, namespace, uid
 from ktool.api.shapes.service import (
     AFFINITY_SECONDS,
-    CLUSTER_DNS,
     DAY,
     PROTOCOLS,
-    SERVICE_CIDR,
     is_exposed,
     is_external_name,
     is_headless,
@@ -36,7 +35,6 @@ from ktool.logic.network import allocation, endpoints
 
 TABLE = "ktool-svc"
 BRIDGE = "ktool0"
-CLUSTER_CIDR = "10.244.0.0/16"
 FORMAT = "format-2"
 """An empty chain that says how the table is made up: one of another format is removed, not changed."""
 
@@ -231,7 +229,7 @@ _BASE = f"""    chain services {{
         type nat hook postrouting priority 80; policy accept;
         ct status dnat meta l4proto tcp ct timeout set "{RESET}"
         ip saddr . ip daddr @hairpin masquerade
-        ct status dnat ip saddr != {CLUSTER_CIDR} oifname != {{ "lo", "{BRIDGE}" }} masquerade
+        ct status dnat ip saddr != {POD_CIDR} oifname != {{ "lo", "{BRIDGE}" }} masquerade
     }}
     chain filter-input {{
         type filter hook input priority -10; policy accept;
@@ -305,7 +303,7 @@ class _Table:
         """The chain for connections from outside with the policy Local: pods and the node itself reach all endpoints
         (kubernetes.io/docs/reference/networking/virtual-ips), others only those here, or are refused."""
         if near:
-            lines = [f"ip saddr {CLUSTER_CIDR} goto {everywhere}", f"fib saddr type local goto {everywhere}"]
+            lines = [f"ip saddr {POD_CIDR} goto {everywhere}", f"fib saddr type local goto {everywhere}"]
             self.chains[f"ext-{one.label}"] = [*lines, f"goto {near}"]
             return f"ext-{one.label}"
         return ""

@@ -9,13 +9,12 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Any
 
+from ktool.api.marks import ENDPOINTS_MANAGED_BY, HEADLESS, OVER_CAPACITY, SERVICE_NAME, SLICE_MANAGED_BY
 from ktool.api.obj import Obj, content_hash, get, joined_name, labels, name, namespace, owner_reference, uid
-from ktool.logic.network.endpoints import HEADLESS, MANAGED_BY, SERVICE_NAME, ready
+from ktool.logic.network.endpoints import ready
 
-OURS, CONTROLLER = "endpoints.kubernetes.io/managed-by", "endpoint-controller"
+CONTROLLER = "endpoint-controller"
 MIRROR = "endpointslicemirroring-controller.k8s.io"
-SKIP_MIRROR = "endpointslice.kubernetes.io/skip-mirror"
-OVER_CAPACITY = "endpoints.kubernetes.io/over-capacity"
 MOST = 1000
 """The most addresses one object has; what is more is left out and said in an annotation."""
 
@@ -38,7 +37,7 @@ def endpoints_for(service: Obj, slices: Iterable[Obj]) -> Obj:
     metadata: Obj = {
         "name": name(service),
         "namespace": namespace(service),
-        "labels": {**labels(service), OURS: CONTROLLER, **_headless(slices)},
+        "labels": {**labels(service), ENDPOINTS_MANAGED_BY: CONTROLLER, **_headless(slices)},
         "ownerReferences": [owner_reference(service)],
     }
     if count > MOST:
@@ -65,7 +64,7 @@ def _ordered(subset: Obj) -> Obj:
 
 
 def is_ours(endpoints: Obj) -> bool:
-    return labels(endpoints).get(OURS) == CONTROLLER
+    return labels(endpoints).get(ENDPOINTS_MANAGED_BY) == CONTROLLER
 
 
 def mirrored(endpoints: Obj) -> list[Obj]:
@@ -85,7 +84,7 @@ def _endpoint(address: Obj, usable: bool) -> Obj:
 
 
 def _slice(endpoints: Obj, index: int, entries: list[Obj], ports: list[Obj]) -> Obj:
-    marks = {SERVICE_NAME: name(endpoints), MANAGED_BY: MIRROR}
+    marks = {SERVICE_NAME: name(endpoints), SLICE_MANAGED_BY: MIRROR}
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from ktool.api.shapes.service import CLUSTER_DNS
+from ktool.api.marks import CLUSTER_DNS
 
 TABLE = "ktool-pol"
 FORMAT = "format-1"

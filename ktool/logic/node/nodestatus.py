@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from ktool import __version__
 from ktool.api.action import Action, Emit, Patch, Status
+from ktool.api.marks import ARCHITECTURE, CONNECTION, MTU
 from ktool.api.obj import (
     Obj,
     annotations_of,
@@ -23,7 +24,6 @@ from ktool.logic.network.nodefields import answers, is_simulated, silent_since
 from ktool.logic.node import netstate
 from ktool.logic.node.nodeaction import Failure, NodeFacts, NodeInfo
 
-ARCHITECTURE = "kubernetes.io/arch"
 _UNREACHABLE = "NodeStatusUnknown"
 SILENCE = 50.0
 """Seconds that a node may be silent before its pods count as not Ready: kube-controller-manager's
@@ -32,7 +32,7 @@ SILENCE = 50.0
 
 def described(node: Obj, info: NodeInfo, now: float) -> list[Action]:
     """Record what a node said of itself when it was connected."""
-    pods = "1000" if annotations_of(node).get("ktool.dev/connection", "").startswith("simulated:") else "110"
+    pods = "1000" if annotations_of(node).get(CONNECTION, "").startswith("simulated:") else "110"
     capacity = {"cpu": str(info.cpu), "memory": f"{info.memory // 1024}Ki", "pods": pods}
     addresses = [{"type": "InternalIP", "address": address} for address in info.addresses]
     status = {
@@ -58,7 +58,7 @@ def described(node: Obj, info: NodeInfo, now: float) -> list[Action]:
 
 def _labelled(node: Obj, info: NodeInfo) -> list[Action]:
     """The well-known label, and the annotation, that only the machine itself can tell."""
-    notes: dict[str, str | None] = {links.MTU: str(info.mtu)} if info.mtu else {}
+    notes: dict[str, str | None] = {MTU: str(info.mtu)} if info.mtu else {}
     if labels(node).get(ARCHITECTURE) == info.architecture and not _differs(node, notes):
         return []
     patch = {"metadata": {"labels": {ARCHITECTURE: info.architecture}, "annotations": notes}}

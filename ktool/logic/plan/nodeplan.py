@@ -12,6 +12,7 @@ from ipaddress import ip_address, ip_network
 from types import MappingProxyType
 
 from ktool.api.obj import Obj, deleting, get, name, namespace, uid
+from ktool.api.pod import finished
 from ktool.api.ref import POD, Ref
 from ktool.logic.network import ipam
 from ktool.logic.node.backoff import retry_at
@@ -212,7 +213,7 @@ class _Planner:
         if fact is not None:
             self._take(own, podplan.carry_on(pod, fact, self.context), name(pod))
             return
-        if get(pod, "status", "phase") in ("Succeeded", "Failed"):
+        if finished(pod):
             return
         if host_network(pod):
             self._take(own, podplan.begin(pod, "", self.context), name(pod))
@@ -253,7 +254,7 @@ class _Addresses:
         self.reserved: dict[str, str] = {}
         self.used: dict[str, str] = {}
         for pod in pods:
-            if (ip := self._recorded(pod)) and get(pod, "status", "phase") not in ("Succeeded", "Failed"):
+            if (ip := self._recorded(pod)) and not finished(pod):
                 self.used.setdefault(ip, uid(pod))
         self.used |= {ip: own for own, ip in addresses.items()}
         self.used |= {fact.ip: fact.uid for fact in facts.pods if fact.ip}

@@ -15,6 +15,7 @@ from typing import Any
 from ktool.api import masked
 from ktool.api.masked import Masked, Unreadable
 from ktool.api.obj import Obj, get, meta, name, namespace, uid
+from ktool.api.pod import app_containers, init_containers
 from ktool.api.ref import CONFIG_MAP, SECRET, Ref
 from ktool.api.units import quantity
 
@@ -249,8 +250,8 @@ def resource_value(reference: Obj, container: Obj, scope: Scope) -> str:
     that is not set is what the node can give."""
     wanted = reference.get("containerName") or container.get("name")
     everyone = [
-        *get(scope.pod, "spec", "containers", default=()),
-        *get(scope.pod, "spec", "initContainers", default=()),
+        *app_containers(scope.pod),
+        *init_containers(scope.pod),
     ]
     target = next((c for c in everyone if c.get("name") == wanted), None)
     if target is None:

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ktool.api.obj import DOMAIN, annotations_of, get
+from ktool.api.marks import PULL_SECRETS
+from ktool.api.obj import annotations_of, get
+from ktool.api.pod import containers_in
 
 Reference = tuple[str, str]
 """Kind and name, in the pod's own namespace."""
 
-PULL_DEFAULT = f"{DOMAIN}/image-pull-secrets"
-"""Annotation of a Namespace: the pull secrets of pods that name none."""
 
 _SOURCES = {"configMapKeyRef": "ConfigMap", "configMapRef": "ConfigMap", "configMap": "ConfigMap"}
 _SOURCES |= {"secretKeyRef": "Secret", "secretRef": "Secret", "secret": "Secret"}
@@ -37,8 +37,7 @@ def reads(spec: Mapping[str, Any]) -> frozenset[Reference]:
 
 def uses(spec: Mapping[str, Any]) -> set[Use]:
     """What the containers of pods of this spec read: env, envFrom, volumes and projected volumes."""
-    containers = [container for group in ("initContainers", "containers") for container in spec.get(group) or ()]
-    found = {use for container in containers for use in of_container(container)}
+    found = {use for container in containers_in(spec) for use in of_container(container)}
     for volume in spec.get("volumes") or ():
         for source in (volume, *get(volume, "projected", "sources", default=())):
             found |= set(_named(source))
@@ -64,4 +63,4 @@ def _named(holder: Mapping[str, Any]) -> Iterator[Use]:
 
 def pull_defaults(space: Mapping[str, Any]) -> list[str]:
     """The pull secrets that a Namespace gives to pods which name none."""
-    return [part.strip() for part in annotations_of(space).get(PULL_DEFAULT, "").split(",") if part.strip()]
+    return [part.strip() for part in annotations_of(space).get(PULL_SECRETS, "").split(",") if part.strip()]

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from ktool.api.marks import POD_CLUSTER, POD_UID
 from ktool.logic.node import nodeaction as act
 from ktool.node.base import NodeError, Transport, Unreachable
 from ktool.node.network import balancer, flows, linkdevices, nameservers, nftables, podnetwork
 from ktool.node.podman import envsecrets, podending, probeclient, pulls, volumes
-from ktool.node.podman.facts import CLUSTER_LABEL, UID_LABEL, Settled
+from ktool.node.podman.facts import Settled
 from ktool.node.podman.podmanapi import PodmanApi, Refused
 
 _STARTING = re.compile(r"^starting container [0-9a-f]+: ")
@@ -237,7 +238,7 @@ def keep_in_memory(hands: Hands, action: act.KeepInMemory) -> str:
 def _create(hands: Hands, kind: str, uid: str, payload: Mapping[str, Any]) -> str:
     """The id of what was made, or of what is there under this name already and was made for the same pod."""
     labels = payload.get("labels") or {}
-    if labels.get(CLUSTER_LABEL) != hands.cluster or labels.get(UID_LABEL) != uid:
+    if labels.get(POD_CLUSTER) != hands.cluster or labels.get(POD_UID) != uid:
         raise ValueError(f"a payload for {kind}/create needs the labels of cluster {hands.cluster} and pod {uid}")
     try:
         return str(hands.api.post(f"{kind}/create", payload, deadline=120.0)["Id"])
@@ -247,7 +248,7 @@ def _create(hands: Hands, kind: str, uid: str, payload: Mapping[str, Any]) -> st
         name = str(payload.get("name", ""))
         existing = _inspect(hands, kind, name)
         found = _labels(existing)
-        if found.get(CLUSTER_LABEL) == hands.cluster and found.get(UID_LABEL) == uid:
+        if found.get(POD_CLUSTER) == hands.cluster and found.get(POD_UID) == uid:
             return str(existing["Id"])
         message = f"the name {name} is taken on {hands.transport.node} by something that is not ours"
         raise Failed(_TABLE[act.CreatePod if kind == "pods" else act.CreateContainer][1], message) from None
@@ -348,7 +349,7 @@ def _is_ours(hands: Hands, kind: str, name: str) -> bool:
         if refused.status == 404:
             return False
         raise
-    if _labels(existing).get(CLUSTER_LABEL) != hands.cluster:
+    if _labels(existing).get(POD_CLUSTER) != hands.cluster:
         raise Failed("FailedKillPod", f"{name} on {hands.transport.node} is not ours and is left alone")
     return True
 

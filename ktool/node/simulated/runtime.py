@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from ktool.api.obj import DOMAIN, micro_timestamp
+from ktool.api.marks import POD_HASH, POD_IP, POD_NAME, POD_NAMESPACE
+from ktool.api.obj import micro_timestamp
 from ktool.api.units.quantity import bytes_, milli
 from ktool.logic.network.links import Links
 from ktool.logic.node.nodeaction import (
@@ -267,16 +268,16 @@ class SimulatedRuntime:
         if key in machine.pods:
             return machine.pods[key].id
         labels = payload.get("labels") or {}
-        ip = str(labels.get(f"{DOMAIN}/ip", ""))
+        ip = str(labels.get(POD_IP, ""))
         if ip and any(pod.ip == ip for pod in machine.pods.values()):
             raise Refused("FailedCreatePodSandBox", f"requested ip address {ip} is already allocated")
         machine.pods[key] = Pod(
             key=key,
             id=machine.make_id(key),
             uid=uid,
-            namespace=str(labels.get(f"{DOMAIN}/namespace", "")),
-            name=str(labels.get(f"{DOMAIN}/pod", "")),
-            hash=str(labels.get(f"{DOMAIN}/hash", "")),
+            namespace=str(labels.get(POD_NAMESPACE, "")),
+            name=str(labels.get(POD_NAME, "")),
+            hash=str(labels.get(POD_HASH, "")),
             ip=ip,
             created_at=machine.clock(),
         )
