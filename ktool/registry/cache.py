@@ -1,4 +1,4 @@
-"""The cache, Kubernetes' informer: a World kept up to date by a watch of the store, and listeners that hear of each change.
+"""The cache, Kubernetes' informer: a World kept up to date by a watch of the store, and listeners to its changes.
 
 The control plane's loops (control/, nodeplane/) read from it. It also follows what other processes commit.
 """
