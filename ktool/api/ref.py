@@ -70,7 +70,8 @@ class Ref(NamedTuple):
     @property
     def key(self) -> str:
         """The storage key, e.g. `apps/Deployment/default/web` or `core/Node//node1`. No part may hold a slash."""
-        return f"{self.gk.prefix}{self.namespace}/{self.name}"
+        group, kind = self.gk
+        return f"{group or CORE}/{kind}/{self.namespace}/{self.name}"
 
     @classmethod
     def parse(cls, key: str) -> Ref:
@@ -99,3 +100,6 @@ SECRET = GroupKind("", "Secret")
 SEALED_SECRET = GroupKind(DOMAIN, "SealedSecret")
 EVENT = GroupKind("", "Event")
 LEASE = GroupKind("coordination.k8s.io", "Lease")
+
+LOCK = Ref(LEASE, "kube-system", "ktool")
+"""The Lease of whoever is the control plane now."""

@@ -6,10 +6,13 @@ where they are read (manifests/load, `create secret`), before anything is sent.
 
 from __future__ import annotations
 
+import re
+
 from ktool.api import names, schema
 from ktool.api.errors import Cause
 from ktool.api.kind import Kind
 from ktool.api.obj import Obj, meta
+from ktool.api.schema import REQUIRED
 
 _NOT_YET = {"uid": "00000000-0000-0000-0000-000000000000", "creationTimestamp": "1970-01-01T00:00:00Z"}
 """Stand for what a new object gets when it is written."""
@@ -59,3 +62,16 @@ def manifest_causes(kind: Kind, manifest: Obj) -> list[Cause]:
     whole = defaulted(kind, manifest)
     whole = {**whole, "metadata": {**_NOT_YET, **meta(whole)}} if kind.rules.identify is not None else whole
     return causes(kind, identified(kind, whole))
+
+
+def without_echoes(causes: list[Cause]) -> list[Cause]:
+    """A misspelt required field is one mistake and not two: unknown, and missing."""
+    meant = {
+        ".".join(filter(None, (cause.field.rpartition(".")[0], match[1])))
+        for cause in causes
+        if (match := _DID_YOU_MEAN.search(cause.message))
+    }
+    return [cause for cause in causes if not (cause.reason == REQUIRED and cause.field in meant)]
+
+
+_DID_YOU_MEAN = re.compile(r'^unknown field; did you mean "([^"]+)"')

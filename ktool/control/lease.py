@@ -15,11 +15,10 @@ from dataclasses import dataclass
 
 from ktool.api.errors import ApiError, is_already_exists, is_conflict, is_not_found
 from ktool.api.obj import Obj, get, micro_timestamp
-from ktool.api.ref import LEASE, Ref
+from ktool.api.ref import LOCK
 from ktool.registry.registry import Registry
 from ktool.store.store import StoreError
 
-LOCK = Ref(LEASE, "kube-system", "ktool")
 LIFE = 10.0
 """Seconds a silent holder keeps the Lease: the longest time a killed control plane on another machine blocks."""
 

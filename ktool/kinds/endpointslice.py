@@ -21,8 +21,9 @@ from ktool.api.obj import (
 )
 from ktool.api.ref import ENDPOINT_SLICE, ENDPOINTS, SERVICE, Ref
 from ktool.api.shapes.build import array, boolean, choice, integer, obj, string, string_map, strings
+from ktool.api.shapes.container import PORT
 from ktool.api.shapes.meta import OBJECT_REFERENCE, resource
-from ktool.api.shapes.service import APP_PROTOCOL, PORT, PROTOCOLS, usable_address
+from ktool.api.shapes.service import APP_PROTOCOL, PROTOCOLS, usable_address
 from ktool.api.units.duration import age
 from ktool.api.world import World
 from ktool.logic.network import endpoints, legacyendpoints

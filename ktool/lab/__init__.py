@@ -6,8 +6,8 @@ and on one network link of the host; `down` removes all of it.
 """
 
 from .host import missing_packages
+from .layout import Lab, LabError, LabNode, MachineStatus
 from .lifecycle import down, images, load, reboot, start_node, status, stop_node, up
-from .model import Lab, LabError, LabNode, MachineStatus
 
 __all__ = [
     "Lab",

@@ -20,7 +20,6 @@ from ktool.api.kind import Kind
 from ktool.api.kinds import Kinds
 from ktool.api.obj import Obj, get, meta, put
 from ktool.api.ref import GroupKind, Ref
-from ktool.api.schema import REQUIRED
 from ktool.manifests import sops, yamltext
 from ktool.manifests.yamltext import Document, Lines, YamlProblem
 
@@ -307,7 +306,7 @@ def _settle(
         return None
     elif not given:
         manifest = replace(manifest, obj=put(manifest.obj, "metadata", "namespace", namespace))
-    causes = _without_echoes(validation.manifest_causes(kind, manifest.obj)) if check_fields else []
+    causes = validation.without_echoes(validation.manifest_causes(kind, manifest.obj)) if check_fields else []
     problems += [manifest.error(cause.message, cause.field) for cause in causes]
     return None if causes else manifest
 
@@ -350,19 +349,6 @@ def _has_name(manifest: Manifest, metadata: Obj, problems: list[str]) -> bool:
         problems.append(manifest.error("is missing", "metadata.name"))
         return False
     return True
-
-
-def _without_echoes(causes: list[Cause]) -> list[Cause]:
-    """A misspelt required field is one mistake and not two: unknown, and missing."""
-    meant = {
-        ".".join(filter(None, (cause.field.rpartition(".")[0], match[1])))
-        for cause in causes
-        if (match := _DID_YOU_MEAN.search(cause.message))
-    }
-    return [cause for cause in causes if not (cause.reason == REQUIRED and cause.field in meant)]
-
-
-_DID_YOU_MEAN = re.compile(r'^unknown field; did you mean "([^"]+)"')
 
 
 def _twins(manifests: Sequence[Manifest]) -> list[str]:

@@ -8,11 +8,14 @@ Source: kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from ktool.api.action import Emit
 from ktool.api.obj import Obj, content_hash, get, meta, timestamp
 from ktool.api.ref import EVENT, Ref
-from ktool.store.store import Transaction
+
+if TYPE_CHECKING:
+    from ktool.store.store import Transaction
 
 RETENTION = 3600
 """Seconds for which an Event is kept after it was last seen, as in Kubernetes."""

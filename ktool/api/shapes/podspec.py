@@ -7,6 +7,7 @@ from typing import Any
 
 from ktool.api.obj import Obj
 from ktool.api.pod import CONTAINER_GROUPS
+from ktool.api.rules.podrules import validate_pod_spec as validate_pod_spec
 from ktool.api.schema import Field
 from ktool.api.shapes.affinity import AFFINITY, TOLERATION, TOPOLOGY_SPREAD
 from ktool.api.shapes.build import (
@@ -34,7 +35,6 @@ from ktool.api.shapes.container import (
     WINDOWS_OPTIONS,
 )
 from ktool.api.shapes.meta import OBJECT_META
-from ktool.api.shapes.podrules import validate_pod_spec as validate_pod_spec
 from ktool.api.shapes.volumes import VOLUMES
 
 POD_SECURITY_CONTEXT = obj(

@@ -14,13 +14,13 @@ from ktool.api.marks import CLUSTER_DNS, SERVICE_CIDR
 from ktool.api.obj import Obj, get, put
 from ktool.api.schema import Field
 from ktool.api.shapes.build import array, boolean, choice, int_or_string, integer, obj, string, string_map, strings
+from ktool.api.shapes.container import PORT
 from ktool.api.shapes.meta import CONDITIONS
 
 NODE_PORTS = range(30000, 32768)
 DAY = 86400
 AFFINITY_SECONDS = 10800
 
-PORT = {"minimum": 1, "maximum": 65535}
 PROTOCOLS = ("TCP", "UDP", "SCTP")
 APP_PROTOCOL = string("What is spoken on it: a name of IANA's or one with a prefix. For people and meshes.")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from ktool.api import names
 from ktool.api.errors import Cause
 from ktool.api.obj import Obj, annotations_of, get, labels
+from ktool.api.rules.placementrules import selector_causes
+from ktool.api.rules.podrules import pod_annotation_causes
 from ktool.api.selector import from_label_selector
-from ktool.api.shapes.placementrules import selector_causes
-from ktool.api.shapes.podrules import pod_annotation_causes
 from ktool.api.shapes.podspec import default_pod_spec, validate_pod_spec
 
 

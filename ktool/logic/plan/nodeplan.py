@@ -20,6 +20,7 @@ from ktool.logic.node.nodeaction import (
     CreatePod,
     EnsureNetwork,
     Failure,
+    Failures,
     NodeAction,
     NodeFacts,
     PodFact,
@@ -27,6 +28,7 @@ from ktool.logic.node.nodeaction import (
     StopPod,
 )
 from ktool.logic.pod import podlife, podplan
+from ktool.logic.pod.context import Context
 from ktool.logic.pod.podenv import Lookup
 from ktool.logic.pod.podfields import host_network
 from ktool.logic.pod.probes import UNKNOWN, Vitals
@@ -67,7 +69,7 @@ class NodePlan:
     sooner: tuple[StopPod, ...] = ()
     addresses: Mapping[str, str] = field(default_factory=dict)
     gone: tuple[Gone, ...] = ()
-    problems: Mapping[tuple[str, str], Failure] = field(default_factory=dict)
+    problems: Failures = field(default_factory=dict)
     waiting: Mapping[str, str] = field(default_factory=dict)
     after: float | None = None
     because: str = ""
@@ -79,7 +81,7 @@ def plan(
     *,
     node: Obj,
     cluster: str,
-    failures: Mapping[tuple[str, str], Failure],
+    failures: Failures,
     busy: Set[str],
     addresses: Mapping[str, str],
     lookup: Lookup,
@@ -94,7 +96,7 @@ def plan(
     last, by (uid, container or "") and ("", "") for the setup. `lookup` gives ConfigMaps. `now` in epoch seconds.
     `vitals`: what probes and hooks say. `held`: for deleted pods that serve, by uid, the seconds for which they may be
     sent to still and are not to be ended; 0 where that is over."""
-    context = podplan.Context(node, cluster, failures, lookup, now, facts.volumes, vitals)
+    context = Context(node, cluster, failures, lookup, now, facts.volumes, vitals)
     return _Planner(pods, facts, context, busy, addresses, held, ending).plan()
 
 
@@ -105,7 +107,7 @@ class _Planner:
         self,
         pods: Sequence[Obj],
         facts: NodeFacts,
-        context: podplan.Context,
+        context: Context,
         busy: Set[str],
         addresses: Mapping[str, str],
         held: Mapping[str, float],

@@ -10,8 +10,8 @@ from typing import Any
 
 from ktool.api import names
 from ktool.api.errors import Cause
+from ktool.api.rules.containerrules import DUPLICATE, NOT_SUPPORTED, REQUIRED, one_of
 from ktool.api.schema import show
-from ktool.api.shapes.containerrules import DUPLICATE, NOT_SUPPORTED, REQUIRED, one_of
 from ktool.api.shapes.volumes import SOURCES
 from ktool.api.units import quantity
 

@@ -13,7 +13,7 @@ from ktool.api import names
 from ktool.api.errors import Cause
 from ktool.api.marks import DRAIN_SECONDS
 from ktool.api.pod import CONTAINER_GROUPS, is_sidecar
-from ktool.api.shapes.containerrules import (
+from ktool.api.rules.containerrules import (
     DUPLICATE,
     FORBIDDEN,
     PROBES,
@@ -21,8 +21,8 @@ from ktool.api.shapes.containerrules import (
     container_causes,
     resource_causes,
 )
-from ktool.api.shapes.placementrules import placement_causes
-from ktool.api.shapes.volumerules import volume_causes
+from ktool.api.rules.placementrules import placement_causes
+from ktool.api.rules.volumerules import volume_causes
 
 LONGEST_DRAIN = 3600
 
