@@ -35,8 +35,8 @@ class Judge:
 
 
 class SpecMemo(Judge):
-    """A Judge that knows specs it has seen, by identity. A controller creates many objects around one and the same
-    spec (a template's): defaults and rules of the first of them are those of the others."""
+    """The Judge of components: it knows specs it has seen, by identity. A controller creates many objects around one
+    and the same spec (a template's): defaults and rules of the first of them are those of the others."""
 
     LIMIT = 256
 
@@ -59,7 +59,10 @@ class SpecMemo(Judge):
         return result
 
     def causes(self, kind: Kind, obj: Obj, old: Obj | None) -> list[Cause]:
-        """Of a new object around a spec that was found valid only the metadata is judged."""
+        """Of a new object around a spec that was found valid only the metadata is judged, and of a component's Event
+        nothing: the registry has composed it (events.recorded)."""
+        if kind.gk == EVENT:
+            return []
         spec = obj.get("spec")
         if old is not None or not isinstance(spec, dict):
             return super().causes(kind, obj, old)
@@ -111,13 +114,14 @@ def refused(kind: Kind, obj: Obj, causes: Sequence[Cause]) -> Exception:
 
 # --- the checks --------------------------------------------------------------------------------------------------
 
-_JUDGED = frozenset((verb, part) for verb in ("create", "update", "patch") for part in ("", "scale"))
-"""Requests that bring a whole object. A status has been looked at alone; the rest is the registry's own edits."""
+_WHOLE = frozenset(("", "scale"))
+"""Subresources of requests that bring a whole object. A status has been looked at alone; a binding is an edit of the
+registry's own, as deletion is."""
 
 
 def valid(asked: Attributes, old: Obj | None, new: Obj | None, reader: Reader) -> Obj | None:
     """Validation: the rules for metadata and those of the kind."""
-    if new is None or (asked.verb, asked.subresource) not in _JUDGED or asked.gk == EVENT:
+    if new is None or asked.subresource not in _WHOLE or asked.verb == "delete":
         return new
     kind = reader.kind(asked.gk)
     if causes := reader.judge.causes(kind, new, old):
@@ -170,7 +174,7 @@ def no_new_finalizers(asked: Attributes, old: Obj | None, new: Obj | None, reade
 
 def unique(asked: Attributes, old: Obj | None, new: Obj | None, reader: Reader) -> Obj | None:
     """What only one object of the kind can have is free (422; Rules.taken)."""
-    if new is None or (asked.verb, asked.subresource) not in _JUDGED:
+    if new is None or asked.subresource not in _WHOLE or asked.verb == "delete":
         return new
     kind = reader.kind(asked.gk)
     if kind.rules.taken is None:
