@@ -77,13 +77,13 @@ class ControlPlane:
 
     def __init__(self, store: Store, registry: Registry, *, token: int, every_node: bool) -> None:
         from ktool.control.controller import Controllers, Stepper
-        from ktool.control.scheduler import Binder
+        from ktool.control.scheduler import Scheduler
         from ktool.nodeplane.nodes import Nodes
         from ktool.registry.cache import Cache
 
         self.cache = Cache(store)
         self.controllers = Controllers(registry, self.cache, kinds(), clock=time.time, effort=time.thread_time)
-        self.binder = Binder(registry, self.cache, clock=time.time, wake=lambda: None)
+        self.scheduler = Scheduler(registry, self.cache, clock=time.time)
         self.nodes = Nodes(
             registry,
             self.cache,
@@ -136,9 +136,9 @@ class ControlPlane:
             self.controllers.step(timeout=0.2)
 
     def _place(self) -> bool:
-        if not self.binder.dirty:
+        if not self.scheduler.dirty:
             return False
-        self.binder.step()
+        self.scheduler.step()
         return True
 
     def _watch(self) -> None:

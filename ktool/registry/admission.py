@@ -10,19 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ktool.api import validation
 from ktool.api.errors import Cause, conflict, forbidden, invalid, not_found
 from ktool.api.kind import Kind
 from ktool.api.kinds import Kinds
 from ktool.api.obj import Obj, deleting, get, meta, name
 from ktool.api.ref import EVENT, NAMESPACE, GroupKind, Ref
+from ktool.api.rules import validation
 from ktool.registry.request import Attributes, Objects
 
 KEPT_NAMESPACES = ("default", "kube-system", "kube-public")
 
 
 class Judge:
-    """Shape, defaults and rules of objects (api/validation), as refusals."""
+    """Shape, defaults and rules of objects (api/rules/validation), as refusals."""
 
     def shaped(self, kind: Kind, obj: Obj) -> Obj:
         """The object with all its defaults. ApiError 422 where its fields are wrong."""

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from ktool.api import schema, validation
+from ktool.api import schema
 from ktool.api.errors import ApiError, Cause, bad_request, conflict, invalid
 from ktool.api.kind import Kind
 from ktool.api.kinds import Kinds
@@ -19,6 +19,7 @@ from ktool.api.masked import UNREADABLE
 from ktool.api.obj import Obj, get, meta, name, put, timestamp, uid
 from ktool.api.patch import same
 from ktool.api.ref import GroupKind
+from ktool.api.rules import validation
 from ktool.api.selector import from_label_selector
 from ktool.registry.admission import Judge
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ktool.api import names
 from ktool.api.errors import ApiError
 from ktool.api.ref import CONFIG_MAP, POD
+from ktool.api.rules import names
 from ktool.api.units.duration import age, human
 from ktool.logic.workload.kinds import DEPLOYMENT
 from ktool.present.explain import explain, explain_tree

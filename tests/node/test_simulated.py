@@ -29,6 +29,7 @@ from ktool.logic.node.nodeaction import (
 )
 from ktool.logic.node.volume import Volume
 from ktool.logic.plan import nodeplan
+from ktool.logic.pod.context import Context
 from ktool.logic.pod.podspec import Rendered, render
 from ktool.node.base import LogOptions, NodeError, Unreachable
 from ktool.node.simulated import runtime as simulated
@@ -439,10 +440,8 @@ def converge(node: SimulatedRuntime, pods: list[Obj], clock: Time, most: int = 2
     """Observe, plan, act until the plan is empty."""
     addresses: dict[str, str] = {}
     for _ in range(most):
-        plan = nodeplan.plan(
-            pods, node.observe(), node=NODE, cluster="c1", failures={}, busy=set(), addresses=addresses,
-            lookup=_nothing, now=clock.now,
-        )  # fmt: skip
+        context = Context(NODE, "c1", {}, _nothing, clock.now)
+        plan = nodeplan.plan(pods, node.observe(), context, nodeplan.Underway(addresses=addresses))
         if not (plan.setup or plan.lanes):
             assert plan.because or plan.gone
             return

@@ -398,7 +398,7 @@ def test_nothing_is_ever_written_to_stderr() -> None:
     script = """
 import socket, threading
 from ktool.node.base import Unreachable
-from ktool.node.ssh import SshTransport
+from ktool.node.reach.ssh import SshTransport
 def server(answer):
     listener = socket.socket(); listener.bind(("127.0.0.1", 0)); listener.listen(8)
     def serve():

@@ -1,4 +1,7 @@
-"""core/v1 PodSpec and PodTemplateSpec, as of Kubernetes 1.34."""
+"""core/v1 PodSpec and PodTemplateSpec as of Kubernetes 1.34: field trees and the defaults that depend on other fields.
+
+kinds/pod, kinds/replicaset and the workload shapes use them.
+"""
 
 from __future__ import annotations
 
@@ -180,8 +183,8 @@ POD_TEMPLATE = obj(
 
 
 def default_pod_spec(spec: Obj) -> Obj:
-    """Puts in the defaults that depend on other fields, after those of the schema: imagePullPolicy by the image's
-    tag, requests by limits, hostPort by hostNetwork. `spec` itself where nothing changes."""
+    """Fill in the defaults that depend on other fields, after those of the schema: imagePullPolicy from the image's
+    tag, requests from limits, hostPort from hostNetwork. Returns `spec` itself where nothing changes."""
     changes: Obj = {}
     host_network = bool(spec.get("hostNetwork"))
     for member in CONTAINER_GROUPS:
@@ -197,7 +200,7 @@ def default_pod_spec(spec: Obj) -> Obj:
 
 
 def default_container(container: Obj, host_network: bool) -> Obj:
-    """One container with its defaults; itself where nothing changes."""
+    """The same for one container."""
     changes: Obj = {}
     if not container.get("imagePullPolicy") and container.get("image"):
         changes["imagePullPolicy"] = "Always" if tag_of(container["image"]) == "latest" else "IfNotPresent"
@@ -212,7 +215,7 @@ def default_container(container: Obj, host_network: bool) -> Obj:
 
 
 def tag_of(image: str) -> str:
-    """The tag of an image reference: latest where it has none, "" where it has a digest only."""
+    """The tag of an image reference: "latest" where it has none, "" where it has only a digest."""
     name, _, digest = image.partition("@")
     tag = name.rpartition("/")[2].partition(":")[2]
     return tag or ("" if digest else "latest")

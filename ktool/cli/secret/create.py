@@ -10,11 +10,11 @@ from typing import Annotated
 
 import typer
 
-from ktool.api import validation
 from ktool.api.errors import DONE, UsageError, UserError
 from ktool.api.masked import Masked, encoded
 from ktool.api.obj import Obj
 from ktool.api.ref import Ref
+from ktool.api.rules import validation
 from ktool.cli.plumbing import options, resourceargs, sources
 from ktool.cli.plumbing.command import Verb, examples, session, settings, verbs
 from ktool.cli.plumbing.converge import converge

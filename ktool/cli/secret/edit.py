@@ -11,10 +11,10 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from ktool.api import validation
 from ktool.api.errors import Cause, UserError
 from ktool.api.masked import Masked, encoded, values
 from ktool.api.ref import SECRET
+from ktool.api.rules import validation
 from ktool.cli.plumbing.resourceargs import kinds
 from ktool.logic.secrets import secretdata
 from ktool.manifests import dump, yamltext

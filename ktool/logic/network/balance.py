@@ -19,9 +19,9 @@ from functools import lru_cache
 from ipaddress import IPv4Address
 from typing import TypeGuard
 
-from ktool.api import names
 from ktool.api.marks import CLUSTER_DNS, POD_CIDR, SERVICE_CIDR
 from ktool.api.obj import Obj, get, name, namespace, uid
+from ktool.api.rules import names
 from ktool.api.shapes.service import (
     AFFINITY_SECONDS,
     DAY,

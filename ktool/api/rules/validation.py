@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 
-from ktool.api import names, schema
+from ktool.api import schema
 from ktool.api.errors import Cause
 from ktool.api.kind import Kind
 from ktool.api.obj import Obj, meta
+from ktool.api.rules import names
 from ktool.api.schema import REQUIRED
 
 _NOT_YET = {"uid": "00000000-0000-0000-0000-000000000000", "creationTimestamp": "1970-01-01T00:00:00Z"}
