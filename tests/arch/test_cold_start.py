@@ -60,7 +60,14 @@ def loaded(argv: str, environment: dict[str, str]) -> set[str]:
     return {module.split(".")[0] for module in modules} | {module for module in modules if module.startswith("ktool.")}
 
 
-CONTROL_PLANE = {"ktool.store", "ktool.engine", "ktool.serve", "ktool.client.local"}
+CONTROL_PLANE = {
+    "ktool.store",
+    "ktool.registry.registry",
+    "ktool.control",
+    "ktool.nodeplane",
+    "ktool.serve",
+    "ktool.client.local",
+}
 
 
 @pytest.mark.parametrize(

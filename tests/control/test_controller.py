@@ -18,10 +18,9 @@ from ktool.registry.cache import Cache
 from ktool.registry.registry import Registry
 from ktool.registry.workqueue import WorkQueue
 from ktool.store.store import Store
-
-from . import kinds_for_tests
-from .builders import CONFIG, THING, a, config, thing
-from .conftest import Clock
+from tests.registry import kinds_for_tests
+from tests.registry.builders import CONFIG, THING, a, config, thing
+from tests.registry.conftest import Clock
 
 
 class Planner:
