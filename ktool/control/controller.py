@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from ktool.api.action import Action
+from ktool.api.action import Action, Plan
 from ktool.api.errors import ApiError
 from ktool.api.kind import Kind, Watch
 from ktool.api.kinds import Kinds
@@ -68,9 +68,9 @@ class Controllers:
             self._cache.sync()
             begun = self._effort()
             with self._cache.lock:
-                actions, after = self._plan(ref, self._cache.world.get(ref))
+                who, plan = self._plan(ref, self._cache.world.get(ref))
             rest = min((self._effort() - begun) / SHARE, LONGEST_REST)
-            self._carry_out(ref, actions, after)
+            self._carry_out(ref, who, plan)
         except Exception:
             log.exception("%s: a step failed", ref)
             self.queue.retry(ref)
@@ -78,30 +78,31 @@ class Controllers:
             self.queue.done(ref, rest)
         return True
 
-    def _carry_out(self, ref: Ref, actions: tuple[Action, ...], after: float | None) -> None:
-        refusals = self._execute(ref, actions) if actions else []
+    def _carry_out(self, ref: Ref, who: str, plan: Plan) -> None:
+        refusals = self._execute(who, plan.actions) if plan.actions else []
         if refusals:
             log.info("%s: %s", ref, "; ".join(error.message for error in refusals))
             self.queue.retry(ref)
             return
         self.queue.forget(ref)
-        if after is not None:
-            self.queue.add_after(ref, after)
+        if plan.after is not None:
+            self.queue.add_after(ref, plan.after)
 
-    def _execute(self, ref: Ref, actions: tuple[Action, ...]) -> list[ApiError]:
-        outcomes = self._registry.execute(actions, component=f"{ref.kind.lower()}-controller")
+    def _execute(self, who: str, actions: tuple[Action, ...]) -> list[ApiError]:
+        outcomes = self._registry.execute(actions, component=who)
         self._cache.sync()
         return [error for error in outcomes if error]
 
-    def _plan(self, ref: Ref, obj: Obj | None) -> tuple[tuple[Action, ...], float | None]:
+    def _plan(self, ref: Ref, obj: Obj | None) -> tuple[str, Plan]:
+        """The component that acts, the garbage collector before the kind's own controller, and its plan."""
         if obj is None:
-            return (), None
+            return "", Plan()
+        if collected := collect.plan(obj, self._cache.world, self._kinds):
+            return "garbage-collector", Plan(tuple(collected))
         kind = self._planned.get(ref.gk)
-        collected = collect.plan(obj, self._cache.world, self._kinds)
-        if collected or kind is None or kind.controller.plan is None:
-            return tuple(collected), None
-        plan = kind.controller.plan(obj, self._cache.world, self._clock())
-        return plan.actions, plan.after
+        if kind is None or kind.controller.plan is None:
+            return "", Plan()
+        return f"{ref.kind.lower()}-controller", kind.controller.plan(obj, self._cache.world, self._clock())
 
     def _changed(self, type_: str, obj: Obj, before: Obj | None) -> None:
         """Called by the cache, under its lock, for every change."""
