@@ -187,6 +187,7 @@ def _ask(prompt: str) -> str:
 def open_registry() -> tuple[Store, Registry]:
     """The store of this state directory, with the namespaces every cluster has."""
     from ktool.registry.registry import Registry
+    from ktool.registry.request import APISERVER
     from ktool.store.store import Store
 
     home().mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -195,7 +196,7 @@ def open_registry() -> tuple[Store, Registry]:
     missing = [name for name in FIRST_NAMESPACES if store.get(Ref(NAMESPACE, "", name).key) is None]
     for name in missing:
         try:
-            registry.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+            registry.as_(APISERVER).create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         except Exception as error:
             from ktool.api.errors import is_already_exists
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from ktool.api.action import Plan
 from ktool.api.describe import Description
@@ -141,7 +142,7 @@ class Kind:
 
     # --- names
 
-    @property
+    @cached_property
     def gk(self) -> GroupKind:
         return GroupKind(self.names.group, self.names.kind)
 
@@ -194,7 +195,7 @@ class Kind:
         """The schema of the storage version."""
         return self.versions[0].schema
 
-    @property
+    @cached_property
     def api_version(self) -> str:
         """The storage version's apiVersion as manifests write it: `v1`, `apps/v1`."""
         return self.in_version(self.version)

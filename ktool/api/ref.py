@@ -72,7 +72,8 @@ class Ref(NamedTuple):
     @property
     def key(self) -> str:
         """The storage key, e.g. `apps/Deployment/default/web` or `core/Node//node1`. No part may hold a slash."""
-        return f"{self.gk.prefix}{self.namespace}/{self.name}"
+        group, kind = self.gk
+        return f"{group or CORE}/{kind}/{self.namespace}/{self.name}"
 
     @classmethod
     def parse(cls, key: str) -> Ref:

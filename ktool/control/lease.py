@@ -17,6 +17,7 @@ from ktool.api.errors import ApiError, is_already_exists, is_conflict, is_not_fo
 from ktool.api.obj import Obj, get, micro_timestamp
 from ktool.api.ref import LOCK
 from ktool.registry.registry import Registry
+from ktool.registry.request import component
 from ktool.store.store import StoreError
 
 LIFE = 10.0
@@ -81,7 +82,7 @@ class Leadership:
     def __init__(
         self, registry: Registry, what: str, *, clock: Callable[[], float] = time.time, life: float = LIFE
     ) -> None:
-        self._registry, self._clock, self._life = registry, clock, life
+        self._registry, self._clock, self._life = registry.as_(component("leader-election")), clock, life
         self._me = Holder.me(what)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None

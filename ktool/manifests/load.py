@@ -20,8 +20,8 @@ from ktool.api.kind import Kind
 from ktool.api.kinds import Kinds
 from ktool.api.obj import Obj, get, meta, put
 from ktool.api.ref import GroupKind, Ref
+from ktool.api.rules import validation
 from ktool.manifests import sops, yamltext
-from ktool.manifests.fieldcheck import field_causes, without_echoes
 from ktool.manifests.yamltext import Document, Lines, YamlProblem
 
 MAX_BYTES = 3 * 1024 * 1024
@@ -309,7 +309,7 @@ def _settle(
         return None
     elif not given:
         manifest = replace(manifest, obj=put(manifest.obj, "metadata", "namespace", namespace))
-    causes = without_echoes(field_causes(kind, manifest.obj)) if check_fields else []
+    causes = validation.without_echoes(validation.manifest_causes(kind, manifest.obj)) if check_fields else []
     problems += [manifest.error(cause.message, cause.field) for cause in causes]
     return None if causes else manifest
 

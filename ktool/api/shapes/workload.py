@@ -25,6 +25,11 @@ def default_template(obj: Obj) -> Obj:
 def template_causes(obj: Obj, old: Obj | None) -> list[Cause]:
     """Validate by the rules of apps/v1: the selector matches the template's labels and is immutable; restartPolicy is
     Always."""
+    return selector_and_template_causes(obj, old, ("Always",))
+
+
+def selector_and_template_causes(obj: Obj, old: Obj | None, policies: tuple[str, ...]) -> list[Cause]:
+    """The same for any workload: `policies` are the restart policies that its pods may have."""
     spec = get(obj, "spec", default={})
     template = spec.get("template") or {}
     causes = names.label_causes(labels(template), "spec.template.metadata.labels")
@@ -34,8 +39,9 @@ def template_causes(obj: Obj, old: Obj | None) -> list[Cause]:
     if old is not None and get(old, "spec", "selector") != spec.get("selector"):
         causes.append(Cause("spec.selector", "field is immutable; delete the object and create it anew"))
     pod = get(template, "spec", default={})
-    if pod.get("restartPolicy", "Always") != "Always":
-        causes.append(Cause("spec.template.spec.restartPolicy", f'must be "Always", not "{pod["restartPolicy"]}"'))
+    if (policy := pod.get("restartPolicy", "Always")) not in policies:
+        allowed = " or ".join(f'"{one}"' for one in policies)
+        causes.append(Cause("spec.template.spec.restartPolicy", f'must be {allowed}, not "{policy}"'))
     return causes + validate_pod_spec(pod, "spec.template.spec")
 
 

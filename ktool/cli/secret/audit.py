@@ -22,9 +22,7 @@ def record(client: Client, about: Obj, reason: str, message: str) -> None:
     ref = Ref.of(about)
     own = Ref(EVENT, ref.namespace, f"{ref.name[:200]}.{time.time_ns():x}")
     emit = Emit(ref, reason, message, uid=uid(about))
-    event = recorded(
-        None, own, emit, api_version=about["apiVersion"], component="ktool-cli", event_uid="", now=time.time()
-    )
+    event = recorded(None, own, emit, api_version=about["apiVersion"], component="ktool-cli", now=time.time())
     client.create(event)
 
 
