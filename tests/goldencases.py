@@ -1,5 +1,5 @@
-"""Golden cases as files. A mapping with a key `base` stands for the object in `base/<name>.yaml` beside the case, with its
-other members merged into it (RFC 7386: null removes), so that a case shows what differs."""
+"""Golden cases as files. A mapping with a key `base` stands for the object in `base/<name>.yaml` beside the case, with
+its other members merged into it (RFC 7386: null removes), so that a case shows what differs."""
 
 from __future__ import annotations
 
