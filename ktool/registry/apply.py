@@ -46,7 +46,7 @@ def apply(registry: Registry, objects: Sequence[Obj], *, dry_run: bool = False, 
                 refused[index] = error
         refused = _without_followers(objects, refused)
         if refused:
-            raise _together(objects, refused)
+            raise _together(refused)
     return outcomes
 
 
@@ -134,7 +134,7 @@ def _is_namespace(obj: Any) -> bool:
     return isinstance(obj, dict) and GroupKind.of(obj) == NAMESPACE
 
 
-def _together(objects: Sequence[Obj], refused: dict[int, ApiError]) -> ApiError:
+def _together(refused: dict[int, ApiError]) -> ApiError:
     """One error for all of them; it keeps code and reason where there is only one, or all have the same."""
     causes, lines = [], []
     for index, error in sorted(refused.items()):
