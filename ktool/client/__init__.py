@@ -1,1 +1,1 @@
-"""The two implementations of registry/client.Client: `http` talks to a server, `local` to a Registry in this process."""
+"""Two implementations of registry/client.Client: `http` talks to a server, `local` to a Registry in this process."""
