@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ktool.api.kinds import Kinds, discover
-from ktool.api.obj import Obj, get
+from ktool.api.obj import Obj
+from ktool.api.pod import node_of
 from ktool.api.ref import NAMESPACE, POD, Ref
 
 if TYPE_CHECKING:
@@ -76,13 +77,13 @@ class ControlPlane:
 
     def __init__(self, store: Store, registry: Registry, *, token: int, every_node: bool) -> None:
         from ktool.control.controller import Controllers, Stepper
-        from ktool.control.scheduler import Binder
+        from ktool.control.scheduler import Scheduler
         from ktool.nodeplane.nodes import Nodes
         from ktool.registry.cache import Cache
 
         self.cache = Cache(store)
         self.controllers = Controllers(registry, self.cache, kinds(), clock=time.time, effort=time.thread_time)
-        self.binder = Binder(registry, self.cache, clock=time.time, wake=lambda: None)
+        self.scheduler = Scheduler(registry, self.cache, clock=time.time)
         self.nodes = Nodes(
             registry,
             self.cache,
@@ -127,7 +128,7 @@ class ControlPlane:
         self.cache.sync()
         with self.cache.lock:
             pods = [pod for namespace in namespaces for pod in self.cache.world.list(POD, namespace)]
-        return {node for pod in pods if (node := get(pod, "spec", "nodeName"))}
+        return {node for pod in pods if (node := node_of(pod))}
 
     def _decide(self) -> None:
         """One key of a controller; when none is left, the pods that wait for a node all at once."""
@@ -135,9 +136,9 @@ class ControlPlane:
             self.controllers.step(timeout=0.2)
 
     def _place(self) -> bool:
-        if not self.binder.dirty:
+        if not self.scheduler.dirty:
             return False
-        self.binder.step()
+        self.scheduler.step()
         return True
 
     def _watch(self) -> None:
@@ -186,6 +187,7 @@ def _ask(prompt: str) -> str:
 def open_registry() -> tuple[Store, Registry]:
     """The store of this state directory, with the namespaces every cluster has."""
     from ktool.registry.registry import Registry
+    from ktool.registry.request import APISERVER
     from ktool.store.store import Store
 
     home().mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -194,7 +196,7 @@ def open_registry() -> tuple[Store, Registry]:
     missing = [name for name in FIRST_NAMESPACES if store.get(Ref(NAMESPACE, "", name).key) is None]
     for name in missing:
         try:
-            registry.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+            registry.as_(APISERVER).create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         except Exception as error:
             from ktool.api.errors import is_already_exists
 

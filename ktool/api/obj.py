@@ -8,15 +8,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 Obj = dict[str, Any]
-
-DOMAIN = "ktool.dev"
-"""Prefix of every label and annotation of ours."""
-
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-"""The annotation in which `apply` remembers the manifest, as kubectl does."""
 
 HASH_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """Kubernetes' own choice for generated names: no vowels, so no words; no digit that looks like a letter."""
@@ -84,18 +79,16 @@ def put(obj: Mapping[str, Any], *path_and_value: Any) -> Obj:
     return copy
 
 
-def drop(obj: Mapping[str, Any], *path: str) -> Obj:
+def drop(obj: Obj, *path: str) -> Obj:
     """A copy of `obj` without what stands at `path`; `obj` itself where nothing stands there."""
     step, rest = path[0], path[1:]
     if step not in obj:
-        return dict(obj)
-    copy = dict(obj)
-    if rest:
-        if isinstance(obj[step], Mapping):
-            copy[step] = drop(obj[step], *rest)
-    else:
-        del copy[step]
-    return copy
+        return obj
+    if not rest:
+        return {key: value for key, value in obj.items() if key != step}
+    child = obj[step]
+    less = drop(child, *rest) if isinstance(child, dict) else child
+    return obj if less is child else {**obj, step: less}
 
 
 # --- ownership ---------------------------------------------------------------------------------------------------
@@ -132,7 +125,12 @@ def controlled_by(obj: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
 
 def timestamp(now: float) -> str:
     """RFC 3339 in UTC with whole seconds, as Kubernetes writes meta/v1 Time."""
-    return datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _second(int(now))
+
+
+@lru_cache(maxsize=256)
+def _second(now: int) -> str:
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def micro_timestamp(now: float) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from ktool.api.marks import DOMAIN
+
 CORE = "core"
 """How the group without a name is written in storage keys."""
 
@@ -70,7 +72,8 @@ class Ref(NamedTuple):
     @property
     def key(self) -> str:
         """The storage key, e.g. `apps/Deployment/default/web` or `core/Node//node1`. No part may hold a slash."""
-        return f"{self.gk.prefix}{self.namespace}/{self.name}"
+        group, kind = self.gk
+        return f"{group or CORE}/{kind}/{self.namespace}/{self.name}"
 
     @classmethod
     def parse(cls, key: str) -> Ref:
@@ -96,6 +99,9 @@ ENDPOINT_SLICE = GroupKind("discovery.k8s.io", "EndpointSlice")
 NETWORK_POLICY = GroupKind("networking.k8s.io", "NetworkPolicy")
 CONFIG_MAP = GroupKind("", "ConfigMap")
 SECRET = GroupKind("", "Secret")
-SEALED_SECRET = GroupKind("ktool.dev", "SealedSecret")
+SEALED_SECRET = GroupKind(DOMAIN, "SealedSecret")
 EVENT = GroupKind("", "Event")
 LEASE = GroupKind("coordination.k8s.io", "Lease")
+
+LOCK = Ref(LEASE, "kube-system", "ktool")
+"""The Lease of whoever is the control plane now."""

@@ -1,1 +1,1 @@
-"""Two implementations of registry/client.Client: `http` talks to a server, `local` to a Registry in this process."""
+"""Implementations of registry/client.Client: `http` talks to a server, `local` to a Registry in this process."""

@@ -8,18 +8,21 @@ once.
 
 from __future__ import annotations
 
+import builtins
 import http.client
 import json
 import socket
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from ktool.api.errors import ApiError, bad_request
 from ktool.api.kind import Kind
 from ktool.api.kinds import Kinds
+from ktool.api.marks import APPLY_PATH
 from ktool.api.obj import Obj, get, meta, namespace
 from ktool.api.ref import GroupKind, Ref
 from ktool.client.httpstream import ANSWER_WITHIN, Connection, HttpExec, LogStream, WatchStream
@@ -33,6 +36,23 @@ PATCH_TYPES = {
 }
 
 Query = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One HTTP request. The body is JSON; a query's entries that are "" are left out."""
+
+    method: str
+    path: str
+    query: Query = field(default_factory=dict)
+    body: Any = None
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        given = {key: value for key, value in self.query.items() if value != ""}
+        return f"{self.path}?{urlencode(given, doseq=True)}" if given else self.path
 
 
 def probe(socket_path: str, timeout: float = 2.0) -> bool:
@@ -100,9 +120,9 @@ class HttpClient:
             options["dryRun"] = ["All"]
         return self._ask("DELETE", self._object_path(ref), {}, options)
 
-    def apply(self, objects: Sequence[Obj], *, dry_run: bool = False, strict: bool = False) -> list[Applied]:
+    def apply(self, objects: Sequence[Obj], *, dry_run: bool = False, strict: bool = False) -> builtins.list[Applied]:
         body = {"objects": list(objects), "dryRun": dry_run, "strict": strict}
-        answer = self._ask("POST", "/apis/ktool.dev/v1/apply", {}, body)
+        answer = self._ask("POST", APPLY_PATH, {}, body)
         return [
             Applied(Ref.parse(one["ref"]), one["outcome"], one["object"], tuple(one["warnings"]))
             for one in answer["results"]
@@ -168,19 +188,28 @@ class HttpClient:
     # --- HTTP
 
     def _ask(
-        self, method: str, path: str, query: Query | None = None, body: Any = None, *, content_type: str = ""
-    ) -> Any:
-        connection = self._connection()
-        response, data = self._exchange(connection, method, path, query or {}, body, content_type)
+        self,
+        method: str,
+        path: str,
+        query: Query | None = None,
+        body: Any = None,
+        *,
+        content_type: str = "application/json",
+    ) -> Obj:
+        call = _Call(method, path, query or {}, body, content_type)
+        response, data = self._exchange(self._connection(), call)
         if response.status >= 400:
             raise _refusal(response.status, data)
-        return _document(data)
+        answer = _document(data)
+        if not isinstance(answer, dict):
+            raise ClientError("the control plane gave an answer that is no JSON object")
+        return answer
 
     def _stream(
         self, method: str, path: str, query: Query, headers: Mapping[str, str] | None = None
     ) -> tuple[Connection, http.client.HTTPResponse]:
         connection = Connection(self._path)
-        response, data = self._exchange(connection, method, path, query, None, "", headers, stream=True)
+        response, data = self._exchange(connection, _Call(method, path, query, headers=headers or {}), stream=True)
         if response.status >= 400:
             connection.close()
             raise _refusal(response.status, data)
@@ -188,20 +217,12 @@ class HttpClient:
         return connection, response
 
     def _exchange(
-        self,
-        connection: Connection,
-        method: str,
-        path: str,
-        query: Query,
-        body: Any,
-        content_type: str,
-        headers: Mapping[str, str] | None = None,
-        stream: bool = False,
+        self, connection: Connection, call: _Call, *, stream: bool = False
     ) -> tuple[http.client.HTTPResponse, bytes]:
         """The response and its body. The body is left unread for a stream, unless it is an error."""
         done = False
         try:
-            response = self._send(connection, method, path, query, body, content_type, headers)
+            response = _send(connection, call)
             data = b"" if stream and response.status < 400 else response.read()
             done = True
             return response, data
@@ -210,29 +231,6 @@ class HttpClient:
         finally:
             if not done:
                 connection.close()
-
-    def _send(
-        self,
-        connection: Connection,
-        method: str,
-        path: str,
-        query: Query,
-        body: Any,
-        content_type: str,
-        headers: Mapping[str, str] | None = None,
-    ) -> http.client.HTTPResponse:
-        given = {key: value for key, value in query.items() if value != ""}
-        url = f"{path}?{urlencode(given, doseq=True)}" if given else path
-        sent: dict[str, str] = {"Accept": "application/json", **(headers or {})}
-        data = None
-        if body is not None:
-            data = json.dumps(body, separators=(",", ":")).encode()
-            sent["Content-Type"] = content_type or "application/json"
-        try:
-            connection.request(method, url, data, sent)
-        except BrokenPipeError:
-            pass  # the server refused before it had read everything: its answer says why
-        return connection.getresponse()
 
     def _connection(self) -> Connection:
         connection: Connection | None = getattr(self._mine, "connection", None)
@@ -262,6 +260,19 @@ class HttpClient:
 
 
 # --- helpers -----------------------------------------------------------------------------------------------------
+
+
+def _send(connection: Connection, call: _Call) -> http.client.HTTPResponse:
+    sent: dict[str, str] = {"Accept": "application/json", **call.headers}
+    data = None
+    if call.body is not None:
+        data = json.dumps(call.body, separators=(",", ":")).encode()
+        sent["Content-Type"] = call.content_type
+    try:
+        connection.request(call.method, call.url, data, sent)
+    except BrokenPipeError:
+        pass  # the server refused before it had read everything: its answer says why
+    return connection.getresponse()
 
 
 def _escaped(namespace: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import platform
 import threading
 import time
@@ -88,7 +89,7 @@ class LocalClient:
         with _plainly():
             return self._registry.delete(ref, grace, propagation, uid, dry_run)
 
-    def apply(self, objects: Sequence[Obj], *, dry_run: bool = False, strict: bool = False) -> list[Applied]:
+    def apply(self, objects: Sequence[Obj], *, dry_run: bool = False, strict: bool = False) -> builtins.list[Applied]:
         with _plainly():
             done = applying.apply(self._registry, objects, dry_run=dry_run, strict=strict)
         return [Applied(*one) for one in done]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ktool.api.action import Action, Bind, Emit, Status
 from ktool.api.obj import Obj, condition, deleting, get, labels, name, uid, with_condition
+from ktool.api.pod import finished, node_of
 from ktool.api.ref import NAMESPACE, NODE, POD, GroupKind, Ref
 from ktool.logic import schedule
 from ktool.logic.schedule import Decision
@@ -13,13 +14,11 @@ from ktool.registry.cache import Cache
 from ktool.registry.registry import Registry
 
 
-class Binder:
+class Scheduler:
     """Places all waiting pods in one go whenever a pod, a node or a namespace changed."""
 
-    def __init__(
-        self, registry: Registry, cache: Cache, *, clock: Callable[[], float], wake: Callable[[], None]
-    ) -> None:
-        self._registry, self._cache, self._clock, self._wake = registry, cache, clock, wake
+    def __init__(self, registry: Registry, cache: Cache, *, clock: Callable[[], float]) -> None:
+        self._registry, self._cache, self._clock = registry, cache, clock
         self._pending: dict[Ref, Obj] = {}
         self._dirty = False
         cache.listen(self._changed)
@@ -73,7 +72,7 @@ class Binder:
             return
         if gk == POD:
             ref = Ref.of(obj)
-            if type_ != "DELETED" and not get(obj, "spec", "nodeName") and not deleting(obj):
+            if type_ != "DELETED" and not node_of(obj) and not deleting(obj):
                 self._pending[ref] = obj
                 if before is not None and before.get("spec") == obj.get("spec") and labels(before) == labels(obj):
                     return  # our own word about why it waits is no reason to try again
@@ -82,12 +81,11 @@ class Binder:
                 if type_ == "MODIFIED" and not _changes_others(obj, before or {}):
                     return
         self._dirty = True
-        self._wake()
 
 
 def _changes_others(pod: Obj, before: Obj) -> bool:
     """Whether a waiting pod may find a place now: this one was placed just before (others may want to be beside it),
     is another one to a selector, or leaves room."""
-    if not get(before, "spec", "nodeName") or labels(pod) != labels(before):
+    if not node_of(before) or labels(pod) != labels(before):
         return True
-    return get(pod, "status", "phase") in ("Succeeded", "Failed")
+    return finished(pod)

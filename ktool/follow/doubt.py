@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 
 from ktool.api.obj import Obj, condition, epoch, get, is_true, meta, name, uid
+from ktool.api.pod import app_statuses
 
 MOMENT = 1.0
 """Seconds for which a new pod has to stay Ready. Podman needs about 0.15 to tell that a container has ended, a busy
@@ -65,7 +66,7 @@ class Doubt:
 
 def _started_again(pod: Obj) -> str:
     """The container that failed just before it was started, in words."""
-    for status in get(pod, "status", "containerStatuses", default=()):
+    for status in app_statuses(pod):
         code = get(status, "lastState", "terminated", "exitCode", default=0)
         age = time.time() - epoch(get(status, "state", "running", "startedAt"))
         if code and -1 < age < RESTARTED:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ktool.api.obj import Obj, condition, deleting, get, is_true, name, uid
+from ktool.api.pod import node_of, statuses_of
 from ktool.api.ref import NODE, POD, GroupKind, Ref
+from ktool.api.workload import Generation
 from ktool.api.world import World
 from ktool.follow.follower import below
-from ktool.logic.workload import revisions
-from ktool.logic.workload.kinds import REPLICA_SET
 from ktool.present.table import Table
 
 
@@ -17,10 +19,6 @@ def pods_of(world: World, ref: Ref) -> list[Obj]:
     if obj is None:
         return []
     return [found for found in (obj, *below(world, uid(obj))) if GroupKind.of(found) == POD]
-
-
-def node_of(pod: Obj) -> str:
-    return str(get(pod, "spec", "nodeName", default=""))
 
 
 def settled(pod: Obj) -> bool:
@@ -67,27 +65,24 @@ def pod_step(pod: Obj) -> str:
     """The step a pod is at, in one short phrase: its first container that waits, or its phase."""
     if deleting(pod):
         return "ending"
-    for group in ("initContainerStatuses", "containerStatuses"):
-        for status in get(pod, "status", group, default=()):
-            if waiting := get(status, "state", "waiting", default={}):
-                return f"{status['name']}: {waiting.get('message') or waiting.get('reason') or 'waiting'}"
+    for status in statuses_of(pod):
+        if waiting := get(status, "state", "waiting", default={}):
+            return f"{status['name']}: {waiting.get('message') or waiting.get('reason') or 'waiting'}"
     return unschedulable(pod) or str(get(pod, "status", "phase", default="Pending"))
 
 
 # --- a rollout ---------------------------------------------------------------------------------------------------
 
 
-def rollout_lines(deployment: Obj, world: World) -> list[str]:
-    """A table of all pods of a Deployment: what is under way first, and the new revision before the old ones."""
-    sets = world.controlled(uid(deployment), REPLICA_SET)
-    new = revisions.find_new(deployment, sets)
-    found = [(rs is new, revisions.revision(rs), pod) for rs in sets for pod in world.controlled(uid(rs), POD)]
+def rollout_lines(generations: Sequence[Generation]) -> list[str]:
+    """A table of all pods of a workload: what is under way first, and the current revision before the old ones."""
+    found = [(one, pod) for one in generations for pod in one.pods]
     if not found:
         return []
-    found.sort(key=lambda one: (_rests(one[2]), not one[0], -one[1], name(one[2])))
+    found.sort(key=lambda row: (_rests(row[1]), not row[0].current, -row[0].number, name(row[1])))
     table = Table(("REVISION", "POD", "NODE", "STEP"))
     rows = [
-        (f"{number}{' (new)' if is_new else ''}", name(pod), node_of(pod), _step(pod)) for is_new, number, pod in found
+        (f"{one.number}{' (new)' if one.current else ''}", name(pod), node_of(pod), _step(pod)) for one, pod in found
     ]
     return table.lines(rows)
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from ktool.api.errors import DONE, ERROR, PARTIAL, ROLLED_BACK, TIMEOUT, ApiError
 from ktool.api.kind import Progress as Standing
 from ktool.api.obj import Obj, deleting, name, uid
+from ktool.api.pod import node_of
 from ktool.api.ref import NAMESPACE, NODE, POD, Ref
 from ktool.api.world import World
 from ktool.follow.doubt import Doubt
 from ktool.follow.follower import Follower, below, scopes
-from ktool.follow.steps import homeless, node_of, not_ready, pod_line, pods_of, rollout_lines, settled
-from ktool.logic.workload.kinds import DEPLOYMENT
+from ktool.follow.steps import homeless, not_ready, pod_line, pods_of, rollout_lines, settled
 from ktool.logic.workload.podtrouble import trouble
 from ktool.present.progress import Progress
 
@@ -222,8 +222,9 @@ class _Wait:
 
     def _details(self, ref: Ref) -> list[str]:
         obj = self.world.get(ref)
-        if obj is not None and ref.gk == DEPLOYMENT:
-            return [f"  {line}" for line in rollout_lines(obj, self.world)]
+        workload = self.kinds[ref.gk].workload
+        if obj is not None and workload is not None and workload.generations is not None:
+            return [f"  {line}" for line in rollout_lines(workload.generations(obj, self.world))]
         return [pod_line(pod) for pod in pods_of(self.world, ref) if not settled(pod)]
 
     def _waiting(self) -> list[Obj]:
@@ -246,8 +247,8 @@ class _Wait:
         self.result.unreachable = bad
         for ref in self.open:
             for pod in pods_of(self.world, ref):
-                if why := unplaced.get(uid(pod)):
-                    self.result.failed.setdefault(ref, f"pod {name(pod)}: {why}")
+                if uid(pod) in unplaced:
+                    self.result.failed.setdefault(ref, f"pod {name(pod)}: {unplaced[uid(pod)]}")
         return True
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import base64
 
-from ktool.api import names
+from ktool.api.describe import Description, head
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Kind, Looks, Names, Rules, Version
-from ktool.api.obj import Obj, name
+from ktool.api.obj import Obj, name, namespace
 from ktool.api.ref import Ref
+from ktool.api.rules import names
 from ktool.api.schema import Field
 from ktool.api.shapes.build import boolean, string_map
 from ktool.api.shapes.meta import resource
-from ktool.api.units.duration import age
+from ktool.api.world import World
+from ktool.logic.columns import AGE, NAME
 from ktool.logic.network import links
-
-SIZE_LIMIT = 1024 * 1024
+from ktool.logic.secrets.secretdata import SIZE_LIMIT
 
 SCHEMA = resource(
     data=string_map("Texts by key."),
@@ -63,16 +64,43 @@ def _count(config: Obj, now: float) -> str:
     return str(len(config.get("data") or {}) + len(config.get("binaryData") or {}))
 
 
+# --- describe -------------------------------------------------------------------------------------------------------
+
+
+def describe(obj: Obj, world: World, now: float) -> Description:
+    sheet = Description()
+    sheet.row("Name", name(obj))
+    sheet.row("Namespace", namespace(obj))
+    head(sheet, obj)
+    sheet.line("")
+    sheet.line("Data")
+    sheet.line("====")
+    for key, text in sorted((obj.get("data") or {}).items()):
+        sheet.line(f"{key}:")
+        sheet.line("----")
+        for line in str(text).split("\n"):
+            sheet.line(line)
+        sheet.line("")
+    sheet.line("")
+    sheet.line("BinaryData")
+    sheet.line("====")
+    for key, data in sorted((obj.get("binaryData") or {}).items()):
+        sheet.line(f"{key}: {len(data) * 3 // 4 - data.count('=')} bytes")
+    sheet.line("")
+    return sheet
+
+
 KIND = Kind(
     Names("", "ConfigMap", "configmaps", short=("cm",)),
     (Version("v1", SCHEMA),),
     rules=Rules(validate=validate),
     looks=Looks(
         columns=(
-            Column("NAME", lambda obj, now: name(obj)),
+            NAME,
             Column("DATA", _count, type="integer"),
-            Column("AGE", age),
-        )
+            AGE,
+        ),
+        describe=describe,
     ),
     apply_order=20,
 )

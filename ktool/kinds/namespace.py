@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from ktool.api import names
+from ktool.api.describe import Description, conditions, head
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Controller, Kind, Looks, Names, Progress, Rules, Version
+from ktool.api.marks import NAMESPACE_NAME, PULL_SECRETS
 from ktool.api.obj import Obj, deleting, get, meta, name, put
+from ktool.api.rules import names
 from ktool.api.shapes.build import choice, obj, strings
 from ktool.api.shapes.meta import CONDITIONS, resource
-from ktool.api.units.duration import age
 from ktool.api.world import World
-from ktool.logic.secrets.podrefs import PULL_DEFAULT, pull_defaults
+from ktool.logic.columns import AGE, NAME
+from ktool.logic.secrets.podrefs import pull_defaults
 
 SCHEMA = resource(
     spec=obj(
@@ -32,12 +34,9 @@ def default(namespace: Obj) -> Obj:
         namespace = put(namespace, "spec", "finalizers", ["kubernetes"])
     if not get(namespace, "status", "phase"):
         namespace = put(namespace, "status", "phase", "Active")
-    if name(namespace) and get(namespace, "metadata", "labels", NAME_LABEL) != name(namespace):
-        namespace = put(namespace, "metadata", "labels", NAME_LABEL, name(namespace))
+    if name(namespace) and get(namespace, "metadata", "labels", NAMESPACE_NAME) != name(namespace):
+        namespace = put(namespace, "metadata", "labels", NAMESPACE_NAME, name(namespace))
     return namespace
-
-
-NAME_LABEL = "kubernetes.io/metadata.name"
 
 
 def validate(namespace: Obj, old: Obj | None) -> list[Cause]:
@@ -49,7 +48,7 @@ def validate(namespace: Obj, old: Obj | None) -> list[Cause]:
     for secret in pull_defaults(namespace):
         if problem := names.dns_subdomain(secret):
             message = f'must be names of Secrets with commas between them: "{secret}" {problem}'
-            causes.append(Cause(f"metadata.annotations[{PULL_DEFAULT}]", message))
+            causes.append(Cause(f"metadata.annotations[{PULL_SECRETS}]", message))
     return causes
 
 
@@ -59,16 +58,31 @@ def progress(namespace: Obj, world: World) -> Progress:
     return Progress(True, f'namespace "{name(namespace)}" is active')
 
 
+# --- describe -------------------------------------------------------------------------------------------------------
+
+
+def describe(obj: Obj, world: World, now: float) -> Description:
+    sheet = Description()
+    sheet.row("Name", name(obj))
+    head(sheet, obj)
+    sheet.row("Status", get(obj, "status", "phase", default="Active"))
+    sheet.line("")
+    conditions(sheet, obj)
+    return sheet
+
+
 KIND = Kind(
     Names("", "Namespace", "namespaces", short=("ns",), namespaced=False),
     (Version("v1", SCHEMA),),
     rules=Rules(default=default, validate=validate),
     looks=Looks(
         columns=(
-            Column("NAME", lambda obj, now: name(obj)),
+            NAME,
             Column("STATUS", lambda obj, now: get(obj, "status", "phase", default="Active")),
-            Column("AGE", age),
-        )
+            AGE,
+        ),
+        describe=describe,
+        events=False,
     ),
     controller=Controller(progress=progress),
     subresources=("status",),

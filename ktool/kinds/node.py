@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from fractions import Fraction
 from ipaddress import ip_network
 
-from ktool.api import names
 from ktool.api.action import Delete, Emit, Patch, Plan
+from ktool.api.describe import Description, conditions, head, when
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Controller, Kind, Looks, Names, Progress, Rules, Version, Watch
-from ktool.api.obj import Obj, annotations_of, condition, deleting, get, is_true, labels, meta, name, uid
+from ktool.api.marks import (
+    CONNECTION,
+    HOSTNAME,
+    NODE_FINALIZER,
+    OS,
+    POD_CIDR,
+    ROLE,
+    ROLE_PREFIX,
+    SERVICE_CIDR,
+    SIMULATED,
+    SIMULATED_CIDR,
+)
+from ktool.api.obj import Obj, annotations_of, condition, deleting, get, is_true, labels, meta, name, namespace, uid
+from ktool.api.pod import app_containers, finished, node_of
 from ktool.api.ref import NODE, POD, Ref
+from ktool.api.rules import names
 from ktool.api.schema import Field
 from ktool.api.shapes.build import array, boolean, choice, integer, obj, quantities, string, strings, time
 from ktool.api.shapes.meta import CONDITIONS, resource
-from ktool.api.shapes.service import SERVICE_CIDR
 from ktool.api.units.duration import age
+from ktool.api.units.quantity import format_bytes, format_milli, value
 from ktool.api.world import World
+from ktool.logic.columns import AGE, NAME
 from ktool.logic.network.ipam import IpamError, carve
 from ktool.logic.network.nodefields import is_simulated
 
-CLUSTER_CIDR, SUBNET_BITS = "10.244.0.0/16", 24
-SIMULATED_CIDR, SIMULATED_BITS = "100.64.0.0/10", 22
-"""Simulated nodes have no network and hold up to 1,000 pods: their subnets come from a range of their own (shared
-address space, RFC 6598), so that they use up none of the real one."""
+SUBNET_BITS, SIMULATED_BITS = 24, 22
+"""Prefix lengths of a node's part of POD_CIDR and of SIMULATED_CIDR."""
 
-FINALIZER = "ktool.dev/node"
-"""Keeps a Node until nothing of ours is left on its machine; the node's loop takes it away."""
-
-CONNECTION = "ktool.dev/connection"
 _SCHEMES = ("ssh://", "local://", "simulated://")
-_ROLE = "node-role.kubernetes.io/"
 
 _TAINT = obj(
     "Keeps pods away that do not tolerate it.",
@@ -107,14 +116,14 @@ SCHEMA = resource(
 def default(node: Obj) -> Obj:
     """A new Node gets the finalizer and the labels that every Node of Kubernetes has."""
     metadata = meta(node)
-    wanted = {"kubernetes.io/hostname": name(node), "kubernetes.io/os": "linux"}
+    wanted = {HOSTNAME: name(node), OS: "linux"}
     if annotations_of(node).get(CONNECTION, "").startswith("simulated://"):
-        wanted["ktool.dev/simulated"] = "true"
+        wanted[SIMULATED] = "true"
     if not wanted.keys() <= labels(node).keys():
         node = {**node, "metadata": {**metadata, "labels": {**wanted, **labels(node)}}}
     finalizers = metadata.get("finalizers") or []
-    if not metadata.get("uid") and FINALIZER not in finalizers:
-        node = {**node, "metadata": {**meta(node), "finalizers": [*finalizers, FINALIZER]}}
+    if not metadata.get("uid") and NODE_FINALIZER not in finalizers:
+        node = {**node, "metadata": {**meta(node), "finalizers": [*finalizers, NODE_FINALIZER]}}
     return node
 
 
@@ -186,7 +195,7 @@ def _subnet(node: Obj, nodes: Iterable[Obj]) -> str:
     """The subnet for this node. Those that have none yet are served in the order in which they were added, so that
     plans made on one World never give two nodes the same."""
     simulated = is_simulated(node)
-    cluster, bits = (SIMULATED_CIDR, SIMULATED_BITS) if simulated else (CLUSTER_CIDR, SUBNET_BITS)
+    cluster, bits = (SIMULATED_CIDR, SIMULATED_BITS) if simulated else (POD_CIDR, SUBNET_BITS)
     nodes = list(nodes)
     taken = [subnet for other in nodes if (subnet := get(other, "spec", "podCIDR"))]
     waiting = [
@@ -222,7 +231,7 @@ def _removed(node: Obj, world: World) -> Iterable[Ref]:
 
 def _pod_on_leaving(pod: Obj, world: World) -> Iterable[Ref]:
     """A pod that was put on a node while it was being removed."""
-    where = Ref(NODE, "", get(pod, "spec", "nodeName", default=""))
+    where = Ref(NODE, "", node_of(pod))
     node = world.get(where) if where.name else None
     return (where,) if node is not None and deleting(node) else ()
 
@@ -250,8 +259,8 @@ def _status(node: Obj, now: float) -> str:
 
 
 def _roles(node: Obj, now: float) -> str:
-    roles = {key.removeprefix(_ROLE) for key in labels(node) if key.startswith(_ROLE)}
-    if role := labels(node).get("kubernetes.io/role"):
+    roles = {key.removeprefix(ROLE_PREFIX) for key in labels(node) if key.startswith(ROLE_PREFIX)}
+    if role := labels(node).get(ROLE):
         roles.add(role)
     return ",".join(sorted(role for role in roles if role)) or "<none>"
 
@@ -267,23 +276,102 @@ def _info(member: str, node: Obj) -> str:
     return str(get(node, "status", "nodeInfo", member) or "<unknown>")
 
 
+# --- describe -------------------------------------------------------------------------------------------------------
+
+
+def describe(obj: Obj, world: World, now: float) -> Description:
+    sheet = Description()
+    spec, status = get(obj, "spec", default={}), get(obj, "status", default={})
+    sheet.row("Name", name(obj))
+    head(sheet, obj)
+    sheet.row("CreationTimestamp", when(meta(obj).get("creationTimestamp")))
+    sheet.rows("Taints", [_taint(taint) for taint in spec.get("taints") or ()])
+    sheet.row("Unschedulable", str(bool(spec.get("unschedulable"))).lower())
+    conditions(sheet, obj)
+    sheet.title("Addresses")
+    for address in status.get("addresses") or ():
+        sheet.row(address["type"], address["address"], 1)
+    for label, key in (("Capacity", "capacity"), ("Allocatable", "allocatable")):
+        sheet.title(label)
+        for what, amount in sorted((status.get(key) or {}).items()):
+            sheet.row(what, amount, 1)
+    sheet.title("System Info")
+    info = status.get("nodeInfo") or {}
+    for label, key in _NODE_INFO:
+        sheet.row(label, info.get(key, ""), 1)
+    sheet.row("PodCIDR", spec.get("podCIDR", ""))
+    _pods_of_node(sheet, obj, world, now)
+    return sheet
+
+
+_NODE_INFO = (
+    ("Machine ID", "machineID"),
+    ("Boot ID", "bootID"),
+    ("Kernel Version", "kernelVersion"),
+    ("OS Image", "osImage"),
+    ("Operating System", "operatingSystem"),
+    ("Architecture", "architecture"),
+    ("Container Runtime Version", "containerRuntimeVersion"),
+)
+
+
+def _taint(taint: Obj) -> str:
+    given = f"={taint['value']}" if taint.get("value") else ""
+    return f"{taint.get('key', '')}{given}:{taint.get('effect', '')}"
+
+
+_ASKED = (("requests", "cpu"), ("limits", "cpu"), ("requests", "memory"), ("limits", "memory"))
+
+
+def _pods_of_node(sheet: Description, obj: Obj, world: World, now: float) -> None:
+    """The pods on the node with what they ask for, and the sums against what can be had."""
+    pods = [pod for pod in world.on_node(name(obj)) if not finished(pod)]
+    pods.sort(key=lambda pod: (namespace(pod), name(pod)))
+    sheet.line(f"Non-terminated Pods:  ({len(pods)} in total)")
+    room = get(obj, "status", "allocatable", default={})
+    rows, totals = [], [Fraction(0)] * len(_ASKED)
+    for pod in pods:
+        asked = [_sum(pod, group, resource) for group, resource in _ASKED]
+        totals = [total + part for total, part in zip(totals, asked, strict=True)]
+        cells = [_share(amount, resource, room) for amount, (_, resource) in zip(asked, _ASKED, strict=True)]
+        rows.append((namespace(pod), name(pod), *cells, age(pod, now)))
+    header = ("Namespace", "Name", "CPU Requests", "CPU Limits", "Memory Requests", "Memory Limits", "Age")
+    sheet.table(header, rows)
+    sheet.title("Allocated resources")
+    cells = [_share(amount, resource, room) for amount, (_, resource) in zip(totals, _ASKED, strict=True)]
+    sheet.table(("Resource", "Requests", "Limits"), [("cpu", *cells[:2]), ("memory", *cells[2:])])
+
+
+def _sum(pod: Obj, group: str, resource: str) -> Fraction:
+    amounts = [get(c, "resources", group, resource) for c in app_containers(pod)]
+    return sum((value(amount) for amount in amounts if amount is not None), Fraction(0))
+
+
+def _share(amount: Fraction, resource: str, room: Obj) -> str:
+    text = format_milli(int(amount * 1000)) if resource == "cpu" else format_bytes(int(amount))
+    whole = value(room[resource]) if room.get(resource) else Fraction(0)
+    return f"{text} ({int(amount * 100 / whole) if whole else 0}%)"
+
+
 KIND = Kind(
     Names("", "Node", "nodes", short=("no",), namespaced=False),
     (Version("v1", SCHEMA),),
     rules=Rules(default=default, validate=validate, taken=taken),
     looks=Looks(
         columns=(
-            Column("NAME", lambda obj, now: name(obj)),
+            NAME,
             Column("STATUS", _status),
             Column("ROLES", _roles),
-            Column("AGE", age),
+            AGE,
             Column("VERSION", lambda obj, now: _info("kubeletVersion", obj)),
             Column("INTERNAL-IP", lambda obj, now: _address("InternalIP", obj), wide=True),
             Column("EXTERNAL-IP", lambda obj, now: _address("ExternalIP", obj), wide=True),
             Column("OS-IMAGE", lambda obj, now: _info("osImage", obj), wide=True),
             Column("KERNEL-VERSION", lambda obj, now: _info("kernelVersion", obj), wide=True),
             Column("CONTAINER-RUNTIME", lambda obj, now: _info("containerRuntimeVersion", obj), wide=True),
-        )
+        ),
+        describe=describe,
+        beside=(POD,),
     ),
     controller=Controller(watches=(Watch(NODE, _removed), Watch(POD, _pod_on_leaving)), plan=plan, progress=progress),
     subresources=("status",),

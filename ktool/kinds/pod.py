@@ -6,18 +6,47 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ktool.api.action import Delete, Emit, Plan
+from ktool.api.describe import Description, head, when
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Controller, Kind, Looks, Names, Progress, Rules, Version, Watch
-from ktool.api.obj import Obj, annotations_of, condition, deleting, drop, epoch, get, is_true, meta, name, put, uid
+from ktool.api.obj import (
+    Obj,
+    annotations_of,
+    condition,
+    controller_of,
+    deleting,
+    drop,
+    epoch,
+    get,
+    is_true,
+    meta,
+    name,
+    namespace,
+    put,
+    uid,
+)
+from ktool.api.pod import (
+    CONTAINER_GROUPS,
+    app_containers,
+    app_statuses,
+    finished,
+    init_containers,
+    init_statuses,
+    node_of,
+    qos_class,
+    sidecars_of,
+    statuses_of,
+)
 from ktool.api.ref import NODE, Ref
+from ktool.api.rules.podrules import pod_annotation_causes
 from ktool.api.shapes.meta import resource
-from ktool.api.shapes.podrules import pod_annotation_causes
 from ktool.api.shapes.podspec import POD_SPEC, default_pod_spec, validate_pod_spec
 from ktool.api.shapes.podstatus import POD_STATUS
-from ktool.api.units.duration import age, since
+from ktool.api.units.duration import since
 from ktool.api.world import World
-from ktool.logic.pod.podfields import grace_period, is_sidecar
-from ktool.logic.pod.podqos import qos_class
+from ktool.logic.columns import AGE, NAME
+from ktool.logic.pod import podlooks
+from ktool.logic.pod.podfields import grace_period
 from ktool.logic.workload.podtrouble import trouble
 
 SCHEMA = resource(spec=POD_SPEC, status=POD_STATUS)
@@ -76,7 +105,7 @@ def _fixed(spec: Obj) -> Obj:
     """A spec without what an update may change."""
     for key in ("activeDeadlineSeconds", "tolerations", "schedulingGates"):
         spec = drop(spec, key)
-    for group in ("containers", "initContainers"):
+    for group in CONTAINER_GROUPS:
         if group in spec:
             spec = put(spec, group, [drop(container, "image") for container in spec[group] or ()])
     return spec
@@ -84,7 +113,7 @@ def _fixed(spec: Obj) -> Obj:
 
 def graceful(obj: Obj) -> int | None:
     """Seconds to end; None where nothing runs: not placed yet, or ended."""
-    if not get(obj, "spec", "nodeName") or get(obj, "status", "phase") in ("Succeeded", "Failed"):
+    if not node_of(obj) or finished(obj):
         return None
     return grace_period(obj)
 
@@ -105,15 +134,15 @@ def shown_status(obj: Obj) -> str:
         reason = _app_reason(obj, reason)
     if deleting(obj) and get(obj, "status", "reason") == "NodeLost":
         return "Unknown"
-    if deleting(obj) and get(obj, "status", "phase") not in ("Succeeded", "Failed"):
+    if deleting(obj) and not finished(obj):
         return "Terminating"
     return reason
 
 
 def _init_reason(obj: Obj) -> str:
     """What the first init container that has not succeeded is about; "" where all have."""
-    total, sidecars = len(get(obj, "spec", "initContainers", default=())), _sidecars(obj)
-    for index, entry in enumerate(get(obj, "status", "initContainerStatuses", default=())):
+    total, sidecars = len(init_containers(obj)), _sidecars(obj)
+    for index, entry in enumerate(init_statuses(obj)):
         ended, waiting = get(entry, "state", "terminated"), get(entry, "state", "waiting", "reason", default="")
         if entry["name"] in sidecars and entry.get("started"):
             continue
@@ -128,19 +157,19 @@ def _init_reason(obj: Obj) -> str:
 
 
 def _sidecars(obj: Obj) -> set[str]:
-    return {container["name"] for container in get(obj, "spec", "initContainers", default=()) if is_sidecar(container)}
+    return {container["name"] for container in sidecars_of(obj)}
 
 
 def _side_by_side(obj: Obj) -> list[Obj]:
     """The status of every container that runs beside the others: sidecars first."""
     sidecars = _sidecars(obj)
-    beside = [one for one in get(obj, "status", "initContainerStatuses", default=()) if one["name"] in sidecars]
-    return [*beside, *get(obj, "status", "containerStatuses", default=())]
+    beside = [one for one in init_statuses(obj) if one["name"] in sidecars]
+    return [*beside, *app_statuses(obj)]
 
 
 def _app_reason(obj: Obj, reason: str) -> str:
     running = False
-    for entry in reversed(get(obj, "status", "containerStatuses", default=())):
+    for entry in reversed(app_statuses(obj)):
         ended, waiting = get(entry, "state", "terminated"), get(entry, "state", "waiting", "reason", default="")
         if waiting:
             reason = waiting
@@ -170,7 +199,7 @@ def _ready(obj: Obj, now: float) -> str:
 def _restarts(obj: Obj, now: float) -> str:
     """How often containers were started again, and how long ago the last one had ended."""
     if _init_reason(obj) and not is_true(obj, "Initialized"):
-        entries = get(obj, "status", "initContainerStatuses", default=())
+        entries = init_statuses(obj)
     else:
         entries = _side_by_side(obj)
     count = sum(int(entry.get("restartCount") or 0) for entry in entries)
@@ -204,23 +233,22 @@ def progress(obj: Obj, world: World) -> Progress:
     if failed := trouble(obj):
         return Progress(False, failed, failed)
     scheduled = condition(obj, "PodScheduled") or {}
-    if not get(obj, "spec", "nodeName"):
+    if not node_of(obj):
         why = scheduled.get("message") or "it waits for the scheduler"
         return Progress(False, f"pod {shown} is not placed yet: {why}")
     return Progress(False, f"pod {shown} on node {obj['spec']['nodeName']}: {shown_status(obj)}{_first_message(obj)}")
 
 
 def _first_message(obj: Obj) -> str:
-    for group in ("initContainerStatuses", "containerStatuses"):
-        for entry in get(obj, "status", group, default=()):
-            if message := get(entry, "state", "waiting", "message", default=""):
-                return f" ({message})"
+    for entry in statuses_of(obj):
+        if message := get(entry, "state", "waiting", "message", default=""):
+            return f" ({message})"
     return ""
 
 
 def plan(obj: Obj, world: World, now: float) -> Plan:
     """A pod is run by its node's loop. What is left to do here: one whose node was removed goes with it."""
-    node = get(obj, "spec", "nodeName", default="")
+    node = node_of(obj)
     if not node:
         return Plan(because="the scheduler places it")
     if world.get(Ref(NODE, "", node)) is not None:
@@ -241,22 +269,60 @@ def _on_node(node: Obj, world: World) -> Iterable[Ref]:
     return [Ref.of(pod) for pod in world.on_node(name(node))]
 
 
+# --- describe -------------------------------------------------------------------------------------------------------
+
+
+def describe(pod: Obj, world: World, now: float) -> Description:
+    sheet = Description()
+    status, spec = get(pod, "status", default={}), get(pod, "spec", default={})
+    sheet.row("Name", name(pod))
+    sheet.row("Namespace", namespace(pod))
+    sheet.row("Priority", spec.get("priority") or 0)
+    sheet.row("Service Account", spec.get("serviceAccountName") or "default")
+    sheet.row("Node", "/".join(filter(None, (spec.get("nodeName"), status.get("hostIP")))))
+    if status.get("startTime"):
+        sheet.row("Start Time", when(status["startTime"]))
+    head(sheet, pod)
+    if deleting(pod):
+        sheet.row("Status", f"Terminating (since {when(meta(pod)['deletionTimestamp'])})")
+        sheet.row("Termination Grace Period", f"{meta(pod).get('deletionGracePeriodSeconds', 0)}s")
+    else:
+        sheet.row("Status", status.get("phase") if shown_status(pod) != "Unknown" else "Unknown")
+    for label, key in (("Reason", "reason"), ("Message", "message")):
+        if status.get(key):
+            sheet.row(label, status[key])
+    sheet.row("IP", status.get("podIP", ""))
+    sheet.rows("IPs", [f"IP: {entry['ip']}" for entry in status.get("podIPs") or ()])
+    owner = controller_of(pod)
+    if owner:
+        sheet.row("Controlled By", f"{owner['kind']}/{owner['name']}")
+    if init := init_containers(pod):
+        podlooks.containers(sheet, "Init Containers", init, init_statuses(pod))
+    podlooks.containers(sheet, "Containers", app_containers(pod), app_statuses(pod))
+    podlooks.conditions(sheet, pod)
+    podlooks.volumes(sheet, spec)
+    sheet.row("QoS Class", status.get("qosClass", ""))
+    podlooks.placement(sheet, spec)
+    return sheet
+
+
 KIND = Kind(
     Names("", "Pod", "pods", short=("po",), categories=("all",)),
     (Version("v1", SCHEMA),),
     rules=Rules(default=default, validate=validate, graceful=graceful),
     looks=Looks(
         columns=(
-            Column("NAME", lambda obj, now: name(obj)),
+            NAME,
             Column("READY", _ready),
             Column("STATUS", lambda obj, now: shown_status(obj)),
             Column("RESTARTS", _restarts),
-            Column("AGE", age),
+            AGE,
             _text("status", "podIP"),
             _text("spec", "nodeName"),
             _text("status", "nominatedNodeName"),
             Column("READINESS GATES", _gates, wide=True),
-        )
+        ),
+        describe=describe,
     ),
     controller=Controller(watches=(Watch(NODE, _on_node),), plan=plan, progress=progress),
     subresources=("status", "binding", "log", "exec"),

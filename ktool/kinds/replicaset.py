@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ktool.api.action import Action, Create, Delete, Emit, Plan, Status
+from ktool.api.describe import Description, conditions, head
 from ktool.api.kind import Column, Controller, Kind, Looks, Names, Progress, Rules, Version, Watch, owned
+from ktool.api.marks import RESOLVED_IMAGES
 from ktool.api.obj import (
     Obj,
     annotations_of,
@@ -27,11 +29,13 @@ from ktool.api.schema import Field
 from ktool.api.selector import from_label_selector
 from ktool.api.shapes.meta import CONDITIONS, LABEL_SELECTOR, resource
 from ktool.api.shapes.podspec import POD_TEMPLATE
-from ktool.api.shapes.workload import default_template, images, template_causes
-from ktool.api.units.duration import age
+from ktool.api.shapes.workload import default_template, template_causes
+from ktool.api.workload import Workload
 from ktool.api.world import World
+from ktool.logic.columns import AGE, CONTAINERS, IMAGES, NAME, SELECTOR
 from ktool.logic.network.nodefields import answers
-from ktool.logic.workload import digests, stranded
+from ktool.logic.pod import podlooks
+from ktool.logic.workload import stranded
 from ktool.logic.workload.adoption import claim, ownerless
 from ktool.logic.workload.kinds import REPLICA_SET
 from ktool.logic.workload.podcounts import active, count
@@ -115,8 +119,8 @@ def _pod(replica_set: Obj, pod_name: str) -> Obj:
         "ownerReferences": [owner_reference(replica_set)],
     }
     notes = annotations_of(template)
-    if images := annotations_of(replica_set).get(digests.IMAGES):
-        notes = {**notes, digests.IMAGES: images}
+    if images := annotations_of(replica_set).get(RESOLVED_IMAGES):
+        notes = {**notes, RESOLVED_IMAGES: images}
     if notes:
         metadata["annotations"] = notes
     if finalizers := meta(template).get("finalizers"):
@@ -176,26 +180,54 @@ def _column(*path: str) -> Column:
     return Column(label, lambda obj, now: str(get(obj, *path, default=0)), type="integer")
 
 
+# --- describe -------------------------------------------------------------------------------------------------------
+
+
+def describe(obj: Obj, world: World, now: float) -> Description:
+    sheet = Description()
+    spec, status = get(obj, "spec", default={}), get(obj, "status", default={})
+    sheet.row("Name", name(obj))
+    sheet.row("Namespace", namespace(obj))
+    sheet.row("Selector", from_label_selector(spec.get("selector")).text)
+    head(sheet, obj)
+    owner = controller_of(obj)
+    if owner:
+        sheet.row("Controlled By", f"{owner['kind']}/{owner['name']}")
+    sheet.row("Replicas", f"{status.get('replicas', 0)} current / {spec.get('replicas', 1)} desired")
+    phases = [get(pod, "status", "phase", default="Pending") for pod in world.owned(uid(obj), POD)]
+    words = [f"{phases.count(phase)} {word}" for phase, word in _PHASES]
+    sheet.row("Pods Status", " / ".join(words))
+    podlooks.template(sheet, spec.get("template") or {})
+    conditions(sheet, obj)
+    return sheet
+
+
+_PHASES = (("Running", "Running"), ("Pending", "Waiting"), ("Succeeded", "Succeeded"), ("Failed", "Failed"))
+
+
 KIND = Kind(
     Names("apps", "ReplicaSet", "replicasets", short=("rs",), categories=("all",)),
     (Version("v1", SCHEMA),),
     rules=Rules(default=default_template, validate=template_causes),
     looks=Looks(
         columns=(
-            Column("NAME", lambda obj, now: name(obj)),
+            NAME,
             Column("DESIRED", lambda obj, now: str(get(obj, "spec", "replicas", default=0)), type="integer"),
             _column("status", "replicas"),
             _column("status", "readyReplicas"),
-            Column("AGE", age),
-            Column("CONTAINERS", lambda obj, now: ",".join(images(obj)[0]), wide=True),
-            Column("IMAGES", lambda obj, now: ",".join(images(obj)[1]), wide=True),
-            Column("SELECTOR", lambda obj, now: from_label_selector(obj["spec"]["selector"]).text, wide=True),
-        )
+            AGE,
+            CONTAINERS,
+            IMAGES,
+            SELECTOR,
+        ),
+        describe=describe,
+        beside=(POD,),
     ),
     controller=Controller(
         watches=(owned(POD, by=REPLICA_SET), ownerless(POD, by=REPLICA_SET), Watch(NODE, _with_pods_on)),
         plan=plan,
         progress=progress,
     ),
+    workload=Workload(),
     subresources=("status", "scale"),
 )

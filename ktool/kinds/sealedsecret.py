@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ktool.api import names
 from ktool.api.action import Action, Create, Delete, Patch, Plan, Status
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Controller, Kind, Looks, Names, Progress, Rules, Version, Watch
+from ktool.api.marks import DOMAIN
 from ktool.api.masked import Unreadable, encoded, values
 from ktool.api.obj import (
     Obj,
@@ -28,11 +28,12 @@ from ktool.api.obj import (
     with_condition,
 )
 from ktool.api.ref import SEALED_SECRET, SECRET, Ref
+from ktool.api.rules import names
 from ktool.api.schema import Field
 from ktool.api.shapes.build import boolean, integer, obj, string, string_map
 from ktool.api.shapes.meta import CONDITIONS, resource
-from ktool.api.units.duration import age
 from ktool.api.world import World
+from ktool.logic.columns import AGE, NAME
 from ktool.logic.secrets import sealing, secretdata
 
 SCHEMA = resource(
@@ -174,14 +175,14 @@ def _synced(sealed: Obj, now: float) -> str:
 
 
 KIND = Kind(
-    Names("ktool.dev", "SealedSecret", "sealedsecrets"),
+    Names(DOMAIN, "SealedSecret", "sealedsecrets"),
     (Version("v1alpha1", SCHEMA),),
     rules=Rules(validate=validate),
     looks=Looks(
         columns=(
-            Column("NAME", lambda obj, now: name(obj)),
+            NAME,
             Column("SYNCED", _synced),
-            Column("AGE", age),
+            AGE,
         )
     ),
     controller=Controller(watches=(Watch(SECRET, _woken_by_secret),), plan=plan, progress=progress),

@@ -6,8 +6,8 @@ ROOT/NAME, in one cgroup of its own in every tree, and on one network link of th
 """
 
 from .host import missing_packages
+from .layout import Lab, LabError, LabNode, MachineStatus
 from .lifecycle import down, images, load, reboot, start_node, status, stop_node, up
-from .model import Lab, LabError, LabNode, MachineStatus
 
 __all__ = [
     "Lab",

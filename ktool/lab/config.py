@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .host import SYSTEM_PATH, hard_limit, run
 from .image import PAUSE
-from .model import (
+from .layout import (
     PRIVATE_NAME,
     PRIVATE_PORT,
     PRIVATE_USER,

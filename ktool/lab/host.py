@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .model import LabError
+from .layout import LabError
 
 # Debian's name of the package, and one program that only it brings.
 _PACKAGES = {

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .host import run
-from .model import REGISTRY_NAME, LabError
+from .layout import REGISTRY_NAME, LabError
 
 WEB_IMAGES = tuple(f"{REGISTRY_NAME}/web:{tag}" for tag in ("v1", "v2", "broken"))
 PAUSE = f"{REGISTRY_NAME}/pause:1"

@@ -15,7 +15,7 @@ from pathlib import Path
 from . import image, machine
 from .config import host_key, make_key, script
 from .host import cgroups, free_octet, is_free, locked, plain_errors, remove_cgroup, require_packages, require_root
-from .model import (
+from .layout import (
     MAX_LINKS,
     MAX_NODES,
     SSH_PORT,

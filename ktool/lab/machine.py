@@ -16,7 +16,7 @@ from . import proc
 from .config import write_node, write_switch
 from .host import Cgroups, clean_environment, make_cgroup, run
 from .image import PAUSE
-from .model import PRIVATE_PORT, REGISTRY_PORT, SSH_PORT, LabError, Machine, MachineStatus, Plan
+from .layout import PRIVATE_PORT, REGISTRY_PORT, SSH_PORT, LabError, Machine, MachineStatus, Plan
 
 _BRIDGES = ("lab", "lab2")
 """One for each link."""

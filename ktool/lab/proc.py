@@ -12,7 +12,7 @@ import signal
 import time
 from pathlib import Path
 
-from .model import LabError
+from .layout import LabError
 
 
 def running_pid(record: Path) -> int:

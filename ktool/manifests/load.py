@@ -18,10 +18,9 @@ from typing import Any
 from ktool.api.errors import Cause, UserError
 from ktool.api.kind import Kind
 from ktool.api.kinds import Kinds
-from ktool.api.names import meta_causes
 from ktool.api.obj import Obj, get, meta, put
 from ktool.api.ref import GroupKind, Ref
-from ktool.api.schema import REQUIRED, check, default
+from ktool.api.rules import validation
 from ktool.manifests import sops, yamltext
 from ktool.manifests.yamltext import Document, Lines, YamlProblem
 
@@ -310,7 +309,7 @@ def _settle(
         return None
     elif not given:
         manifest = replace(manifest, obj=put(manifest.obj, "metadata", "namespace", namespace))
-    causes = _without_echoes(field_causes(kind, manifest.obj)) if check_fields else []
+    causes = validation.without_echoes(validation.manifest_causes(kind, manifest.obj)) if check_fields else []
     problems += [manifest.error(cause.message, cause.field) for cause in causes]
     return None if causes else manifest
 
@@ -353,36 +352,6 @@ def _has_name(manifest: Manifest, metadata: Obj, problems: list[str]) -> bool:
         problems.append(manifest.error("is missing", "metadata.name"))
         return False
     return True
-
-
-def _without_echoes(causes: list[Cause]) -> list[Cause]:
-    """A misspelt required field is one mistake and not two: unknown, and missing."""
-    meant = {
-        ".".join(filter(None, (cause.field.rpartition(".")[0], match[1])))
-        for cause in causes
-        if (match := _DID_YOU_MEAN.search(cause.message))
-    }
-    return [cause for cause in causes if not (cause.reason == REQUIRED and cause.field in meant)]
-
-
-_DID_YOU_MEAN = re.compile(r'^unknown field; did you mean "([^"]+)"')
-
-
-def field_causes(kind: Kind, obj: Obj) -> list[Cause]:
-    """What the kind's schema and its own rules have against an object."""
-    causes = check(kind.schema, obj)
-    if causes:
-        return causes
-    whole: Obj = default(kind.schema, obj)
-    if kind.rules.default is not None:
-        whole = kind.rules.default(whole)
-    metadata = meta(whole)
-    if not metadata.get("name"):
-        metadata = {**metadata, "name": f"{metadata['generateName']}x"}
-    causes = meta_causes(metadata, namespaced=kind.namespaced)
-    if kind.rules.validate is not None:
-        causes += [cause for cause in kind.rules.validate(whole, None) if cause not in causes]
-    return causes
 
 
 def _twins(manifests: Sequence[Manifest]) -> list[str]:

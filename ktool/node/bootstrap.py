@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable
 from ipaddress import ip_network
 
-from ktool.api.shapes.service import SERVICE_CIDR
-from ktool.logic.network.balance import CLUSTER_CIDR
+from ktool.api.marks import POD_CIDR, SERVICE_CIDR
 from ktool.logic.network.links import HOSTGW, VXLAN_DEVICE, WIREGUARD_DEVICE, WIREGUARD_PORT
 from ktool.logic.node.nodeaction import NodeInfo
 from ktool.node.base import NodeError, Transport, Unreachable
@@ -220,7 +219,7 @@ def overlaps(transport: Transport) -> list[str]:
         device, _, text = line.partition(" ")
         if device.startswith("ktool") or "/" not in text:
             continue
-        for what, theirs in (("pods", CLUSTER_CIDR), ("services", SERVICE_CIDR)):
+        for what, theirs in (("pods", POD_CIDR), ("services", SERVICE_CIDR)):
             if ip_network(text, strict=False).overlaps(ip_network(theirs)):
                 needs.append(
                     f"its own network {text} ({device}) overlaps {theirs}, the addresses of the cluster's {what}: give "

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 
+from ktool.api.marks import OWNER_FILE
 from ktool.node.base import NodeError, Transport
-
-FILE = "/var/lib/ktool/owner"
-"""One line: CLUSTER TOKEN PID STARTTIME of the sshd process (0 0: none) that carries the owner's connection."""
 
 _CLAIM = r"""
 set -eu
@@ -50,7 +48,7 @@ def claim(transport: Transport, cluster: str, token: int) -> None:
     NodeError where the node belongs to another cluster or has seen a higher token."""
     if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z._-]*", cluster):
         raise ValueError(f"{cluster!r} is not a cluster id")
-    argv = ["sh", "-c", _CLAIM, "ktool", FILE, cluster, str(int(token))]
+    argv = ["sh", "-c", _CLAIM, "ktool", OWNER_FILE, cluster, str(int(token))]
     done = transport.run(argv, timeout=20)
     if done.status == 0:
         return
@@ -77,7 +75,7 @@ def foreign(cluster: str) -> str:
 
 def owner(transport: Transport) -> str:
     """The id of the cluster that a node belongs to; "" for none."""
-    done = transport.run(["cat", FILE], timeout=15)
+    done = transport.run(["cat", OWNER_FILE], timeout=15)
     return done.stdout.decode("utf-8", "replace").partition(" ")[0]
 
 
@@ -96,7 +94,7 @@ case $(cat "/proc/$old_pid/comm" 2>/dev/null) in sshd*) kill "$old_pid" ;; esac
 
 def evict(transport: Transport) -> None:
     """End the connection of whoever owns the node and forget that it was owned: for a cluster that is gone."""
-    done = transport.run(["sh", "-c", _EVICT, "ktool", FILE], timeout=15)
+    done = transport.run(["sh", "-c", _EVICT, "ktool", OWNER_FILE], timeout=15)
     if done.status != 0:
         said = done.stderr.decode("utf-8", "replace").strip() or str(done.status)
         raise NodeError(transport.node, "evict", f"cannot take over node {transport.node}: {said}")
@@ -105,4 +103,4 @@ def evict(transport: Transport) -> None:
 def release(transport: Transport, cluster: str) -> None:
     """Forget the owner, for a node that leaves this cluster."""
     script = 'read -r owner _ <"$1" && [ "$owner" = "$2" ] && rm -f "$1"; exit 0'
-    transport.run(["sh", "-c", script, "ktool", FILE, cluster], timeout=15)
+    transport.run(["sh", "-c", script, "ktool", OWNER_FILE, cluster], timeout=15)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ktool.api.obj import Obj, get, namespace, uid
+from ktool.api.obj import Obj, namespace, uid
+from ktool.api.pod import node_of
 from ktool.logic.secrets.podrefs import reads
 
 Key = tuple[str, str, str]
@@ -16,7 +17,7 @@ class Readers:
         self._nodes: dict[Key, dict[str, str]] = {}
 
     def add(self, pod: Obj) -> None:
-        node = get(pod, "spec", "nodeName")
+        node = node_of(pod)
         if node:
             for key in _keys(pod):
                 self._nodes.setdefault(key, {})[uid(pod)] = node

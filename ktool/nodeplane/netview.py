@@ -1,5 +1,5 @@
-"""What every node is to know of the cluster's services, and who may talk to whom, rendered once for each change however
-many nodes ask."""
+"""Network state for the nodes (service rules, policies, DNS zone, links): rendered once per change, shared by all node
+loops. Drift renders it from a World that stands still."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from ktool.api.marks import CONNECTION
 from ktool.api.obj import Obj, annotations_of, deleting, labels, name, uid
 from ktool.api.ref import ENDPOINT_SLICE, NAMESPACE, NETWORK_POLICY, NODE, POD, SERVICE, GroupKind
 from ktool.api.world import World
@@ -176,7 +177,7 @@ def _needs_nothing(node: Obj) -> bool:
 def kept_ports(node: Obj) -> set[tuple[str, int]]:
     """Where we log in to a node: a service at this port of the nodes would lock us out."""
     try:
-        port = urlsplit(annotations_of(node).get("ktool.dev/connection", "")).port
+        port = urlsplit(annotations_of(node).get(CONNECTION, "")).port
     except ValueError:
         port = None
     return {("tcp", port or SSH_PORT)}

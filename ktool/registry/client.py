@@ -5,6 +5,7 @@ One contract suite (tests/contract) runs on both.
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -106,7 +107,7 @@ class Client(Protocol):
     ) -> Obj:
         """`propagation` is Background, Foreground or Orphan. Returns the object as it was when deletion was asked."""
 
-    def apply(self, objects: Sequence[Obj], *, dry_run: bool = False, strict: bool = False) -> list[Applied]:
+    def apply(self, objects: Sequence[Obj], *, dry_run: bool = False, strict: bool = False) -> builtins.list[Applied]:
         """Create or three-way merge all of them in one transaction: all or nothing. Raises ApiError with every cause
         of every object (Cause.field begins with `[index].`) where any is refused."""
 

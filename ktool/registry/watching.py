@@ -6,11 +6,11 @@ Source: kubernetes.io/docs/reference/using-api/api-concepts, "Efficient detectio
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 
 from ktool.api.kind import Kind
 from ktool.api.obj import Obj, meta
-from ktool.registry import admission
+from ktool.registry import shaping
 from ktool.store.store import Change, Subscription
 
 Matches = Callable[[Obj], bool]
@@ -36,7 +36,7 @@ def stream(
     existing: Iterable[Obj],
     timeout: float | None,
     bookmark_every: float | None,
-) -> Iterator[tuple[str, Obj]]:
+) -> Generator[tuple[str, Obj], None, None]:
     """ADDED for each of `existing`, then the changes as they come, until `timeout` seconds have passed or the
     subscription is closed. ApiError 410 where the reader is too slow, 500 where something cannot be decrypted."""
     started = bookmarked = time.monotonic()
@@ -54,7 +54,7 @@ def stream(
                 for change in subscription.poll():
                     seen = seen_through(change, matches)
                     if seen is not None:
-                        yield (seen if seen[0] == "DELETED" else (seen[0], admission.readable(seen[1])))
+                        yield (seen if seen[0] == "DELETED" else (seen[0], shaping.readable(seen[1])))
             if left == 0.0:
                 return
 

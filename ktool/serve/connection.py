@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ktool.api.errors import ApiError, method_not_allowed
+from ktool.api.marks import APPLY_PATH
+from ktool.registry.request import LOCAL
 from ktool.serve import discovery, execstream, logstream, resources, routes, watch
 from ktool.serve.resources import Request
 from ktool.store.errors import StoreError
 
 if TYPE_CHECKING:
+    from ktool.registry.registry import Registry
     from ktool.serve.server import Server
 
 BODY_LIMIT = 8 << 20
@@ -28,7 +31,6 @@ BODY_LIMIT = 8 << 20
 IDLE_SECONDS = 90.0
 """How long a connection may be silent, between requests or within one, and how long a client may not read."""
 
-APPLY = "/apis/ktool.dev/v1/apply"
 
 _REASONS = {
     200: "OK",
@@ -54,6 +56,8 @@ class Connection(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = IDLE_SECONDS
     server: Server  # type: ignore[assignment]
+    registry: Registry
+    """The registry for whoever sent the request: today always the owner of the socket."""
 
     def serve(self) -> None:
         """One request. BaseHTTPRequestHandler finds it by the names below."""
@@ -74,8 +78,9 @@ class Connection(BaseHTTPRequestHandler):
 
     def _dispatch(self) -> None:
         request = self._read()
-        registry = self.server.registry
-        if request.path == APPLY:
+        manager = routes.manager(request.query, self.headers.get("User-Agent") or "")
+        self.registry = registry = self.server.registry.as_(LOCAL.managing(manager))
+        if request.path == APPLY_PATH:
             if request.method != "POST":
                 raise method_not_allowed("apply is a POST")
             return self.reply(*resources.apply(registry, request))

@@ -1,1 +1,1 @@
-"""Store: objects on disk as JSON by key, with revisions, history and watches. registry/ and control/lease use it."""
+"""The store: objects on disk as JSON by key, with revisions, history and watches. registry/ uses it."""

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from ktool.api import schema
+from ktool.api.marks import LAST_APPLIED
 from ktool.api.masked import UNREADABLE, Masked, Unreadable, values
-from ktool.api.obj import LAST_APPLIED
 from ktool.api.ref import SECRET
 from ktool.logic.secrets import secretdata
 from tests.everykind import KINDS

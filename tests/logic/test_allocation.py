@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ktool.api.shapes.service import CLUSTER_DNS, NODE_PORTS, SERVICE_CIDR
+from ktool.api.marks import CLUSTER_DNS, SERVICE_CIDR
+from ktool.api.shapes.service import NODE_PORTS
 from ktool.logic.network import allocation
 
 

@@ -10,14 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ktool.api.marks import MTU, NETWORK, WIREGUARD_KEY, WIREGUARD_PEERS
 from ktool.api.obj import put
 from ktool.logic.network.links import (
     HOSTGW,
-    KEY,
     MODES,
-    MTU,
-    NETWORK,
-    PEERS,
     VXLAN,
     VXLAN_DEVICE,
     WIREGUARD,
@@ -56,8 +53,8 @@ SECRET_B = Route("10.244.1.0/24", "", WIREGUARD_DEVICE)
 DEVICE = Vxlan(
     "10.244.0.0", "192.0.2.1", "0e:4c:0a:f4:00:00", 1450, (("10.244.1.0", "0e:4c:0a:f4:01:00", "192.0.2.2"),)
 )
-WG_A = {KEY: key("a"), PEERS: key("b")[:8], NETWORK: "sends=hostgw takes=hostgw,wireguard"}
-WG_B = {KEY: key("b"), PEERS: key("a")[:8], NETWORK: "sends=hostgw takes=hostgw,wireguard"}
+WG_A = {WIREGUARD_KEY: key("a"), WIREGUARD_PEERS: key("b")[:8], NETWORK: "sends=hostgw takes=hostgw,wireguard"}
+WG_B = {WIREGUARD_KEY: key("b"), WIREGUARD_PEERS: key("a")[:8], NETWORK: "sends=hostgw takes=hostgw,wireguard"}
 SECRET = WireGuard("10.244.0.0", 1420, ((key("b"), "192.0.2.2", "10.244.1.0/24"),))
 
 
@@ -82,17 +79,25 @@ SECRET = WireGuard("10.244.0.0", 1420, ((key("b"), "192.0.2.2", "10.244.1.0/24")
             {}, {NETWORK: NEW}, WIREGUARD, Links((), None, replace(SECRET, peers=())), id="wireguard-never-in-the-clear"
         ),
         pytest.param(
-            WG_A, {**WG_B, PEERS: key("c")[:8]}, WIREGUARD, Links((OVER_B,), None, SECRET), id="wireguard-not-known"
+            WG_A,
+            {**WG_B, WIREGUARD_PEERS: key("c")[:8]},
+            WIREGUARD,
+            Links((OVER_B,), None, SECRET),
+            id="wireguard-not-known",
         ),
         pytest.param(
             WG_A,
-            {**WG_B, PEERS: None, NETWORK: "sends=vxlan takes=hostgw,vxlan"},
+            {**WG_B, WIREGUARD_PEERS: None, NETWORK: "sends=vxlan takes=hostgw,vxlan"},
             WIREGUARD,
             Links((TUNNEL_B,), DEVICE, SECRET),
             id="from-vxlan-to-wireguard",
         ),
         pytest.param(
-            WG_A, {**WG_B, KEY: "$(reboot)"}, WIREGUARD, Links((OVER_B,), None, replace(SECRET, peers=())), id="no-key"
+            WG_A,
+            {**WG_B, WIREGUARD_KEY: "$(reboot)"},
+            WIREGUARD,
+            Links((OVER_B,), None, replace(SECRET, peers=())),
+            id="no-key",
         ),
         pytest.param({MTU: "9000"}, {MTU: "1400"}, VXLAN, Links((TUNNEL_B,), replace(DEVICE, mtu=1350)), id="mtu"),
         pytest.param({MTU: "9000"}, {MTU: "9000"}, VXLAN, Links((TUNNEL_B,), replace(DEVICE, mtu=8950)), id="jumbo"),
@@ -129,8 +134,12 @@ def test_what_is_announced_is_understood() -> None:
     heard = said(told(A, **notes))
     assert (heard.sends, heard.takes) == ({VXLAN, WIREGUARD}, set(MODES))
     assert (heard.key, heard.peers) == (key("a"), {key("b")[:8]})
-    assert announced(WHOLE, key("a"), set())[PEERS] is None, "nobody was met"
-    assert announced(Links((OVER_B,)), "", set()) == {NETWORK: "sends=hostgw takes=hostgw", KEY: None, PEERS: None}
+    assert announced(WHOLE, key("a"), set())[WIREGUARD_PEERS] is None, "nobody was met"
+    assert announced(Links((OVER_B,)), "", set()) == {
+        NETWORK: "sends=hostgw takes=hostgw",
+        WIREGUARD_KEY: None,
+        WIREGUARD_PEERS: None,
+    }
 
 
 # --- a cluster in the making -------------------------------------------------------------------------------------

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from ktool.api.marks import PULL_SECRETS
 from ktool.api.ref import Ref
 from ktool.logic.node.nodeaction import EnsureImage
 from ktool.logic.pod import pullauth
-from ktool.logic.secrets.podrefs import PULL_DEFAULT
 
 
 def auth(user: str, password: str = "pw") -> dict[str, str]:
@@ -25,7 +25,7 @@ def docker(name: str, auths: Any, key: str = ".dockerconfigjson") -> dict[str, A
 
 
 def ensure(image: str, secrets: list[dict[str, Any]], named: list[str], default: str | None = None) -> EnsureImage:
-    notes = {} if default is None else {PULL_DEFAULT: default}
+    notes = {} if default is None else {PULL_SECRETS: default}
     objects = {("Secret", "shop", one["metadata"]["name"]): one for one in secrets}
     objects["Namespace", "", "shop"] = {"kind": "Namespace", "metadata": {"name": "shop", "annotations": notes}}
     pod = {"metadata": {"namespace": "shop"}, "spec": {"imagePullSecrets": [{"name": name} for name in named]}}

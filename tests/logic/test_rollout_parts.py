@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ktool.api.marks import CHANGE_CAUSE, RESOLVED_IMAGES, REVISION, TEMPLATE_HASH
 from ktool.api.obj import Obj
 from ktool.api.patch import difference, merge
 from ktool.api.world import World
@@ -43,10 +44,10 @@ SEEN = {
     "one that was imported here": ([pod("a", "localhost/web@sha256:" + "a" * 64)], {}, {}),
     "what is noted stays": (
         [pod("a", DIGEST)],
-        {digests.IMAGES: '{"web:v1":"old@sha256:1"}'},
+        {RESOLVED_IMAGES: '{"web:v1":"old@sha256:1"}'},
         {"web:v1": "old@sha256:1"},
     ),
-    "a note that is broken": ([pod("a", DIGEST)], {digests.IMAGES: "{"}, {"web:v1": DIGEST}),
+    "a note that is broken": ([pod("a", DIGEST)], {RESOLVED_IMAGES: "{"}, {"web:v1": DIGEST}),
 }
 
 
@@ -58,7 +59,7 @@ def test_the_digest_that_was_pulled_is_noted(case: tuple) -> None:
 
 def test_a_pod_with_a_note_is_made_from_the_digest() -> None:
     container = {"name": "web", "image": "web:v1", "imagePullPolicy": "Always"}
-    free, pinned = pod("a", ""), pod("a", "", **{digests.IMAGES: digests.text({"web:v1": DIGEST})})
+    free, pinned = pod("a", ""), pod("a", "", **{RESOLVED_IMAGES: digests.text({"web:v1": DIGEST})})
     assert podfields.image_of(free, container) == "docker.io/library/web:v1"
     assert podfields.pull_policy(free, container) == "Always"
     assert podfields.image_of(pinned, container) == DIGEST
@@ -172,15 +173,15 @@ def test_why_a_pod_is_not_ready_though_nothing_is_certain() -> None:
 
 def test_a_rollback_takes_the_whole_template_and_the_reason() -> None:
     deployment = {
-        "metadata": {"name": "web", "annotations": {"mine": "1", revisions.CHANGE_CAUSE: "second"}},
+        "metadata": {"name": "web", "annotations": {"mine": "1", CHANGE_CAUSE: "second"}},
         "spec": {"replicas": 3, "template": {"metadata": {"labels": {"app": "web", "more": "x"}}, "spec": {"b": 2}}},
     }
-    labels = {"app": "web", revisions.HASH_LABEL: "abc"}
+    labels = {"app": "web", TEMPLATE_HASH: "abc"}
     old = {
-        "metadata": {"name": "rs", "annotations": {revisions.CHANGE_CAUSE: "first", revisions.REVISION: "1"}},
+        "metadata": {"name": "rs", "annotations": {CHANGE_CAUSE: "first", REVISION: "1"}},
         "spec": {"template": {"metadata": {"labels": labels}, "spec": {"a": 1}}},
     }
     back = revisions.rolled_back(deployment, old)
     assert back["spec"] == {"replicas": 3, "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"a": 1}}}
-    assert back["metadata"]["annotations"] == {"mine": "1", revisions.CHANGE_CAUSE: "first"}
+    assert back["metadata"]["annotations"] == {"mine": "1", CHANGE_CAUSE: "first"}
     assert merge(deployment, difference(deployment, back)) == back

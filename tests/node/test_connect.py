@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
+from ktool.api.marks import CONNECTION
 from ktool.node.base import NodeError
-from ktool.node.connect import CONNECTION, transport_for
+from ktool.node.connect import transport_for
 
 
 def _node(url: str) -> dict[str, object]:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from ktool.logic.network.zone import DIRECTORY, SERVER, Zone, zone
+from ktool.api.marks import ZONE_DIRECTORY
+from ktool.logic.network.zone import SERVER, Zone, zone
 from ktool.logic.node.nodeaction import SetZone
 from ktool.node.network import nameservers
 from tests.podman.support import Node, done, transport, until
@@ -55,7 +56,7 @@ def status(node: Node, name: str) -> str:
 
 
 def pid(node: Node) -> str:
-    return node.shell(f"cat {DIRECTORY}/pid").strip()
+    return node.shell(f"cat {ZONE_DIRECTORY}/pid").strip()
 
 
 @pytest.fixture
@@ -138,12 +139,12 @@ def test_no_question_is_lost_while_records_change(served: Node) -> None:
 @pytest.mark.parametrize(
     "harm",
     [
-        f"kill -KILL $(cat {DIRECTORY}/pid)",
-        f"pkill -KILL -f {DIRECTORY}/config",
+        f"kill -KILL $(cat {ZONE_DIRECTORY}/pid)",
+        f"pkill -KILL -f {ZONE_DIRECTORY}/config",
         "pkill -KILL -x dnsmasq",
         "pkill -KILL -x unbound",
         f"ip address delete {SERVER}/32 dev lo",
-        f"rm -r {DIRECTORY}",
+        f"rm -r {ZONE_DIRECTORY}",
     ],
     ids=["front-killed", "back-killed", "both-killed", "away-killed", "no-address", "no-files"],
 )
@@ -197,7 +198,7 @@ def test_nothing_is_left_when_the_node_is_released(nodes: list[Node]) -> None:
     finally:
         other.close()
     assert SERVER not in node.shell("ip address show dev lo")
-    assert node.shell(f"ls {DIRECTORY} 2>/dev/null; pgrep -x 'dnsmasq|unbound' || true").strip() == ""
+    assert node.shell(f"ls {ZONE_DIRECTORY} 2>/dev/null; pgrep -x 'dnsmasq|unbound' || true").strip() == ""
 
 
 def test_five_thousand_names(node: Node) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ktool.api.marks import OWNER_FILE
 from ktool.node import fence
 from ktool.node.base import NodeError, Unreachable
 from tests.podman.support import connect, until
@@ -20,7 +21,7 @@ def machine(lab: Any) -> Iterator[Any]:
     machine = lab.nodes[2]
     yield machine
     runtime = connect(machine, "x")
-    runtime._transport.run(["rm", "-f", fence.FILE])
+    runtime._transport.run(["rm", "-f", OWNER_FILE])
     runtime.close()
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import pytest
 
+from ktool.api.marks import FAILED_CONFIG_HASH, RESTART_ON_CONFIG_CHANGE, ROLLBACK_ON_FAILURE, SINGLE_WRITER
 from ktool.api.obj import Obj, annotations_of, condition, get, name, put, uid
 from ktool.api.ref import CONFIG_MAP, Ref
-from ktool.logic.workload import configuse, rollback, stopfirst
+from ktool.logic.workload import rollback
 from ktool.logic.workload.kinds import DEPLOYMENT, REPLICA_SET
 from ktool.node.simulated.runtime import RUNTIMES
 from ktool.node.simulated.simmachine import Fault
@@ -23,7 +24,7 @@ def noted(obj: Obj, **notes: str) -> Obj:
 
 
 def cautious(**spec: object) -> Obj:
-    return put(deployment(**spec), "metadata", "annotations", {rollback.ON_FAILURE: "true"})  # type: ignore[arg-type]
+    return put(deployment(**spec), "metadata", "annotations", {ROLLBACK_ON_FAILURE: "true"})  # type: ignore[arg-type]
 
 
 def break_images(*faults: Fault) -> None:
@@ -123,7 +124,7 @@ def config(**data: str) -> Obj:
 
 
 def reading(**notes: str) -> Obj:
-    obj = noted(deployment(), **{configuse.RESTART: "true", **notes})
+    obj = noted(deployment(), **{RESTART_ON_CONFIG_CHANGE: "true", **notes})
     container = get(obj, "spec", "template", "spec", "containers")[0]
     reference = {"configMapKeyRef": {"name": "settings", "key": "colour"}}
     return put(
@@ -159,7 +160,7 @@ def test_a_change_of_what_it_reads_restarts_it_by_a_rollout(cluster: Cluster) ->
 
 
 def test_without_the_annotation_nothing_restarts(cluster: Cluster) -> None:
-    cluster.apply(config(colour="blue"), reading(**{configuse.RESTART: "false"}))
+    cluster.apply(config(colour="blue"), reading(**{RESTART_ON_CONFIG_CHANGE: "false"}))
     cluster.settle()
     before = {uid(pod) for pod in cluster.pods()}
     cluster.apply(config(colour="red"))
@@ -168,7 +169,7 @@ def test_without_the_annotation_nothing_restarts(cluster: Cluster) -> None:
 
 
 def test_configuration_that_fails_is_not_tried_again(cluster: Cluster) -> None:
-    cautious = {rollback.ON_FAILURE: "true"}
+    cautious = {ROLLBACK_ON_FAILURE: "true"}
     cluster.apply(config(colour="blue"), reading(**cautious))
     cluster.settle()
     break_images(Fault("CreateContainerError", "main"))
@@ -182,7 +183,7 @@ def test_configuration_that_fails_is_not_tried_again(cluster: Cluster) -> None:
     cluster.apply(config(colour="green"))
     cluster.settle()
     assert len(cluster.registry.list(REPLICA_SET)[0]) == 3
-    assert configuse.FAILED not in annotations_of(web(cluster))
+    assert FAILED_CONFIG_HASH not in annotations_of(web(cluster))
     cluster.assert_as_wanted()
 
 
@@ -225,7 +226,7 @@ def test_a_host_port_with_a_node_to_spare_loses_nothing(cluster: Cluster) -> Non
 
 def test_a_single_writer_is_alone_at_every_moment(cluster: Cluster) -> None:
     cluster.promises.calm = False
-    alone = {stopfirst.SINGLE_WRITER: "true"}
+    alone = {SINGLE_WRITER: "true"}
     cluster.apply(noted(deployment(replicas=1), **alone))
     cluster.settle()
     cluster.apply(noted(deployment(replicas=1, image="nginx:2"), **alone))

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network
 
-from ktool.api import names
 from ktool.api.errors import Cause
 from ktool.api.obj import Obj, get, put
+from ktool.api.rules import names
+from ktool.api.rules.placementrules import FORBIDDEN, REQUIRED, selector_causes
 from ktool.api.shapes.build import array, choice, int_or_string, integer, obj, string, strings
 from ktool.api.shapes.meta import LABEL_SELECTOR
-from ktool.api.shapes.placementrules import FORBIDDEN, REQUIRED, selector_causes
 from ktool.api.shapes.service import PROTOCOLS
 
 INGRESS, EGRESS = "Ingress", "Egress"

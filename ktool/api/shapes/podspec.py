@@ -9,6 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from ktool.api.obj import Obj
+from ktool.api.pod import CONTAINER_GROUPS
+from ktool.api.rules.podrules import validate_pod_spec as validate_pod_spec
 from ktool.api.schema import Field
 from ktool.api.shapes.affinity import AFFINITY, TOLERATION, TOPOLOGY_SPREAD
 from ktool.api.shapes.build import (
@@ -36,7 +38,6 @@ from ktool.api.shapes.container import (
     WINDOWS_OPTIONS,
 )
 from ktool.api.shapes.meta import OBJECT_META
-from ktool.api.shapes.podrules import validate_pod_spec as validate_pod_spec
 from ktool.api.shapes.volumes import VOLUMES
 
 POD_SECURITY_CONTEXT = obj(
@@ -186,7 +187,7 @@ def default_pod_spec(spec: Obj) -> Obj:
     tag, requests from limits, hostPort from hostNetwork. Returns `spec` itself where nothing changes."""
     changes: Obj = {}
     host_network = bool(spec.get("hostNetwork"))
-    for member in ("containers", "initContainers"):
+    for member in CONTAINER_GROUPS:
         before = spec.get(member)
         if before:
             after = [default_container(container, host_network) for container in before]

@@ -7,24 +7,21 @@ Source: kubernetes.io/docs/reference/kubernetes-api/service-resources/service-v1
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network, ip_address
+from ipaddress import IPv4Address, ip_address
 
-from ktool.api import names
 from ktool.api.errors import Cause
+from ktool.api.marks import CLUSTER_DNS, SERVICE_CIDR
 from ktool.api.obj import Obj, get, put
+from ktool.api.rules import names
 from ktool.api.schema import Field
 from ktool.api.shapes.build import array, boolean, choice, int_or_string, integer, obj, string, string_map, strings
+from ktool.api.shapes.container import PORT
 from ktool.api.shapes.meta import CONDITIONS
-
-SERVICE_CIDR = IPv4Network("10.96.0.0/16")
-CLUSTER_DNS = IPv4Address("10.96.0.10")
-"""Where every pod finds its node's DNS server, as kubeadm has it."""
 
 NODE_PORTS = range(30000, 32768)
 DAY = 86400
 AFFINITY_SECONDS = 10800
 
-PORT = {"minimum": 1, "maximum": 65535}
 PROTOCOLS = ("TCP", "UDP", "SCTP")
 APP_PROTOCOL = string("What is spoken on it: a name of IANA's or one with a prefix. For people and meshes.")
 

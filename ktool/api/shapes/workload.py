@@ -4,12 +4,12 @@ kinds/ calls it.
 
 from __future__ import annotations
 
-from ktool.api import names
 from ktool.api.errors import Cause
 from ktool.api.obj import Obj, annotations_of, get, labels
+from ktool.api.rules import names
+from ktool.api.rules.placementrules import selector_causes
+from ktool.api.rules.podrules import pod_annotation_causes
 from ktool.api.selector import from_label_selector
-from ktool.api.shapes.placementrules import selector_causes
-from ktool.api.shapes.podrules import pod_annotation_causes
 from ktool.api.shapes.podspec import default_pod_spec, validate_pod_spec
 
 
@@ -25,6 +25,11 @@ def default_template(obj: Obj) -> Obj:
 def template_causes(obj: Obj, old: Obj | None) -> list[Cause]:
     """Validate by the rules of apps/v1: the selector matches the template's labels and is immutable; restartPolicy is
     Always."""
+    return selector_and_template_causes(obj, old, ("Always",))
+
+
+def selector_and_template_causes(obj: Obj, old: Obj | None, policies: tuple[str, ...]) -> list[Cause]:
+    """The same for any workload: `policies` are the restart policies that its pods may have."""
     spec = get(obj, "spec", default={})
     template = spec.get("template") or {}
     causes = names.label_causes(labels(template), "spec.template.metadata.labels")
@@ -34,8 +39,9 @@ def template_causes(obj: Obj, old: Obj | None) -> list[Cause]:
     if old is not None and get(old, "spec", "selector") != spec.get("selector"):
         causes.append(Cause("spec.selector", "field is immutable; delete the object and create it anew"))
     pod = get(template, "spec", default={})
-    if pod.get("restartPolicy", "Always") != "Always":
-        causes.append(Cause("spec.template.spec.restartPolicy", f'must be "Always", not "{pod["restartPolicy"]}"'))
+    if (policy := pod.get("restartPolicy", "Always")) not in policies:
+        allowed = " or ".join(f'"{one}"' for one in policies)
+        causes.append(Cause("spec.template.spec.restartPolicy", f'must be {allowed}, not "{policy}"'))
     return causes + validate_pod_spec(pod, "spec.template.spec")
 
 

@@ -11,19 +11,18 @@ from ipaddress import IPv4Network, ip_network
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ktool.api import names
 from ktool.api.errors import ApiError, UsageError, UserError, is_not_found
-from ktool.api.obj import DOMAIN, Obj, annotations_of, get, labels, meta, name, put
+from ktool.api.marks import CONNECTION, HOST_KEY, IDENTITY, POD_CIDR
+from ktool.api.obj import Obj, annotations_of, get, labels, meta, name, put
 from ktool.api.ref import NODE, Ref
+from ktool.api.rules import names
 from ktool.cli.verbs.network import mode as network_mode
-from ktool.logic.network.balance import CLUSTER_CIDR
 from ktool.logic.network.links import HOSTGW
 from ktool.logic.network.nodefields import address_of
 
 if TYPE_CHECKING:
     from ktool.registry.client import Client
 
-CONNECTION, IDENTITY, HOST_KEY = f"{DOMAIN}/connection", f"{DOMAIN}/identity", f"{DOMAIN}/host-key"
 SIDE_BY_SIDE = 8
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._%-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9]+)?\]")
@@ -149,10 +148,8 @@ def refuse_strange_subnets(newcomers: Sequence[Newcomer]) -> None:
         if problem := names.subnet(one.pod_cidr):
             raise UserError(f"--pod-cidr: {one.pod_cidr!r} {problem}")
         subnet = ip_network(one.pod_cidr)
-        if not (subnet.version == 4 and subnet.subnet_of(IPv4Network(CLUSTER_CIDR))):
-            raise UserError(
-                f"--pod-cidr: {one.pod_cidr} is not within {CLUSTER_CIDR}, the addresses of the cluster's pods"
-            )
+        if not (subnet.version == 4 and subnet.subnet_of(IPv4Network(POD_CIDR))):
+            raise UserError(f"--pod-cidr: {one.pod_cidr} is not within {POD_CIDR}, the addresses of the cluster's pods")
 
 
 def _checked(

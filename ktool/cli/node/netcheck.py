@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from ktool.api.marks import SERVICE_NAME as OF_SERVICE
 from ktool.api.obj import Obj, get, labels, name, namespace
 from ktool.api.shapes.service import is_external_name, is_headless, ports_of
 from ktool.logic.network.ipam import spare
 from ktool.logic.network.zone import SERVER, SERVER_NAME
-from ktool.logic.network.zone import SERVICE_NAME as OF_SERVICE
 
 if TYPE_CHECKING:
     from ktool.node.base import Transport

@@ -13,10 +13,12 @@ import typer
 
 from ktool.api.errors import DONE, ERROR, ApiError, UsageError, UserError, is_not_found
 from ktool.api.kind import Column
+from ktool.api.marks import CONNECTION
 from ktool.api.obj import Obj, annotations_of, get, name, uid
+from ktool.api.pod import finished, node_of
 from ktool.api.ref import NODE, POD, Ref
 from ktool.api.units.quantity import is_quantity
-from ktool.cli.node.enroll import CONNECTION, Newcomer, enroll, forget, label, ssh_url, taint
+from ktool.cli.node.enroll import Newcomer, enroll, forget, label, ssh_url, taint
 from ktool.cli.plumbing import errors, resourceargs
 from ktool.cli.plumbing.command import Verb, examples, session, verbs
 from ktool.cli.plumbing.converge import converge, end
@@ -179,7 +181,7 @@ def _simulated(base: Newcomer, simulation: dict[str, object]) -> list[Newcomer]:
 
 def _fault(text: str) -> str:
     """REASON or REASON@PATTERN. UsageError for a reason that simulated machines do not know."""
-    from ktool.node.simulated.simmachine import Fault
+    from ktool.node.simulated.faults import Fault
 
     reason, _, pattern = text.partition("@")
     try:
@@ -213,10 +215,8 @@ def list_nodes(
         return DONE
     counts: dict[str, int] = {}
     for pod in pods:
-        if get(pod, "status", "phase") not in ("Succeeded", "Failed"):
-            counts[get(pod, "spec", "nodeName", default="")] = (
-                counts.get(get(pod, "spec", "nodeName", default=""), 0) + 1
-            )
+        if not finished(pod):
+            counts[node_of(pod)] = counts.get(node_of(pod), 0) + 1
     columns = _columns(wide=form.format == "wide")
     table = Table(["NAME", "STATUS", "PODS", *(title for title, _ in columns)], headless=no_headers)
     now = time.time()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from ktool.api.errors import DONE, ApiError
 from ktool.api.obj import Obj, deleting, get, is_true, name, namespace, uid
+from ktool.api.pod import app_statuses, statuses_of
 from ktool.api.ref import EVENT, Ref
 from ktool.api.world import World
 from ktool.follow.steps import homeless, pods_of, settled
@@ -178,7 +179,7 @@ def _sickness(client: Client, pod: Obj) -> list[str]:
 
 def _unreadiness(client: Client, pod: Obj) -> list[str]:
     """What the probes say of a pod that runs and is not Ready, and what its containers said last."""
-    waiting = [status["name"] for status in get(pod, "status", "containerStatuses", default=()) if _unready(status)]
+    waiting = [status["name"] for status in app_statuses(pod) if _unready(status)]
     if not waiting or is_true(pod, "Ready"):
         return []
     said = unhealthy(client, namespace(pod)).get(uid(pod), "")
@@ -196,14 +197,13 @@ def _unready(status: Obj) -> bool:
 
 def _ended_containers(pod: Obj) -> Iterable[tuple[str, bool, int]]:
     """Containers that ended with an error: name, whether another one runs in its place by now, exit code."""
-    for group in ("initContainerStatuses", "containerStatuses"):
-        for status in get(pod, "status", group, default=()):
-            ended = get(status, "state", "terminated", default={})
-            before = get(status, "lastState", "terminated", default={})
-            if ended.get("exitCode"):
-                yield status["name"], False, ended["exitCode"]
-            elif before.get("exitCode"):
-                yield status["name"], bool(get(status, "state", "running")), before["exitCode"]
+    for status in statuses_of(pod):
+        ended = get(status, "state", "terminated", default={})
+        before = get(status, "lastState", "terminated", default={})
+        if ended.get("exitCode"):
+            yield status["name"], False, ended["exitCode"]
+        elif before.get("exitCode"):
+            yield status["name"], bool(get(status, "state", "running")), before["exitCode"]
 
 
 def _tail(client: Client, pod: Obj, container: str, previous: bool) -> list[str]:

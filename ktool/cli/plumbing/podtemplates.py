@@ -12,7 +12,7 @@ import typer
 from ktool.api.errors import UsageError, UserError
 from ktool.api.kind import Kind
 from ktool.api.obj import Obj, get, name
-from ktool.api.ref import Ref
+from ktool.api.ref import POD, Ref
 from ktool.cli.plumbing import options, resourceargs
 from ktool.cli.plumbing.command import session, settings
 from ktool.cli.plumbing.converge import converge
@@ -20,8 +20,6 @@ from ktool.cli.plumbing.durations import seconds
 from ktool.cli.plumbing.targets import each, kinds_of
 from ktool.cli.verbs.apply import SUFFIX
 from ktool.cli.verbs.get import Query
-
-GROUPS = ("initContainers", "containers")
 
 Changes = dict[str, list[Obj]]
 """For each group the containers to change, by name, as a strategic merge patch has them."""
@@ -42,14 +40,10 @@ def _is_update(word: str) -> bool:
 
 def pod_path(kind: Kind) -> tuple[str, ...]:
     """Where objects of a kind keep the spec of their pods. UserError for a kind without pods."""
-    spec = kind.schema.fields.get("spec")
-    members = spec.fields if spec is not None else {}
-    if "containers" in members:
+    if kind.gk == POD:
         return ("spec",)
-    if "template" in members:
-        return ("spec", "template", "spec")
-    if "jobTemplate" in members:
-        return ("spec", "jobTemplate", "spec", "template", "spec")
+    if kind.workload is not None:
+        return (*kind.workload.template, "spec")
     raise UserError(f"{kind.resource} have no containers")
 
 

@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ktool.api.errors import DONE, UsageError, UserError, is_already_exists
-from ktool.api.kind import Kind
+from ktool.api.marks import LAST_APPLIED, RESTARTED_AT
 from ktool.api.masked import Masked, encoded, values
-from ktool.api.obj import LAST_APPLIED, Obj, annotations_of, controller_of, get, labels, meta, name, timestamp
+from ktool.api.obj import Obj, annotations_of, controller_of, get, labels, meta, name, timestamp
 from ktool.api.ref import POD, SECRET, GroupKind, Ref
-from ktool.api.schema import field_at
 from ktool.cli.plumbing import errors, options, sources
 from ktool.cli.plumbing.command import Verb, examples, session, settings
 from ktool.cli.plumbing.converge import converge
 from ktool.cli.plumbing.durations import seconds
 from ktool.cli.secret import edit as secret_edit
 from ktool.cli.secret.create import Name
-from ktool.logic.secrets.secretuse import uses
+from ktool.logic.secrets.podrefs import ways
 
 if TYPE_CHECKING:
     from ktool.app import Session
@@ -46,9 +45,6 @@ ROTATE = """
 ktool secret rotate db --from-literal password    # asked for, not shown
 ktool secret rotate web --from-file tls.crt=new.crt --from-file tls.key=new.key
 """
-
-RESTARTED = "kubectl.kubernetes.io/restartedAt"
-"""The annotation of a pod template by which kubectl rolls a workload."""
 
 
 def register(app: typer.Typer) -> None:
@@ -170,7 +166,7 @@ def _twin(found: Obj, target: Ref) -> Obj:
     notes = {key: value for key, value in annotations_of(found).items() if key != LAST_APPLIED}
     if notes:
         metadata["annotations"] = notes
-    kept = {key: found[key] for key in ("apiVersion", "kind", "type", "data", "immutable") if key in found}
+    kept: Obj = {key: found[key] for key in ("apiVersion", "kind", "type", "data", "immutable") if key in found}
     return {**kept, "metadata": metadata}
 
 
@@ -192,7 +188,7 @@ def rotate(
         raise UsageError("name the new values: --from-literal, --from-file or --from-env-file")
     ref = Ref(SECRET, settings(ctx).namespace, secret_name)
     with session(ctx, act=True) as opened:
-        readers_ = [one for one in readers(opened.client, ref.namespace) if uses(pod_spec(one), secret_name)]
+        readers_ = [one for one in readers(opened.client, ref.namespace) if ways(pod_spec(one), secret_name)]
         _write(opened.client, ref, found)
         print(f"secret/{secret_name} updated", flush=True)
         return converge(opened, [ref, *_rolled(opened, readers_)], wait=True, timeout=patience)
@@ -201,9 +197,10 @@ def rotate(
 def _rolled(opened: Session, readers_: Sequence[Obj]) -> list[Ref]:
     """Roll what can be rolled, and say what cannot."""
     refs = []
-    stamp = {"spec": {"template": {"metadata": {"annotations": {RESTARTED: timestamp(time.time())}}}}}
+    stamp = {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: timestamp(time.time())}}}}}
     for one in readers_:
-        if _rolls(opened.client.kinds[Ref.of(one).gk]):
+        workload = opened.client.kinds[Ref.of(one).gk].workload
+        if workload is not None and workload.restartable:
             opened.client.patch(Ref.of(one), stamp)
             print(f"{shown(one)} restarted", flush=True)
             refs.append(Ref.of(one))
@@ -212,26 +209,14 @@ def _rolled(opened: Session, readers_: Sequence[Obj]) -> list[Ref]:
     return refs
 
 
-def _rolls(kind: Kind) -> bool:
-    """Whether a change of the pod template replaces pods: a workload with a way to update."""
-    return any(field_at(kind.schema, ("spec", word)) is not None for word in ("strategy", "updateStrategy"))
-
-
 def readers(client: Client, namespace: str) -> list[Obj]:
     """The pods and workloads of a namespace that stand for themselves: what they own is spoken for by them."""
-    kinds = [kind for kind in client.kinds if kind.namespaced and _template(kind)]
+    kinds = [kind for kind in client.kinds if kind.workload is not None]
     found = [obj for kind in kinds for obj in client.list(kind.gk, namespace).items]
     found += client.list(POD, namespace).items
     return sorted(
         (obj for obj in found if controller_of(obj) is None), key=lambda obj: (GroupKind.of(obj) == POD, shown(obj))
     )
-
-
-def _template(kind: Kind) -> bool:
-    return any(field_at(kind.schema, path) is not None for path in _TEMPLATES)
-
-
-_TEMPLATES = (("spec", "template", "spec", "containers"), ("spec", "jobTemplate", "spec", "template", "spec"))
 
 
 def pod_spec(obj: Obj) -> Obj:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ktool.api.errors import DONE, UsageError, UserError, is_already_exists, is_not_found
+from ktool.api.marks import SEALING_KEY_TYPE
 from ktool.api.masked import Masked, encoded, values
 from ktool.api.obj import Obj, get, name, namespace
 from ktool.cli.plumbing import resourceargs, sources
 from ktool.cli.plumbing.command import Verb, examples, session, settings
+from ktool.cli.secret.audit import person, record
 from ktool.logic.secrets import sealing, secretdata
 from ktool.manifests import dump
 from ktool.manifests.load import Manifest, load
@@ -89,8 +91,6 @@ def _manifests(ctx: typer.Context, file: str, kind: str, done: str) -> list[Mani
 
 def unseal(ctx: typer.Context, file: File = "-") -> int:
     """Print what is sealed as plain Secrets. Whoever can do that can read the cluster's Secrets anyway."""
-    from ktool.cli.secret.secret import person, record
-
     manifests = _manifests(ctx, file, "SealedSecret", "unsealed")
     with session(ctx, act=False) as opened:
         holder = opened.client.get(sealing.KEY_REF)
@@ -152,7 +152,7 @@ def _holder(client: Client) -> Obj:
                 "apiVersion": "v1",
                 "kind": "Secret",
                 "metadata": {"name": sealing.KEY_NAME, "namespace": sealing.KEY_NAMESPACE},
-                "type": sealing.KEY_TYPE,
+                "type": SEALING_KEY_TYPE,
                 "immutable": True,
                 "data": {sealing.PRIVATE: encoded(private)},
             }

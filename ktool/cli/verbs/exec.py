@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ktool.api.errors import UsageError, UserError
-from ktool.api.obj import get, name
+from ktool.api.obj import name
+from ktool.api.pod import finished
 from ktool.cli.plumbing import errors, options, podargs
 from ktool.cli.plumbing.command import Verb, examples, session, settings, verbs
 
@@ -51,8 +52,8 @@ def execute(
         tty = False
     with session(ctx, act=False) as opened:
         pod = podargs.pod_of(opened.client, target, settings(ctx).namespace)
-        phase = get(pod, "status", "phase", default="")
-        if phase in ("Succeeded", "Failed"):
+        if finished(pod):
+            phase = pod["status"]["phase"]
             raise UserError(f"cannot exec into a container in a completed pod; current phase is {phase}")
         chosen = podargs.container_of(pod, container)
         running = opened.client.exec(podargs.ref(pod), chosen, argv, stdin=stdin, tty=tty)

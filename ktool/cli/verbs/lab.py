@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ktool.api.errors import DONE, ERROR
-from ktool.api.obj import DOMAIN, get, name
+from ktool.api.marks import LAB
+from ktool.api.obj import name
+from ktool.api.pod import node_of
 from ktool.api.ref import NODE, POD, Ref
 from ktool.cli.node.enroll import Newcomer, enroll, forget
 from ktool.cli.plumbing import errors, options
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
 app = verbs("A real cluster of several nodes on this machine, to try things.", no_args_is_help=True)
 
-LAB_LABEL = f"{DOMAIN}/lab"
 
 UP = """
 ktool lab up                          # three nodes, registered with this cluster
@@ -96,7 +97,7 @@ def newcomers(made: Lab) -> list[Newcomer]:
             f"ssh://{node.user}@{node.address}:{node.port}",
             identity=node.identity,
             host_key=node.host_key,
-            labels={LAB_LABEL: made.name},
+            labels={LAB: made.name},
         )
         for node in made.nodes
     ]
@@ -132,7 +133,7 @@ def down(ctx: typer.Context, lab_name: LabName = "lab") -> int:
     from ktool import lab as labs
 
     with session(ctx, act=False) as opened:
-        listing = opened.client.list(NODE, labels=f"{LAB_LABEL}={lab_name}")
+        listing = opened.client.list(NODE, labels=f"{LAB}={lab_name}")
     if listing.items:
         with session(ctx, act=True) as opened:
             for node in listing.items:
@@ -148,7 +149,7 @@ def _without_pods(client: Client, nodes: set[str]) -> None:
     """Wait until the pods of nodes that are gone are gone too: a new lab has nodes of the same names."""
     end = time.monotonic() + 15
     while time.monotonic() < end:
-        if not any(get(pod, "spec", "nodeName") in nodes for pod in client.list(POD).items):
+        if not any(node_of(pod) in nodes for pod in client.list(POD).items):
             return
         time.sleep(0.1)
 

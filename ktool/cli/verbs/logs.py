@@ -14,6 +14,7 @@ import typer
 
 from ktool.api.errors import DONE, ERROR, UsageError, UserError
 from ktool.api.obj import Obj, name
+from ktool.api.pod import containers_of
 from ktool.api.ref import POD
 from ktool.cli.plumbing import errors, options, podargs
 from ktool.cli.plumbing.command import Verb, examples, session, settings, verbs
@@ -113,7 +114,7 @@ def _sources(
     result = []
     for pod in chosen:
         if every:
-            result += [Source(pod, one) for one in (*podargs.init_containers(pod), *podargs.containers(pod))]
+            result += [Source(pod, container["name"]) for container in containers_of(pod)]
         else:
             result.append(Source(pod, podargs.container_of(pod, container)))
     return result

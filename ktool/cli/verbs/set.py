@@ -9,10 +9,11 @@ import typer
 from ktool.api.errors import UsageError, UserError
 from ktool.api.kind import Kind
 from ktool.api.obj import Obj, get
+from ktool.api.pod import CONTAINER_GROUPS, containers_in
 from ktool.api.units import quantity
 from ktool.cli.plumbing import options
 from ktool.cli.plumbing.command import Verb, examples, verbs
-from ktool.cli.plumbing.podtemplates import GROUPS, Changes, Meant, chosen, split
+from ktool.cli.plumbing.podtemplates import Changes, Meant, chosen, split
 from ktool.cli.verbs import set_env
 
 app = verbs("Change images, environment or resources of a workload.", no_args_is_help=True)
@@ -55,11 +56,11 @@ def image(
         raise UsageError(f"{wrong[0]!r} needs an image: CONTAINER=IMAGE")
 
     def change(kind: Kind, obj: Obj, spec: Obj) -> Changes:
-        known = {container["name"] for group in GROUPS for container in spec.get(group) or ()}
+        known = {container["name"] for container in containers_in(spec)}
         for container in images.keys() - {"*"} - known:
             raise UserError(f'unable to find container named "{container}"')
         changes: Changes = {}
-        for group in GROUPS:
+        for group in CONTAINER_GROUPS:
             for container in spec.get(group) or ():
                 wanted = images.get(container["name"], images.get("*", container.get("image")))
                 if wanted != container.get("image"):
@@ -89,7 +90,7 @@ def resources(
         raise UsageError("you must specify an update to requests or limits (in the form of --requests/--limits)")
 
     def change(kind: Kind, obj: Obj, spec: Obj) -> Changes:
-        found = {group: chosen(spec, group, containers) for group in GROUPS}
+        found = {group: chosen(spec, group, containers) for group in CONTAINER_GROUPS}
         if not any(found.values()):
             raise UserError(f"unable to find container named {containers}")
         return {

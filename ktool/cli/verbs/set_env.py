@@ -11,13 +11,15 @@ import typer
 from ktool.api.errors import UsageError, UserError
 from ktool.api.kind import Kind
 from ktool.api.obj import Obj, get, name
+from ktool.api.pod import CONTAINER_GROUPS
 from ktool.api.ref import CONFIG_MAP
 from ktool.cli.plumbing import options, resourceargs
 from ktool.cli.plumbing.command import session, settings
 from ktool.cli.plumbing.errors import say
-from ktool.cli.plumbing.podtemplates import GROUPS, Changes, Meant, chosen, pod_path, split
+from ktool.cli.plumbing.podtemplates import Changes, Meant, chosen, pod_path, split
 from ktool.cli.plumbing.targets import each
 from ktool.cli.verbs.get import Query
+from ktool.logic.pod.podenv import VARIABLE_NAME
 
 EXAMPLES = """
 ktool set env deploy/web COLOUR=blue
@@ -26,7 +28,6 @@ ktool set env deploy/web --list
 ktool set env deploy/web --from=configmap/settings --prefix=APP_
 """
 
-_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
 _FOREIGN = re.compile(r"[^a-zA-Z0-9_]")
 
 
@@ -64,7 +65,7 @@ def env(
         raise UsageError("at least one environment variable must be provided")
 
     def change(kind: Kind, obj: Obj, spec: Obj) -> Changes:
-        found = {group: chosen(spec, group, containers) for group in GROUPS}
+        found = {group: chosen(spec, group, containers) for group in CONTAINER_GROUPS}
         if not any(found.values()):
             say(f'warning: {kind.name}/{name(obj)} does not have any containers matching "{containers}"')
         changes: Changes = {}
@@ -88,7 +89,7 @@ def _read(updates: list[str]) -> tuple[list[Obj], list[str]]:
             gone.append(key)
         else:
             sets.append({"name": key, "value": text, "valueFrom": None})
-        if not _NAME.fullmatch(key):
+        if not VARIABLE_NAME.fullmatch(key):
             raise UsageError(f"{key!r} is not a valid name of an environment variable")
     if both := [entry["name"] for entry in sets if entry["name"] in gone]:
         raise UsageError(f"can not both modify and remove an environment variable in the same command: {both[0]}")
@@ -134,7 +135,7 @@ def _list(ctx: typer.Context, meant: Meant, containers: str) -> int:
     def show(kind: Kind, obj: Obj) -> str:
         lines: list[str] = []
         spec = get(obj, *pod_path(kind), default={})
-        for one in [found for group in GROUPS for found in chosen(spec, group, containers)]:
+        for one in [found for group in CONTAINER_GROUPS for found in chosen(spec, group, containers)]:
             lines.append(f"# {kind.name} {name(obj)}, container {one['name']}")
             lines += [_line(entry) for entry in one.get("env") or ()]
         return "\n".join(lines)

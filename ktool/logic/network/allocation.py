@@ -10,15 +10,9 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address
 
+from ktool.api.marks import SERVICE_CIDR
 from ktool.api.obj import Obj, get, meta, name, namespace, uid
-from ktool.api.shapes.service import (
-    NODE_PORTS,
-    SERVICE_CIDR,
-    is_exposed,
-    is_external_name,
-    is_headless,
-    ports_of,
-)
+from ktool.api.shapes.service import NODE_PORTS, is_exposed, is_external_name, is_headless, ports_of
 
 CHOSEN_ADDRESSES, CHOSEN_PORTS = 256, 86
 """How many at the beginning of each range are given only where nothing else is left."""

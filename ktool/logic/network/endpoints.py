@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ktool.api.marks import HEADLESS, SERVICE_NAME, SLICE_MANAGED_BY
 from ktool.api.obj import (
     Obj,
     content_hash,
@@ -20,13 +21,11 @@ from ktool.api.obj import (
     owner_reference,
     uid,
 )
+from ktool.api.pod import app_containers, finished, node_of
 from ktool.api.shapes.service import is_headless, ports_of
 from ktool.logic.pod.podfields import host_network
 
-SERVICE_NAME = "kubernetes.io/service-name"
-MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 CONTROLLER = "endpointslice-controller.k8s.io"
-HEADLESS = "service.kubernetes.io/headless"
 
 MOST = 1000
 """The most endpoints one slice may have (discovery/v1)."""
@@ -56,9 +55,9 @@ def slices_for(service: Obj, pods: Iterable[Obj]) -> list[Obj]:
 
 def _counts(pod: Obj) -> bool:
     """Whether anything can be sent to it: it has an address and has not ended."""
-    if not get(pod, "status", "podIP") or not get(pod, "spec", "nodeName"):
+    if not get(pod, "status", "podIP") or not node_of(pod):
         return False
-    return get(pod, "status", "phase") not in ("Succeeded", "Failed")
+    return not finished(pod)
 
 
 def _endpoint(service: Obj, pod: Obj, publish: bool) -> Obj:
@@ -88,7 +87,7 @@ def _ports(service: Obj, pod: Obj) -> Ports:
 
 
 def _named(pod: Obj, wanted: str, protocol: str) -> int:
-    for container in get(pod, "spec", "containers", default=()):
+    for container in app_containers(pod):
         for port in container.get("ports") or ():
             if port.get("name") == wanted and port.get("protocol", "TCP") == protocol:
                 on_host = host_network(pod) and port.get("hostPort")
@@ -97,7 +96,11 @@ def _named(pod: Obj, wanted: str, protocol: str) -> int:
 
 
 def _slice(service: Obj, ports: Ports, endpoints: list[Obj], start: int) -> Obj:
-    marks = {SERVICE_NAME: name(service), MANAGED_BY: CONTROLLER, **({HEADLESS: ""} if is_headless(service) else {})}
+    marks = {
+        SERVICE_NAME: name(service),
+        SLICE_MANAGED_BY: CONTROLLER,
+        **({HEADLESS: ""} if is_headless(service) else {}),
+    }
     own = [uid(service), *map(list, ports), start]
     return {
         "apiVersion": "discovery.k8s.io/v1",
@@ -124,7 +127,7 @@ def _port(name_: str, protocol: str, number: int, app: str) -> Obj:
 
 def is_ours(slice_: Obj) -> bool:
     """Whether the controller keeps it; the others were written by hand."""
-    return labels(slice_).get(MANAGED_BY) == CONTROLLER
+    return labels(slice_).get(SLICE_MANAGED_BY) == CONTROLLER
 
 
 def kept_for(service: Obj, slices: Iterable[Obj]) -> list[Obj]:

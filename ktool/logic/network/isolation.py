@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 
+from ktool.api.marks import CLUSTER_DNS
 from ktool.api.obj import Obj, get, labels, name, namespace, uid
+from ktool.api.pod import app_containers, finished, node_of
 from ktool.api.selector import EVERYTHING, Selector, from_label_selector
 from ktool.api.shapes.networkpolicy import EGRESS, INGRESS, cidr
-from ktool.api.shapes.service import CLUSTER_DNS, PROTOCOLS
+from ktool.api.shapes.service import PROTOCOLS
 from ktool.logic.network.policy import EVERY_PORT, EVERYBODY, Isolated, Openings, Peers, Ports, merged
 
 
@@ -45,7 +47,7 @@ def isolated(
 
 def address_of(pod: Obj, held: Mapping[str, str]) -> str:
     """The address that is a pod's own; "" where it has none: it was not given one yet, has ended, or has its node's."""
-    if get(pod, "spec", "hostNetwork") or get(pod, "status", "phase") in ("Succeeded", "Failed"):
+    if get(pod, "spec", "hostNetwork") or finished(pod):
         return ""
     return held.get(uid(pod)) or str(get(pod, "status", "podIP", default=""))
 
@@ -53,7 +55,7 @@ def address_of(pod: Obj, held: Mapping[str, str]) -> str:
 def concern(pod: Obj, held: Mapping[str, str]) -> object:
     """What of a pod the rules depend on: where it stays the same, so do they."""
     own = address_of(pod, held)
-    return (own, get(pod, "spec", "nodeName"), labels(pod), _named_ports(pod)) if own else None
+    return (own, node_of(pod), labels(pod), _named_ports(pod)) if own else None
 
 
 class _Scene:
@@ -66,7 +68,7 @@ class _Scene:
         for pod in pods:
             number = _number(address_of(pod, held))
             if number is not None:
-                own = _Pod(uid(pod), str(get(pod, "spec", "nodeName", default="")), number, _named_ports(pod))
+                own = _Pod(uid(pod), node_of(pod), number, _named_ports(pod))
                 alike[namespace(pod), frozenset(labels(pod).items())].append(own)
         self.groups: dict[str, list[tuple[dict[str, str], list[_Pod]]]] = defaultdict(list)
         for (space, shared), members in alike.items():
@@ -160,7 +162,7 @@ class _Scene:
 def _named_ports(pod: Obj) -> tuple[tuple[str, str, int], ...]:
     return tuple(
         (port["name"], port.get("protocol", "TCP"), port["containerPort"])
-        for container in get(pod, "spec", "containers", default=())
+        for container in app_containers(pod)
         for port in container.get("ports") or ()
         if port.get("name")
     )

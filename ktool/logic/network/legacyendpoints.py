@@ -9,14 +9,13 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Any
 
+from ktool.api.marks import ENDPOINTS_MANAGED_BY, HEADLESS, OVER_CAPACITY, SERVICE_NAME, SLICE_MANAGED_BY
 from ktool.api.obj import Obj, content_hash, get, joined_name, labels, name, namespace, owner_reference, uid
-from ktool.logic.network.endpoints import HEADLESS, MANAGED_BY, SERVICE_NAME, ready
+from ktool.logic.network.endpoints import ready
 
-OURS, CONTROLLER = "endpoints.kubernetes.io/managed-by", "endpoint-controller"
+CONTROLLER = "endpoint-controller"
 MIRROR = "endpointslicemirroring-controller.k8s.io"
-SKIP_MIRROR = "endpointslice.kubernetes.io/skip-mirror"
-OVER_CAPACITY = "endpoints.kubernetes.io/over-capacity"
-MOST = 1000
+MOST_ADDRESSES = 1000
 """The most addresses one object has; what is more is left out and said in an annotation."""
 
 
@@ -32,16 +31,16 @@ def endpoints_for(service: Obj, slices: Iterable[Obj]) -> Obj:
             if not usable and get(endpoint, "conditions", "terminating"):
                 continue  # the old controller leaves out pods that are ending
             count += 1
-            if count <= MOST:
+            if count <= MOST_ADDRESSES:
                 subset = subsets.setdefault(key, {"ports": ports})
                 subset.setdefault("addresses" if usable else "notReadyAddresses", []).append(_address(endpoint))
     metadata: Obj = {
         "name": name(service),
         "namespace": namespace(service),
-        "labels": {**labels(service), OURS: CONTROLLER, **_headless(slices)},
+        "labels": {**labels(service), ENDPOINTS_MANAGED_BY: CONTROLLER, **_headless(slices)},
         "ownerReferences": [owner_reference(service)],
     }
-    if count > MOST:
+    if count > MOST_ADDRESSES:
         metadata["annotations"] = {OVER_CAPACITY: "truncated"}
     ordered = [_ordered(subset) for _, subset in sorted(subsets.items())]
     return {"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata, "subsets": ordered}
@@ -65,7 +64,7 @@ def _ordered(subset: Obj) -> Obj:
 
 
 def is_ours(endpoints: Obj) -> bool:
-    return labels(endpoints).get(OURS) == CONTROLLER
+    return labels(endpoints).get(ENDPOINTS_MANAGED_BY) == CONTROLLER
 
 
 def mirrored(endpoints: Obj) -> list[Obj]:
@@ -75,7 +74,7 @@ def mirrored(endpoints: Obj) -> list[Obj]:
         entries = [_endpoint(address, True) for address in subset.get("addresses") or ()]
         entries += [_endpoint(address, False) for address in subset.get("notReadyAddresses") or ()]
         if entries:
-            made.append(_slice(endpoints, index, entries[:MOST], subset.get("ports") or []))
+            made.append(_slice(endpoints, index, entries[:MOST_ADDRESSES], subset.get("ports") or []))
     return made
 
 
@@ -85,7 +84,7 @@ def _endpoint(address: Obj, usable: bool) -> Obj:
 
 
 def _slice(endpoints: Obj, index: int, entries: list[Obj], ports: list[Obj]) -> Obj:
-    marks = {SERVICE_NAME: name(endpoints), MANAGED_BY: MIRROR}
+    marks = {SERVICE_NAME: name(endpoints), SLICE_MANAGED_BY: MIRROR}
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",

@@ -17,7 +17,8 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 
-from ktool.api.obj import DOMAIN, Obj, annotations_of, get, name
+from ktool.api.marks import MTU, NETWORK, WIREGUARD_KEY, WIREGUARD_PEERS
+from ktool.api.obj import Obj, annotations_of, get, name
 from ktool.api.ref import CONFIG_MAP, Ref
 from ktool.logic.network.nodefields import Other, address_of, is_simulated, others
 
@@ -31,15 +32,7 @@ VXLAN_PORT, WIREGUARD_PORT = 4789, 51820
 OVERHEAD = {VXLAN: 50, WIREGUARD: 80}
 """Bytes that each packet grows by: IPv4, UDP, VXLAN and Ethernet headers; for WireGuard what its own tools reckon."""
 
-MTU = f"{DOMAIN}/mtu"
-"""Annotation: the largest packet the node's own link takes."""
-NETWORK = f"{DOMAIN}/network"
-"""Annotation: the modes a node sends by now, and those it takes packets by."""
-KEY = f"{DOMAIN}/wireguard-key"
-"""Annotation: the public half of the node's key."""
-PEERS = f"{DOMAIN}/wireguard-peers"
-"""Annotation: the beginnings of the public keys of nodes it has talked to by WireGuard, and takes packets from."""
-ANNOTATIONS = (NETWORK, KEY, PEERS)
+ANNOTATIONS = (NETWORK, WIREGUARD_KEY, WIREGUARD_PEERS)
 
 _ETHERNET_MTU, _KEY_LENGTH = 1500, 8
 _PUBLIC_KEY = re.compile(r"[A-Za-z0-9+/]{43}=")
@@ -189,8 +182,8 @@ def announced(seen: Links, key: str, met: Set[str]) -> dict[str, str | None]:
     peers = [_short(peer) for peer in sorted(met_peers(seen, met))]
     return {
         NETWORK: f"sends={sends} takes={','.join([HOSTGW, *takes])}",
-        KEY: key or None,
-        PEERS: ",".join(peers) or None,
+        WIREGUARD_KEY: key or None,
+        WIREGUARD_PEERS: ",".join(peers) or None,
     }
 
 
@@ -208,8 +201,8 @@ def said(node: Obj) -> Said:
         bool(text),
         frozenset(words.get("sends", "").split(",")) & frozenset(MODES),
         frozenset(words.get("takes", "").split(",")) & frozenset(MODES),
-        key if _PUBLIC_KEY.fullmatch(key := notes.get(KEY, "")) else "",
-        frozenset(notes.get(PEERS, "").split(",")) - {""},
+        key if _PUBLIC_KEY.fullmatch(key := notes.get(WIREGUARD_KEY, "")) else "",
+        frozenset(notes.get(WIREGUARD_PEERS, "").split(",")) - {""},
     )
 
 

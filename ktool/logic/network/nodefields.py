@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ktool.api.marks import SIMULATED
 from ktool.api.obj import Obj, condition, epoch, get, labels, name
-
-SIMULATED = "ktool.dev/simulated"
 
 
 @dataclass(frozen=True)

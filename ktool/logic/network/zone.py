@@ -13,22 +13,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
 
+from ktool.api.marks import CLUSTER_DNS, POD_CIDR, SERVICE_CIDR, SERVICE_NAME, ZONE_DIRECTORY
 from ktool.api.obj import Obj, content_hash, labels, name, namespace
 from ktool.api.ref import Ref
-from ktool.api.shapes.service import CLUSTER_DNS, SERVICE_CIDR
 
 DOMAIN = "cluster.local"
 SERVER = str(CLUSTER_DNS)
 """The address at which every pod finds the name server of its own node."""
 SERVER_NAME = f"kube-dns.kube-system.svc.{DOMAIN}"
-SERVICE_NAME = "kubernetes.io/service-name"
-"""The label of an EndpointSlice that names its Service."""
 TTL = 0
 """Seconds for which an answer may be kept: asking again costs a resolver less than a pod that is gone costs its user.
 That there is no such name is kept by nobody, because these answers come without an SOA record (RFC 2308)."""
-POD_CIDR = "10.244.0.0/16"
-DIRECTORY = "/run/ktool/dns"
-"""Where a node keeps the server's configuration, hosts and pid. It ends with the boot, as the server does."""
 
 _NAME = re.compile(r"[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9])?(\.[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9])?)*")
 _PROTOCOLS = ("tcp", "udp", "sctp")
@@ -219,7 +214,7 @@ _OPTIONS = (
     "no-hosts",
     "no-resolv",
     "pid-file=",
-    f"addn-hosts={DIRECTORY}/hosts",
+    f"addn-hosts={ZONE_DIRECTORY}/hosts",
     f"local-ttl={TTL}",
     "cache-size=10000",
     *(f"local=/{domain}/" for domain in _LOCAL),
@@ -230,9 +225,9 @@ FRONT = "\n".join(
         "port=53",
         "bind-interfaces",
         "no-hosts",
-        f"pid-file={DIRECTORY}/pid",
+        f"pid-file={ZONE_DIRECTORY}/pid",
         "resolv-file=/etc/resolv.conf",  # the node's own servers, followed as that file changes
-        f"servers-file={DIRECTORY}/servers",
+        f"servers-file={ZONE_DIRECTORY}/servers",
         "strict-order",
         "cache-size=10000",
         "dns-forward-max=1000",
@@ -262,7 +257,7 @@ _AWAY_OPTIONS = (
     '  username: "nobody"',
     '  chroot: ""',
     '  pidfile: ""',
-    f'  directory: "{DIRECTORY}"',
+    f'  directory: "{ZONE_DIRECTORY}"',
     "  use-syslog: no",
     '  logfile: ""',
     "  module-config: iterator",

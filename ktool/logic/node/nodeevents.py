@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ktool.api.action import Action, Emit
 from ktool.api.obj import Obj, get, uid
+from ktool.api.pod import app_containers, sidecars_of, statuses_by_name, statuses_of
 from ktool.api.ref import Ref
 from ktool.logic.node.nodeaction import (
     CreateContainer,
@@ -15,7 +16,6 @@ from ktool.logic.node.nodeaction import (
     StopContainer,
     StopPod,
 )
-from ktool.logic.pod.podfields import is_sidecar
 
 _PLAIN = frozenset({"FailedPostStartHook"})
 _FAILED = {"ErrImagePull": "Failed", "ErrImageNeverPull": "ErrImageNeverPull", "InvalidImageName": "InspectFailed"}
@@ -54,13 +54,12 @@ def _of_success(pod: Obj, action: NodeAction) -> list[Action]:
         case StartContainer(container=container):
             return [Emit(ref, "Started", f"Started container {container}", uid=pod_uid)]
         case StartPod():
-            names = [container["name"] for container in get(pod, "spec", "containers", default=())]
+            names = [container["name"] for container in app_containers(pod)]
             return [Emit(ref, "Started", f"Started container {name}", uid=pod_uid) for name in names]
         case StopContainer(container=container, because=because):
             return [Emit(ref, "Killing", because or f"Stopping container {container}", uid=pod_uid)]
         case StopPod():
-            specs = [c for c in get(pod, "spec", "initContainers", default=()) if is_sidecar(c)]
-            names = [c["name"] for c in (*get(pod, "spec", "containers", default=()), *specs)]
+            names = [c["name"] for c in (*app_containers(pod), *sidecars_of(pod))]
             return [Emit(ref, "Killing", f"Stopping container {name}", uid=pod_uid) for name in names]
     return []
 
@@ -68,13 +67,12 @@ def _of_success(pod: Obj, action: NodeAction) -> list[Action]:
 def of_status(pod: Obj, status: Obj) -> list[Action]:
     """What to tell about a change of a pod's status that no action of ours caused."""
     actions: list[Action] = []
-    for group in ("initContainerStatuses", "containerStatuses"):
-        before = {entry["name"]: entry for entry in get(pod, "status", group, default=())}
-        for entry in status.get(group, ()):
-            waiting = get(entry, "state", "waiting", default={})
-            was = get(before.get(entry["name"]), "state", "waiting", default={})
-            if told := _of_waiting(pod, entry["name"], waiting, was):
-                actions.append(Emit(Ref.of(pod), *told, "Warning", uid(pod)))
+    before = statuses_by_name(pod)
+    for entry in statuses_of({"status": status}):
+        waiting = get(entry, "state", "waiting", default={})
+        was = get(before.get(entry["name"]), "state", "waiting", default={})
+        if told := _of_waiting(pod, entry["name"], waiting, was):
+            actions.append(Emit(Ref.of(pod), *told, "Warning", uid(pod)))
     return list(dict.fromkeys(actions))  # a volume that is missing holds back every container
 
 

@@ -51,10 +51,5 @@ def grace_period(pod: Obj) -> int:
     return int(get(pod, "spec", "terminationGracePeriodSeconds", default=GRACE))
 
 
-def is_sidecar(container: Obj) -> bool:
-    """Whether an init container runs beside the others instead of before them."""
-    return container.get("restartPolicy") == "Always"
-
-
 def hostname(pod: Obj) -> str:
     return str(get(pod, "spec", "hostname", default="") or name(pod)[:63].rstrip("-."))

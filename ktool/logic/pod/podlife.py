@@ -5,18 +5,15 @@ Source: kubernetes.io/docs/concepts/containers/container-lifecycle-hooks and ...
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ktool.api.obj import Obj, get, uid
+from ktool.api.pod import containers_of, is_sidecar, statuses_by_name
 from ktool.logic.node import probecalls
 from ktool.logic.node.nodeaction import NodeAction, PodFact, RemovePod, RunHook, StartContainer, StopContainer, StopPod
 from ktool.logic.pod import probes, secretenv
+from ktool.logic.pod.context import Context
 from ktool.logic.pod.podenv import Scope
-from ktool.logic.pod.podfields import grace_period, is_sidecar
+from ktool.logic.pod.podfields import grace_period
 from ktool.logic.pod.podrun import FREE, Run
-
-if TYPE_CHECKING:
-    from ktool.logic.pod.podplan import Context
 
 POST_START_TIMEOUT = 600.0
 """Seconds a postStart hook may take; Kubernetes has no limit, but no call of ours is without one."""
@@ -28,8 +25,8 @@ def attend(own: str, pod: Obj, fact: PodFact, run: Run, context: Context) -> lis
     """What a container that runs is in need of: its postStart hook; or to be ended, because that or a probe failed, and
     (while it has not failed too often) started again at once."""
     found = next(found for found in fact.containers if found.name == own)
-    spec = next(container for container in probes.containers(pod) if container["name"] == own)
-    entry = probes.entries(pod).get(own) or {}
+    spec = next(container for container in containers_of(pod) if container["name"] == own)
+    entry = statuses_by_name(pod).get(own) or {}
     health, failure = context.vitals.health.get((uid(pod), own)), context.failures.get((uid(pod), own))
     grace, because = grace_period(pod), ""
     if failure is not None and failure.step == RunHook.__name__:
@@ -69,7 +66,7 @@ def end(pod: Obj | None, fact: PodFact, grace: int, context: Context) -> list[No
 def stop(pod: Obj | None, fact: PodFact, grace: int, context: Context) -> StopPod:
     """End what runs of a pod: with the preStop hooks of its containers, and the sidecars last, in reverse order."""
     ids = {found.name: found.id for found in fact.containers if found.state not in _SETTLED}
-    specs = list(probes.containers(pod)) if pod is not None else []
+    specs = list(containers_of(pod)) if pod is not None else []
     sidecars = [ids[spec["name"]] for spec in specs if is_sidecar(spec) and spec["name"] in ids]
     hooks: list[tuple[str, probecalls.Handler]] = []
     for spec in specs if grace > 0 else ():

@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from ktool.api.marks import DRAIN_SECONDS
 from ktool.api.obj import Obj, annotations_of, get, meta, uid
-from ktool.api.shapes.podrules import DRAIN_SECONDS
+from ktool.api.pod import app_containers, containers_of, finished, init_containers, is_sidecar
 from ktool.logic.node.backoff import retry_at
 from ktool.logic.node.nodeaction import (
     CreateContainer,
@@ -29,9 +30,10 @@ from ktool.logic.node.nodeaction import (
     StopContainer,
     WriteVolumes,
 )
-from ktool.logic.pod import podlife, probes, pullauth, secretenv
-from ktool.logic.pod.podenv import Lookup, Scope
-from ktool.logic.pod.podfields import GRACE, container_name, grace_period, image_name, image_of, is_sidecar
+from ktool.logic.pod import podlife, pullauth, secretenv
+from ktool.logic.pod.context import Context
+from ktool.logic.pod.podenv import Scope
+from ktool.logic.pod.podfields import GRACE, container_name, grace_period, image_name, image_of
 from ktool.logic.pod.podrun import Run
 from ktool.logic.pod.podspec import Rendered, render
 from ktool.logic.pod.podstatus import container_runs, initialized, standing
@@ -49,20 +51,6 @@ over."""
 AS_WANTED = "it is as wanted"
 _NOT_HELD = frozenset({"EnsureImage", RunHook.__name__})
 _IMAGE_ID = re.compile(r"(sha256:)?[0-9a-f]{12,64}")
-
-
-@dataclass(frozen=True)
-class Context:
-    """What all pods of a node are planned with. `written`: uid -> volume -> the hash that is on the node; `vitals`:
-    what probes and hooks say of containers."""
-
-    node: Obj
-    cluster: str
-    failures: Mapping[tuple[str, str], Failure]
-    lookup: Lookup
-    now: float
-    written: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    vitals: Vitals = UNKNOWN
 
 
 @dataclass
@@ -118,7 +106,7 @@ def _first(pod: Obj, rendered: Rendered, runs: Mapping[str, Run]) -> list[str]:
 def carry_on(pod: Obj, fact: PodFact, context: Context) -> Step:
     """Bring a pod that is on the node to what it should be."""
     step = Step()
-    if get(pod, "status", "phase") in ("Succeeded", "Failed"):
+    if finished(pod):
         step.because = "it has ended for good"
         if podlife.alive(fact):
             step.actions.append(podlife.stop(pod, fact, grace_period(pod), context))
@@ -144,7 +132,7 @@ def _targets(pod: Obj, fact: PodFact, runs: Mapping[str, Run], vitals: Vitals) -
         return [own for own in runs if own not in once]
     seen = {found.name: found for found in fact.containers}
     targets = []
-    for container in get(pod, "spec", "initContainers", default=()):
+    for container in init_containers(pod):
         own = container["name"]
         if is_sidecar(container):
             targets.append(own)
@@ -212,7 +200,7 @@ def _replaced(own: str, pod: Obj, fact: PodFact, run: Run, context: Context) -> 
         return []
     if run.state != "running":
         return [RemoveContainer(uid(pod), own, found.id)]
-    spec = next(container for container in probes.containers(pod) if container["name"] == own)
+    spec = next(container for container in containers_of(pod) if container["name"] == own)
     because = f"Container {own} definition changed, will be restarted"
     hook = podlife.hook(spec, "preStop", pod, fact, context)
     stop = StopContainer(uid(pod), own, found.id, grace_period(pod), hook, because)
@@ -222,7 +210,7 @@ def _replaced(own: str, pod: Obj, fact: PodFact, run: Run, context: Context) -> 
 def _start(pod: Obj, fact: PodFact, start: list[str], ids: Mapping[str, str]) -> list[NodeAction]:
     """Start containers: the whole pod at once where that starts these and no other (Podman's pod start also starts
     what has ended), else one by one (Podman starts the infra container first where it does not run)."""
-    whole = {*start} == {*_names(pod, "containers")} and not get(pod, "spec", "initContainers")
+    whole = {*start} == {container["name"] for container in app_containers(pod)} and not init_containers(pod)
     if fact.infra != "running" and start and (whole or _only(start, fact)):
         return [StartPod(uid(pod), fact.id)]
     return [StartContainer(uid(pod), own, ids.get(own) or container_name(own, pod)) for own in start]
@@ -294,7 +282,7 @@ def _pull_held(pod: Obj, own: str | None, context: Context, step: Step) -> bool:
         failure = context.failures.get((uid(pod), key))
         if failure is None or failure.step != "EnsureImage" or context.now >= retry_at(failure):
             continue
-        needed = {image_of(pod, c) for c in probes.containers(pod) if own in (None, c["name"])}
+        needed = {image_of(pod, c) for c in containers_of(pod) if own in (None, c["name"])}
         if not failure.image or (image_name(failure.image) in needed and not _other_logins(pod, failure, context)):
             step.wake.append(retry_at(failure))
             step.because = f"image {failure.image} could not be pulled and is tried again later"
@@ -312,7 +300,7 @@ def _other_image(own: str, pod: Obj, fact: PodFact) -> bool:
     seen = next((found.image for found in fact.containers if found.name == own), "")
     if not seen or _IMAGE_ID.fullmatch(seen):
         return False
-    wanted = next((image_of(pod, c) for c in probes.containers(pod) if c["name"] == own), "")
+    wanted = next((image_of(pod, c) for c in containers_of(pod) if c["name"] == own), "")
     return image_name(seen) != wanted
 
 
@@ -329,7 +317,7 @@ def _prepare(rendered: Rendered, pod: Obj, context: Context, *, every: bool) -> 
 def _changed_volumes(pod: Obj, fact: PodFact, context: Context) -> list[NodeAction]:
     """New content for the volumes of a pod that runs, and for variables that come from Secrets, which a container has
     when it is started again. What is gone from the store leaves the old content in place."""
-    hidden = any(secretenv.concerns(container) for container in probes.containers(pod))
+    hidden = any(secretenv.concerns(container) for container in containers_of(pod))
     if not (hidden or get(pod, "spec", "volumes")):
         return []
     scope = Scope(pod, context.node, fact.ip, context.lookup)
@@ -345,7 +333,7 @@ def _make(own: str, pod: Obj, rendered: Rendered) -> CreateContainer:
 
 def _keep_in_memory(pod: Obj, ids: Mapping[str, str]) -> list[NodeAction]:
     """What must be done before each start of containers (by name: their id) with secret variables."""
-    hidden = [container["name"] for container in probes.containers(pod) if secretenv.concerns(container)]
+    hidden = [container["name"] for container in containers_of(pod) if secretenv.concerns(container)]
     return [secretenv.keep_in_memory(pod, own, ids[own]) for own in hidden if own in ids]
 
 
@@ -359,15 +347,9 @@ def _images(rendered: Rendered, containers: Iterable[str]) -> list[NodeAction]:
     return list(found.values())
 
 
-def _names(pod: Obj, group: str) -> list[str]:
-    return [container["name"] for container in get(pod, "spec", group, default=())]
-
-
 def _init(pod: Obj) -> list[str]:
     """The init containers that run to their end."""
-    return [
-        container["name"] for container in get(pod, "spec", "initContainers", default=()) if not is_sidecar(container)
-    ]
+    return [container["name"] for container in init_containers(pod) if not is_sidecar(container)]
 
 
 def _problem_text(rendered: Rendered) -> str:

@@ -9,9 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ktool.api.obj import DOMAIN, Obj, content_hash, get, name, namespace, uid
+from ktool.api.marks import CONTAINER, POD_CLUSTER, POD_HASH, POD_IP, POD_NAME, POD_NAMESPACE, POD_UID
+from ktool.api.obj import Obj, content_hash, get, name, namespace, uid
+from ktool.api.pod import containers_in, init_containers, is_sidecar
 from ktool.api.units import quantity
-from ktool.logic.node.nodeaction import EnsureImage, Failure, PreparePath, Volume
+from ktool.logic.node.nodeaction import EnsureImage, Failure, PreparePath
+from ktool.logic.node.volume import Volume
 from ktool.logic.pod import pullauth, secretenv
 from ktool.logic.pod.poddns import resolver
 from ktool.logic.pod.podenv import ConfigError, Environment, Lookup, Scope, arguments, environment
@@ -21,7 +24,6 @@ from ktool.logic.pod.podfields import (
     host_network,
     hostname,
     image_of,
-    is_sidecar,
     pod_name,
     pull_policy,
 )
@@ -65,7 +67,7 @@ def render(pod: Obj, *, node: Obj, cluster: str, ip: str, lookup: Lookup) -> Ren
     scope = Scope(pod, node, ip, lookup)
     found = volumes(scope)
     spec = pod.get("spec") or {}
-    init = tuple(container["name"] for container in spec.get("initContainers") or ())
+    init = tuple(container["name"] for container in init_containers(pod))
     containers: dict[str, dict[str, Any]] = {}
     environments: dict[str, Environment] = {}
     secrets: dict[str, Mapping[str, str]] = {}
@@ -75,7 +77,7 @@ def render(pod: Obj, *, node: Obj, cluster: str, ip: str, lookup: Lookup) -> Ren
     keys = pullauth.keyring(pod, lookup)
     if found.problems:
         problems[""] = Failure("FailedMount", "; ".join(found.problems.values()), "WriteVolumes")
-    for container in [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]:
+    for container in containers_in(spec):
         own = container["name"]
         images[own] = keys.ensure(image_of(pod, container), pull_policy(pod, container))
         if found.problems:
@@ -97,9 +99,7 @@ def render(pod: Obj, *, node: Obj, cluster: str, ip: str, lookup: Lookup) -> Ren
         pod_name=pod_name(pod),
         hash=digest,
         pod={**body, "labels": labels, **_network(pod, ip)},
-        containers={
-            own: {**payload, "labels": {**labels, f"{DOMAIN}/container": own}} for own, payload in containers.items()
-        },
+        containers={own: {**payload, "labels": {**labels, CONTAINER: own}} for own, payload in containers.items()},
         init=init,
         secrets=secrets,
         volumes=found.volumes if hidden is None else (*found.volumes, hidden),
@@ -111,12 +111,12 @@ def render(pod: Obj, *, node: Obj, cluster: str, ip: str, lookup: Lookup) -> Ren
 
 def _labels(pod: Obj, cluster: str, ip: str, digest: str) -> dict[str, str]:
     return {
-        f"{DOMAIN}/cluster": cluster,
-        f"{DOMAIN}/namespace": namespace(pod),
-        f"{DOMAIN}/pod": name(pod),
-        f"{DOMAIN}/uid": uid(pod),
-        f"{DOMAIN}/hash": digest,
-        f"{DOMAIN}/ip": ip,
+        POD_CLUSTER: cluster,
+        POD_NAMESPACE: namespace(pod),
+        POD_NAME: name(pod),
+        POD_UID: uid(pod),
+        POD_HASH: digest,
+        POD_IP: ip,
     }
 
 

@@ -9,19 +9,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ktool.api.obj import Obj, get, is_true, name, namespace, timestamp, uid, with_condition
+from ktool.api.pod import (
+    FINAL_PHASES,
+    app_containers,
+    init_containers,
+    is_sidecar,
+    qos_class,
+    sidecars_of,
+    statuses_by_name,
+)
 from ktool.logic.node.backoff import duration
-from ktool.logic.node.nodeaction import ContainerFact, Failure, PodFact
+from ktool.logic.node.nodeaction import ContainerFact, Failure, Failures, PodFact
 from ktool.logic.pod import probes
 from ktool.logic.pod.podenv import Scope
-from ktool.logic.pod.podfields import host_network, image_name, image_of, is_sidecar
-from ktool.logic.pod.podqos import qos_class
+from ktool.logic.pod.podfields import host_network, image_name, image_of
 from ktool.logic.pod.podrun import CRASH_LOOP, Run, assess, is_alive
 from ktool.logic.pod.probes import UNKNOWN, Vitals
 
 _SHOWN = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "InvalidImageName"})
 """Failures that Kubernetes names as a container's waiting reason; others keep it in ContainerCreating."""
-
-Failures = Mapping[tuple[str, str], Failure]
 
 
 def status(
@@ -33,12 +39,11 @@ def status(
     before: Obj = pod.get("status") or {}
     runs = container_runs(pod, fact, now)
     view = _View(pod, fact, runs, failures, vitals)
-    spec = pod.get("spec") or {}
     result = dict(before)
-    init = [view.entry(container, True) for container in spec.get("initContainers") or ()]
-    containers = [view.entry(container, False) for container in spec.get("containers") or ()]
+    init = [view.entry(container, True) for container in init_containers(pod)]
+    containers = [view.entry(container, False) for container in app_containers(pod)]
     result["phase"] = _phase(pod, runs)
-    sidecars = {container["name"] for container in spec.get("initContainers") or () if is_sidecar(container)}
+    sidecars = {container["name"] for container in sidecars_of(pod)}
     beside = [entry for entry in init if entry["name"] in sidecars]
     result["conditions"] = _conditions(pod, runs, beside, containers, result["phase"], now)
     if host := Scope(pod, node, "", lambda _: None).host_ip:
@@ -56,16 +61,12 @@ def status(
 
 def container_runs(pod: Obj, fact: PodFact | None, now: float) -> dict[str, Run]:
     """What has become of each container of `pod`, init containers first."""
-    spec, before = pod.get("spec") or {}, pod.get("status") or {}
-    policy = str(spec.get("restartPolicy") or "Always")
+    policy = str(get(pod, "spec", "restartPolicy", default="Always"))
+    known = statuses_by_name(pod)
     seen = {found.name: found for found in fact.containers} if fact is not None else {}
     runs: dict[str, Run] = {}
-    for group, statuses, init in (
-        ("initContainers", "initContainerStatuses", True),
-        ("containers", "containerStatuses", False),
-    ):
-        known = {entry["name"]: entry for entry in before.get(statuses) or ()}
-        for container in spec.get(group) or ():
+    for init, group in ((True, init_containers(pod)), (False, app_containers(pod))):
+        for container in group:
             own, beside = container["name"], init and is_sidecar(container)
             runs[own] = assess(
                 known.get(own) or {},
@@ -84,7 +85,7 @@ def standing(pod: Obj, container: Obj, fact: ContainerFact | None, vitals: Vital
         return False, False
     if not (probes.needs_start(container) or container.get("readinessProbe")):
         return True, True
-    entry = probes.entries(pod).get(container["name"]) or {}
+    entry = statuses_by_name(pod).get(container["name"]) or {}
     known, same = vitals.health.get((uid(pod), container["name"])), probes.same_run(entry, fact)
     if known is not None and known.run != probes.run_of(fact):
         known = None
@@ -100,7 +101,7 @@ def standing(pod: Obj, container: Obj, fact: ContainerFact | None, vitals: Vital
 def initialized(pod: Obj, fact: PodFact | None, runs: Mapping[str, Run], vitals: Vitals) -> bool:
     """Whether the init containers are done with. App containers are made after them only, and what was written down
     stands: an init container that a person removed, or a reboot, does not run again."""
-    init = {container["name"] for container in get(pod, "spec", "initContainers", default=())}
+    init = {container["name"] for container in init_containers(pod)}
     if not init or is_true(pod, "Initialized"):
         return True
     if fact is not None and any(found.name not in init for found in fact.containers):
@@ -112,7 +113,7 @@ def unfinished(pod: Obj, fact: PodFact | None, runs: Mapping[str, Run], vitals: 
     """The init containers that have not succeeded yet, and the sidecars that have not started."""
     seen = {found.name: found for found in fact.containers} if fact is not None else {}
     found = []
-    for container in get(pod, "spec", "initContainers", default=()):
+    for container in init_containers(pod):
         own = container["name"]
         done = standing(pod, container, seen.get(own), vitals)[0] if is_sidecar(container) else runs[own].succeeded
         if not done:
@@ -137,10 +138,10 @@ class _View:
     ) -> None:
         self.pod, self.runs, self.failures, self.vitals = pod, runs, failures, vitals
         self.facts: dict[str, ContainerFact] = {found.name: found for found in fact.containers} if fact else {}
-        self.has_init = bool(get(pod, "spec", "initContainers"))
+        self.has_init = bool(init_containers(pod))
         self.initialized = initialized(pod, fact, runs, vitals)
         self.unfinished = unfinished(pod, fact, runs, vitals) if self.has_init else []
-        self.before = probes.entries(pod)
+        self.before = statuses_by_name(pod)
 
     def entry(self, container: Obj, init: bool) -> Obj:
         own = container["name"]
@@ -195,7 +196,7 @@ class _View:
         return _waiting("PodInitializing" if self.has_init else "ContainerCreating", failure.message)
 
     def _its_turn(self, own: str) -> bool:
-        init = {container["name"] for container in get(self.pod, "spec", "initContainers", default=())}
+        init = {container["name"] for container in init_containers(self.pod)}
         if not init:
             return True
         if self.initialized:
@@ -223,9 +224,9 @@ def _waiting(reason: str, message: str = "") -> Obj:
 def _phase(pod: Obj, runs: Mapping[str, Run]) -> str:
     """As the kubelet's getPhase. What has ended stays so."""
     before = get(pod, "status", "phase", default="Pending")
-    if before in ("Succeeded", "Failed"):
+    if before in FINAL_PHASES:
         return str(before)
-    init = {container["name"] for container in get(pod, "spec", "initContainers", default=())}
+    init = {container["name"] for container in init_containers(pod)}
     if any(run.final and not run.succeeded for own, run in runs.items() if own in init):
         return "Failed"
     apps = [run for own, run in runs.items() if own not in init]
@@ -239,7 +240,7 @@ def _conditions(
     pod: Obj, runs: Mapping[str, Run], sidecars: Sequence[Obj], containers: Sequence[Obj], phase: str, now: float
 ) -> list[Obj]:
     result: list[Obj] = list(get(pod, "status", "conditions", default=()))
-    init = [container["name"] for container in get(pod, "spec", "initContainers", default=())]
+    init = [container["name"] for container in init_containers(pod)]
     ended = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}.get(phase, "")
     begun = {entry["name"] for entry in sidecars if entry["started"]}
     incomplete = [own for own in init if not runs[own].succeeded and own not in begun]

@@ -12,14 +12,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ktool.api.marks import VOLUMES_IN_MEMORY, VOLUMES_ON_DISK
 from ktool.api.obj import Obj, content_hash, get, uid
 from ktool.api.units import quantity
-from ktool.logic.node.nodeaction import PreparePath, Volume, VolumeFile
+from ktool.logic.node.nodeaction import PreparePath
+from ktool.logic.node.volume import Volume, VolumeFile
 from ktool.logic.pod import podfiles
 from ktool.logic.pod.poddns import resolv_conf
 from ktool.logic.pod.podenv import ConfigError, Scope
 
-DISK, MEMORY = "/var/lib/ktool/pods", "/run/ktool/pods"
 SETGID = 0o2000
 
 
@@ -47,7 +48,7 @@ class Volumes:
 
 def directory(pod_uid: str, volume: str, medium: str = "") -> str:
     """The directory of a volume on its node."""
-    return f"{MEMORY if medium == 'Memory' else DISK}/{pod_uid}/volumes/{volume}"
+    return f"{VOLUMES_IN_MEMORY if medium == 'Memory' else VOLUMES_ON_DISK}/{pod_uid}/volumes/{volume}"
 
 
 def volumes(scope: Scope) -> Volumes:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from zlib import crc32
 
 from ktool.api.obj import Obj, deleting, epoch, get, uid
+from ktool.api.pod import containers_of, finished, statuses_by_name
 from ktool.api.ref import Ref
 from ktool.logic.node import probecalls
 from ktool.logic.node.nodeaction import ContainerFact, NodeFacts
@@ -124,11 +125,11 @@ def found(pods: Iterable[Obj], facts: NodeFacts, host: str, hooked: Set[str]) ->
     result: dict[Key, Probe] = {}
     for pod in pods:
         fact = seen.get(uid(pod))
-        if fact is None or not has_probes(pod) or get(pod, "status", "phase") in ("Succeeded", "Failed"):
+        if fact is None or not has_probes(pod) or finished(pod):
             continue
         running = {one.name: one for one in fact.containers if one.state == "running"}
-        ip, known = address(pod, fact.ip, host), entries(pod)
-        for container in containers(pod):
+        ip, known = address(pod, fact.ip, host), statuses_by_name(pod)
+        for container in containers_of(pod):
             run = running.get(container["name"])
             if run is None or not is_hooked(container, run, known.get(run.name) or {}, hooked):
                 continue
@@ -144,21 +145,8 @@ def is_hooked(container: Obj, fact: ContainerFact, entry: Obj, hooked: Set[str])
     return run_of(fact) in hooked or (bool(entry.get("started")) and same_run(entry, fact))
 
 
-def containers(pod: Obj) -> Iterator[Obj]:
-    spec = pod.get("spec") or {}
-    yield from spec.get("initContainers") or ()
-    yield from spec.get("containers") or ()
-
-
-def entries(pod: Obj) -> dict[str, Obj]:
-    """The entries of a pod's status by container."""
-    status = pod.get("status") or {}
-    groups = (status.get("initContainerStatuses") or (), status.get("containerStatuses") or ())
-    return {entry["name"]: entry for group in groups for entry in group}
-
-
 def has_probes(pod: Obj) -> bool:
-    return any(f"{kind}Probe" in container for container in containers(pod) for kind in KINDS)
+    return any(f"{kind}Probe" in container for container in containers_of(pod) for kind in KINDS)
 
 
 def _of_container(pod: Obj, container: Obj, fact: ContainerFact, ip: str) -> Iterator[Probe]:
@@ -191,7 +179,7 @@ def begin(probe: Probe, pod: Obj, fact: ContainerFact | None, now: float, age: f
     """The record a probe begins with. What the status says of this very run stands until the probe was asked: another
     control plane has asked before. `now` is the prober's clock, `age` how long the run lasts already. `spread`: what
     is believed to be well is asked at some moment of its period, so that not all are asked at once."""
-    entry = entries(pod).get(probe.container) or {}
+    entry = statuses_by_name(pod).get(probe.container) or {}
     wait = min(max(0.0, probe.delay - age), probe.delay)
     if fact is None or not same_run(entry, fact):
         return Record(due=now + wait)

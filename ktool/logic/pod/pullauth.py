@@ -15,12 +15,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ktool.api.marks import PULL_SECRETS
 from ktool.api.masked import Masked, Unreadable, values
 from ktool.api.obj import Obj, get, namespace
 from ktool.api.ref import NAMESPACE, SECRET, Ref
 from ktool.logic.node.nodeaction import Credential, EnsureImage
 from ktool.logic.pod.podenv import Lookup
-from ktool.logic.secrets.podrefs import PULL_DEFAULT, pull_defaults
+from ktool.logic.secrets.podrefs import pull_defaults
 
 _DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
 
@@ -51,7 +52,7 @@ class Keyring:
         if self.named:
             shown = ", ".join(f'"{each}"' for each in self.named)
             return f"no pull secret ({shown}) has a login for registry {registry}"
-        return f"the pod has no imagePullSecrets and its namespace no {PULL_DEFAULT} for registry {registry}"
+        return f"the pod has no imagePullSecrets and its namespace no {PULL_SECRETS} for registry {registry}"
 
 
 def keyring(pod: Obj, lookup: Lookup) -> Keyring:

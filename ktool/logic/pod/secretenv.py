@@ -14,10 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ktool.api.obj import Obj, content_hash, get, uid
-from ktool.logic.node.nodeaction import KeepInMemory, Volume, VolumeFile
+from ktool.api.marks import VOLUMES_ON_DISK
+from ktool.api.obj import Obj, content_hash, uid
+from ktool.api.pod import containers_of
+from ktool.logic.node.nodeaction import KeepInMemory
+from ktool.logic.node.volume import Volume, VolumeFile
 from ktool.logic.pod.podenv import ConfigError, Environment, Scope, environment
-from ktool.logic.pod.podvolumes import DISK, directory
+from ktool.logic.pod.podvolumes import directory
 from ktool.logic.secrets.podrefs import of_container
 
 VOLUME = "_env"
@@ -39,7 +42,7 @@ def names(container: Obj, pod: Obj, found: Environment) -> dict[str, str]:
 
 def log_path(container: Obj, pod: Obj) -> str:
     """Another one for another image, as the log of a container that is made anew begins anew."""
-    return f"{DISK}/{uid(pod)}/{container['name']}-{content_hash(container.get('image', ''))}.log"
+    return f"{VOLUMES_ON_DISK}/{uid(pod)}/{container['name']}-{content_hash(container.get('image', ''))}.log"
 
 
 def lookups(container: Obj, pod: Obj, found: Environment) -> dict[str, str]:
@@ -56,7 +59,7 @@ def keep_in_memory(pod: Obj, own: str, container_id: str) -> KeepInMemory:
 
 def volume(pod: Obj, found: Mapping[str, Environment]) -> Volume | None:
     """The tmpfs with the values for the containers whose Environment is known; None where the pod needs none."""
-    wanted = {container["name"]: container for container in _containers(pod) if concerns(container)}
+    wanted = {container["name"]: container for container in containers_of(pod) if concerns(container)}
     if not wanted:
         return None
     files: list[VolumeFile] = []
@@ -73,14 +76,10 @@ def volume(pod: Obj, found: Mapping[str, Environment]) -> Volume | None:
 def changed(scope: Scope) -> Volume | None:
     """The volume with what the Secrets hold now; None where one is missing: then the values that are there stay."""
     try:
-        found = {c["name"]: environment(c, scope) for c in _containers(scope.pod) if concerns(c)}
+        found = {c["name"]: environment(c, scope) for c in containers_of(scope.pod) if concerns(c)}
     except ConfigError:
         return None
     return volume(scope.pod, found)
-
-
-def _containers(pod: Obj) -> list[Obj]:
-    return [*get(pod, "spec", "initContainers", default=()), *get(pod, "spec", "containers", default=())]
 
 
 def _secret_name(pod_uid: str, container: str, variable: str) -> str:

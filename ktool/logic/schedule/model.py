@@ -11,9 +11,6 @@ from typing import NamedTuple
 
 from ktool.api.ref import Ref
 
-HOSTNAME = "kubernetes.io/hostname"
-ZONE = "topology.kubernetes.io/zone"
-
 Labels = Mapping[str, str]
 Namespaces = Mapping[str, Labels]
 """The labels of each namespace by its name."""

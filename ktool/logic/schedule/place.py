@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from math import inf
 
 from ktool.api.obj import Obj, deleting, get, meta, name, namespace, uid
+from ktool.api.pod import finished
+from ktool.api.pod import node_of as bound_to
 from ktool.api.ref import Ref
 from ktool.logic.schedule.filters import Rule, domain_rules, refusal, shortage
 from ktool.logic.schedule.model import Decision, Demand, Namespaces, Placement, Shape, Term
@@ -34,8 +36,8 @@ def place(pending: Sequence[Obj], nodes: Sequence[Obj], pods: Iterable[Obj], nam
     name."""
     state = State([node_of(node) for node in nodes if not deleting(node)], namespaces)
     for pod in pods:
-        node = state.index.get(get(pod, "spec", "nodeName", default=""), -1)
-        if node >= 0 and not _finished(pod):
+        node = state.index.get(bound_to(pod), -1)
+        if node >= 0 and not finished(pod):
             state.occupy(node, shape_of(pod), ending=deleting(pod))
     waiting = sorted((pod for pod in pending if _waits(pod)), key=_turn)
     searches = Searches(state, [shape_of(pod) for pod in waiting])
@@ -49,12 +51,8 @@ def place(pending: Sequence[Obj], nodes: Sequence[Obj], pods: Iterable[Obj], nam
     return decisions
 
 
-def _finished(pod: Obj) -> bool:
-    return get(pod, "status", "phase") in ("Succeeded", "Failed")
-
-
 def _waits(pod: Obj) -> bool:
-    return not get(pod, "spec", "nodeName") and not deleting(pod) and not _finished(pod)
+    return not bound_to(pod) and not deleting(pod) and not finished(pod)
 
 
 def _turn(pod: Obj) -> tuple[int, str, str, str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ktool.api.marks import HOSTNAME, NOT_READY, UNREACHABLE, UNSCHEDULABLE
 from ktool.api.obj import Obj, canonical, condition, controller_of, get, labels, meta, name, namespace, uid
+from ktool.api.pod import is_sidecar
 from ktool.api.units.quantity import bytes_, milli
 from ktool.logic.schedule.model import (
-    HOSTNAME,
     Demand,
     HostPort,
     Node,
@@ -207,7 +208,7 @@ def _peak(spec: Obj, of: Any, overhead: Mapping[str, int]) -> dict[str, int]:
     peak: dict[str, int] = {}
     for container in spec.get("initContainers") or ():
         together = _sum(running, of(container))
-        if container.get("restartPolicy") == "Always":
+        if is_sidecar(container):
             running = together
         peak = _larger(peak, together)
     for container in spec.get("containers") or ():
@@ -225,7 +226,7 @@ def _larger(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
 
 def _ports(spec: Obj) -> list[HostPort]:
     """The node ports of a pod; on the host's network every containerPort is one (as the API server defaults it)."""
-    sidecars = [c for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
+    sidecars = [c for c in spec.get("initContainers") or () if is_sidecar(c)]
     found = []
     for container in (*(spec.get("containers") or ()), *sidecars):
         for port in container.get("ports") or ():
@@ -254,11 +255,11 @@ def _taints(node: Obj) -> tuple[Taint, ...]:
     and so a toleration of one has the same effect here (core/v1 well-known taints)."""
     states = []
     if get(node, "spec", "unschedulable", default=False):
-        states.append(Taint("node.kubernetes.io/unschedulable", "", "NoSchedule", "node(s) were unschedulable"))
+        states.append(Taint(UNSCHEDULABLE, "", "NoSchedule", "node(s) were unschedulable"))
     ready = (condition(node, "Ready") or {}).get("status", "False")
     if ready == "Unknown":
-        states.append(Taint("node.kubernetes.io/unreachable", "", "NoSchedule", "node(s) were unreachable"))
+        states.append(Taint(UNREACHABLE, "", "NoSchedule", "node(s) were unreachable"))
     elif ready != "True":
-        states.append(Taint("node.kubernetes.io/not-ready", "", "NoSchedule", "node(s) were not ready"))
+        states.append(Taint(NOT_READY, "", "NoSchedule", "node(s) were not ready"))
     declared = get(node, "spec", "taints", default=())
     return (*states, *(Taint(taint["key"], taint.get("value") or "", taint["effect"]) for taint in declared))

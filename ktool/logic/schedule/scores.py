@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from math import log
 from typing import Protocol
 
+from ktool.api.marks import HOSTNAME, ZONE
 from ktool.logic.schedule.filters import picked_counter, spread_counter
-from ktool.logic.schedule.model import HOSTNAME, ZONE, Demand, Node, Placement, Shape, Spread, Term
+from ktool.logic.schedule.model import Demand, Node, Placement, Shape, Spread, Term
 from ktool.logic.schedule.state import Counter, Load, State
 
 TAINTS, NODE_AFFINITY, SPREADING, POD_AFFINITY = 3, 2, 2, 2

@@ -11,13 +11,13 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from ktool.api.marks import SEALED_VERSION
 from ktool.api.masked import Masked
 from ktool.api.obj import Obj, get, name, namespace
 from ktool.api.ref import SECRET, Ref
 
 KEY_NAMESPACE, KEY_NAME = "kube-system", "sealing-key"
 KEY_REF = Ref(SECRET, KEY_NAMESPACE, KEY_NAME)
-KEY_TYPE = "ktool.dev/sealing-key"
 PRIVATE = "private"
 
 VERSION = b"\x01"
@@ -100,8 +100,6 @@ def _cipher(private: Masked, peer: bytes, own: bytes, public: bytes) -> tuple[An
 
 # --- whole objects -----------------------------------------------------------------------------------------------
 
-API_VERSION = "ktool.dev/v1alpha1"
-
 
 def sealed_secret(secret: Obj, held: Mapping[str, Masked], public: bytes, random: Mapping[str, Masked]) -> Obj:
     """The SealedSecret of a Secret whose values are `held`; `random` has 32 bytes for each key."""
@@ -114,7 +112,7 @@ def sealed_secret(secret: Obj, held: Mapping[str, Masked], public: bytes, random
     if notes:
         template["metadata"] = notes
     return {
-        "apiVersion": API_VERSION,
+        "apiVersion": SEALED_VERSION,
         "kind": "SealedSecret",
         "metadata": {"name": place[1], "namespace": place[0]},
         "spec": {"key": key_id(public), "encryptedData": encrypted, "template": template},

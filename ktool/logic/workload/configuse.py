@@ -7,17 +7,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ktool.api.action import Action, Patch
-from ktool.api.obj import DOMAIN, Obj, annotations_of, content_hash, get, meta, name, namespace, uid
+from ktool.api.marks import CONFIG_HASH, FAILED_CONFIG_HASH, RESTART_ON_CONFIG_CHANGE
+from ktool.api.obj import Obj, annotations_of, content_hash, get, meta, name, namespace, uid
 from ktool.api.ref import GroupKind, Ref, group_kind
 from ktool.api.world import World
 from ktool.logic.secrets.podrefs import uses
-
-RESTART = f"{DOMAIN}/restart-on-config-change"
-"""Annotation of a workload that wants this: "true"."""
-HASH = f"{DOMAIN}/config-hash"
-"""Annotation of its pod template."""
-FAILED = f"{DOMAIN}/failed-config-hash"
-"""Annotation of a workload that went back from a rollout: the content it failed with. That is not tried again."""
 
 
 def content(workload: Obj, world: World) -> str:
@@ -40,22 +34,25 @@ def content(workload: Obj, world: World) -> str:
 
 def follow(workload: Obj, world: World) -> list[Action]:
     """What gives the pod template the hash of the present content; nothing where it has it, or does not want it."""
-    if annotations_of(workload).get(RESTART) != "true":
+    if annotations_of(workload).get(RESTART_ON_CONFIG_CHANGE) != "true":
         return []
     template = get(workload, "spec", "template", default={})
     wanted = content(workload, world)
-    if not wanted or wanted in (annotations_of(template).get(HASH), annotations_of(workload).get(FAILED)):
+    if not wanted or wanted in (
+        annotations_of(template).get(CONFIG_HASH),
+        annotations_of(workload).get(FAILED_CONFIG_HASH),
+    ):
         return []
-    patch: Obj = {"spec": {"template": {"metadata": {"annotations": {HASH: wanted}}}}}
-    if FAILED in annotations_of(workload):
-        patch["metadata"] = {"annotations": {FAILED: None}}
+    patch: Obj = {"spec": {"template": {"metadata": {"annotations": {CONFIG_HASH: wanted}}}}}
+    if FAILED_CONFIG_HASH in annotations_of(workload):
+        patch["metadata"] = {"annotations": {FAILED_CONFIG_HASH: None}}
     return [Patch(Ref.of(workload), patch, uid(workload))]
 
 
 def readers(gk: GroupKind, config: Obj, world: World) -> Iterable[Ref]:
     """The workloads of a kind that are to follow a ConfigMap or Secret."""
     for workload in world.list(gk, namespace(config)):
-        if annotations_of(workload).get(RESTART) != "true":
+        if annotations_of(workload).get(RESTART_ON_CONFIG_CHANGE) != "true":
             continue
         spec = get(workload, "spec", "template", "spec", default={})
         if any((use.kind, use.name) == (config["kind"], name(config)) for use in uses(spec)):
@@ -64,5 +61,5 @@ def readers(gk: GroupKind, config: Obj, world: World) -> Iterable[Ref]:
 
 def failed_with(template: Obj) -> dict[str, str]:
     """The annotation to leave on a workload that goes back from this template."""
-    found = (meta(template).get("annotations") or {}).get(HASH)
-    return {FAILED: found} if found else {}
+    found = (meta(template).get("annotations") or {}).get(CONFIG_HASH)
+    return {FAILED_CONFIG_HASH: found} if found else {}

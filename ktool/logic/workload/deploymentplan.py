@@ -8,6 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ktool.api.action import Action, Create, Delete, Emit, Patch, Plan, Status
+from ktool.api.marks import (
+    CHANGE_CAUSE,
+    COMPLETE,
+    DESIRED_REPLICAS,
+    MAX_REPLICAS,
+    RESOLVED_IMAGES,
+    REVISION,
+    REVISION_HISTORY,
+    TEMPLATE_HASH,
+)
 from ktool.api.obj import Obj, annotations_of, deleting, get, meta, name, namespace, owner_reference, timestamp, uid
 from ktool.api.ref import POD, Ref
 from ktool.api.world import World
@@ -72,8 +82,8 @@ def _sizes(deployment: Obj, sets: Sequence[Obj], world: World, now: float) -> tu
             counts.available,
             ready=counts.ready,
             ending=counts.ending,
-            most=_noted(rs, revisions.MOST) or 0,
-            sized_for=_noted(rs, revisions.DESIRED),
+            most=_noted(rs, MAX_REPLICAS) or 0,
+            sized_for=_noted(rs, DESIRED_REPLICAS),
         )
         afters += [counts.after] if counts.after is not None else []
     return sizes, min(afters, default=None)
@@ -97,7 +107,7 @@ def _begin(deployment: Obj, old: Sequence[Obj], sizes: Mapping[str, Sizes], worl
         "minReadySeconds": get(deployment, "spec", "minReadySeconds", default=0),
         "selector": {
             **selector,
-            "matchLabels": {**(selector.get("matchLabels") or {}), revisions.HASH_LABEL: digest},
+            "matchLabels": {**(selector.get("matchLabels") or {}), TEMPLATE_HASH: digest},
         },
         "template": revisions.with_hash(template, digest),
     }
@@ -108,7 +118,7 @@ def _begin(deployment: Obj, old: Sequence[Obj], sizes: Mapping[str, Sizes], worl
             "name": new_name,
             "namespace": namespace(deployment),
             "labels": spec["template"]["metadata"]["labels"],
-            "annotations": {**_copied_annotations(deployment), **_wish(deployment), revisions.REVISION: number},
+            "annotations": {**_copied_annotations(deployment), **_wish(deployment), REVISION: number},
             "ownerReferences": [owner_reference(deployment)],
         },
         "spec": spec,
@@ -116,7 +126,7 @@ def _begin(deployment: Obj, old: Sequence[Obj], sizes: Mapping[str, Sizes], worl
     return [
         Create(replica_set),
         _said(deployment, f"Scaled up replica set {new_name} from 0 to {size}"),
-        Patch(Ref.of(deployment), {"metadata": {"annotations": {revisions.REVISION: number}}}, uid(deployment)),
+        Patch(Ref.of(deployment), {"metadata": {"annotations": {REVISION: number}}}, uid(deployment)),
         *_resize(deployment, old, sizes, {name(rs): sizes[name(rs)].wanted for rs in old}),
     ]
 
@@ -136,13 +146,13 @@ def _number(
     """The ReplicaSet in use has the highest revision: one that a rollback brought back gets a new number. It notes
     which images it runs, and when it was complete for the first time."""
     number = max(revisions.revision(new), revisions.next_revision(old) if old else 1)
-    wanted = {**_copied_annotations(deployment), revisions.REVISION: str(number)}
+    wanted = {**_copied_annotations(deployment), REVISION: str(number)}
     if images := digests.seen(new, world.controlled(uid(new), POD)):
-        wanted[digests.IMAGES] = digests.text(images)
+        wanted[RESOLVED_IMAGES] = digests.text(images)
     if replicas(deployment) and not rollback.completed(new) and _complete(deployment, new, old, sizes):
-        wanted[rollback.COMPLETE] = timestamp(now)
+        wanted[COMPLETE] = timestamp(now)
     if 0 < revisions.revision(new) < number:
-        wanted[revisions.REVISION_HISTORY] = revisions.with_one_more(new)
+        wanted[REVISION_HISTORY] = revisions.with_one_more(new)
     patch: dict[str, object] = {}
     if any(annotations_of(new).get(key) != value for key, value in wanted.items()):
         patch["metadata"] = {"annotations": wanted}
@@ -150,16 +160,16 @@ def _number(
     if get(new, "spec", "minReadySeconds", default=0) != patience:
         patch["spec"] = {"minReadySeconds": patience}
     actions: list[Action] = [Patch(Ref.of(new), patch, uid(new))] if patch else []
-    if annotations_of(deployment).get(revisions.REVISION) != str(number):
-        mark = {"metadata": {"annotations": {revisions.REVISION: str(number)}}}
+    if annotations_of(deployment).get(REVISION) != str(number):
+        mark = {"metadata": {"annotations": {REVISION: str(number)}}}
         actions.append(Patch(Ref.of(deployment), mark, uid(deployment)))
     return actions
 
 
 def _copied_annotations(deployment: Obj) -> dict[str, str]:
     """What a revision keeps of its Deployment: why it was made (kubernetes.io/change-cause)."""
-    cause = annotations_of(deployment).get(revisions.CHANGE_CAUSE)
-    return {revisions.CHANGE_CAUSE: cause} if cause else {}
+    cause = annotations_of(deployment).get(CHANGE_CAUSE)
+    return {CHANGE_CAUSE: cause} if cause else {}
 
 
 def _next_sizes(
@@ -181,14 +191,14 @@ def _next_sizes(
 def _was_scaled(deployment: Obj, sets: Sequence[Obj]) -> bool:
     if get(deployment, "spec", "strategy", "type") == "Recreate":
         return False
-    before = {annotations_of(rs).get(revisions.DESIRED) for rs in sets if get(rs, "spec", "replicas", default=0)}
+    before = {annotations_of(rs).get(DESIRED_REPLICAS) for rs in sets if get(rs, "spec", "replicas", default=0)}
     return bool(before - {None, str(replicas(deployment))})
 
 
 def _wish(deployment: Obj) -> dict[str, str]:
     """What a ReplicaSet is sized for."""
     most = replicas(deployment) + limits(deployment).surge
-    return {revisions.DESIRED: str(replicas(deployment)), revisions.MOST: str(most)}
+    return {DESIRED_REPLICAS: str(replicas(deployment)), MAX_REPLICAS: str(most)}
 
 
 def _resize(deployment: Obj, sets: Sequence[Obj], sizes: Mapping[str, Sizes], after: Mapping[str, int]) -> list[Action]:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
-from ktool.api.obj import DOMAIN, Obj, annotations_of, get, name
+from ktool.api.marks import RESOLVED_IMAGES
+from ktool.api.obj import Obj, annotations_of, get, name
+from ktool.api.pod import containers_in, statuses_of
 
-IMAGES = f"{DOMAIN}/images"
-"""Annotation of a ReplicaSet and of its pods: image -> the same one by digest, as JSON."""
 _BY_DIGEST = "@sha256:"
 
 
 def recorded(obj: Obj) -> dict[str, str]:
     try:
-        found = json.loads(annotations_of(obj).get(IMAGES, "{}"))
+        found = json.loads(annotations_of(obj).get(RESOLVED_IMAGES, "{}"))
     except ValueError:
         return {}
     return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
@@ -30,7 +30,7 @@ def text(images: Mapping[str, str]) -> str:
 
 def pinned(pod: Obj, image: str) -> str:
     """The image by the digest that was noted for it; "" where none was."""
-    found = recorded(pod).get(image, "") if IMAGES in annotations_of(pod) else ""
+    found = recorded(pod).get(image, "") if RESOLVED_IMAGES in annotations_of(pod) else ""
     return found if _BY_DIGEST in found else ""
 
 
@@ -44,15 +44,13 @@ def seen(replica_set: Obj, pods: Iterable[Obj]) -> dict[str, str]:
         return found
     for pod in sorted(pods, key=name):
         images = _images(pod.get("spec") or {})
-        for group in ("initContainerStatuses", "containerStatuses"):
-            for status in get(pod, "status", group, default=()):
-                image, digest = images.get(status["name"], ""), str(status.get("imageID", ""))
-                if image in wanted and _BY_DIGEST in digest and not digest.startswith("localhost/"):
-                    found.setdefault(image, digest)
+        for status in statuses_of(pod):
+            image, digest = images.get(status["name"], ""), str(status.get("imageID", ""))
+            if image in wanted and _BY_DIGEST in digest and not digest.startswith("localhost/"):
+                found.setdefault(image, digest)
     return found
 
 
 def _images(spec: Obj) -> dict[str, str]:
     """The image of each container by the container's name."""
-    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
-    return {str(one.get("name", "")): str(one.get("image", "")) for one in containers}
+    return {str(one.get("name", "")): str(one.get("image", "")) for one in containers_in(spec)}

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ktool.api.obj import Obj, condition, deleting, epoch, get, is_true
+from ktool.api.obj import Obj, condition, deleting, epoch, is_true
+from ktool.api.pod import finished
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,6 @@ def count(pods: Iterable[Obj], patience: float, now: float) -> Counts:
 def active(pod: Obj) -> bool:
     """Whether it counts as one of the wanted pods."""
     return not deleting(pod) and not finished(pod)
-
-
-def finished(pod: Obj) -> bool:
-    return get(pod, "status", "phase") in ("Succeeded", "Failed")
 
 
 def _ready_since(pod: Obj) -> float:

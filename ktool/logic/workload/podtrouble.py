@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ktool.api.obj import Obj, condition, get, name
+from ktool.api.pod import app_statuses, node_of, statuses_of
 
 CERTAIN = frozenset(
     {
@@ -30,11 +31,7 @@ def trouble(pod: Obj) -> str:
     if get(pod, "status", "phase") == "Failed":
         reason = get(pod, "status", "reason", default="") or _exit(pod) or "a container ended with an error"
         return f"pod {name(pod)} failed: {reason}"
-    statuses = [
-        *get(pod, "status", "initContainerStatuses", default=()),
-        *get(pod, "status", "containerStatuses", default=()),
-    ]
-    for status in statuses:
+    for status in statuses_of(pod):
         waiting = get(status, "state", "waiting", default={})
         if waiting.get("reason") in CERTAIN or _is_refused(waiting) or TAKEN in str(waiting.get("message")):
             reason = "port in use" if TAKEN in str(waiting.get("message")) else waiting["reason"]
@@ -53,7 +50,7 @@ def _is_refused(waiting: Obj) -> bool:
 
 
 def _exit(pod: Obj) -> str:
-    for status in get(pod, "status", "containerStatuses", default=()):
+    for status in app_statuses(pod):
         ended = get(status, "state", "terminated", default={})
         if ended.get("exitCode"):
             return f"container {status['name']} exited with code {ended['exitCode']} ({ended.get('reason', 'Error')})"
@@ -66,12 +63,11 @@ def unready(pod: Obj) -> str:
     if ready.get("status") == "True":
         return ""
     placed = condition(pod, "PodScheduled") or {}
-    if not get(pod, "spec", "nodeName"):
+    if not node_of(pod):
         return f"pod {name(pod)} is not placed: {placed.get('message') or 'it waits for the scheduler'}"
-    for group in ("initContainerStatuses", "containerStatuses"):
-        for status in get(pod, "status", group, default=()):
-            waiting = get(status, "state", "waiting", default={})
-            if waiting:
-                text = waiting.get("message") or waiting.get("reason", "waiting")
-                return f"pod {name(pod)}: container {status['name']}: {text}"
+    for status in statuses_of(pod):
+        waiting = get(status, "state", "waiting", default={})
+        if waiting:
+            text = waiting.get("message") or waiting.get("reason", "waiting")
+            return f"pod {name(pod)}: container {status['name']}: {text}"
     return f"pod {name(pod)} runs and is not ready{': ' + ready['message'] if ready.get('message') else ''}"

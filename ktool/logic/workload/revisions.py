@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ktool.api.marks import CHANGE_CAUSE, REVISION, REVISION_HISTORY, TEMPLATE_HASH
 from ktool.api.obj import Obj, annotations_of, canonical, content_hash, drop, get, joined_name, meta, name, put
-
-REVISION = "deployment.kubernetes.io/revision"
-REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
-"""The numbers a ReplicaSet had before a rollback gave it the present one."""
-DESIRED, MOST = "deployment.kubernetes.io/desired-replicas", "deployment.kubernetes.io/max-replicas"
-"""What the Deployment wanted when it sized a ReplicaSet last: where it wants another number now, it was scaled."""
-CHANGE_CAUSE = "kubernetes.io/change-cause"
-HASH_LABEL = "pod-template-hash"
 
 
 def template_hash(template: Obj, collisions: int = 0) -> str:
@@ -22,7 +15,7 @@ def template_hash(template: Obj, collisions: int = 0) -> str:
 
 def same_template(replica_set: Obj, template: Obj) -> bool:
     """Whether a ReplicaSet was made from this template: the hash label is ours and does not count."""
-    bare = drop(get(replica_set, "spec", "template", default={}), "metadata", "labels", HASH_LABEL)
+    bare = drop(get(replica_set, "spec", "template", default={}), "metadata", "labels", TEMPLATE_HASH)
     return canonical(_without_empty_meta(bare)) == canonical(_without_empty_meta(template))
 
 
@@ -59,7 +52,7 @@ def new_name(deployment: Obj, digest: str) -> str:
 
 def with_hash(template: Obj, digest: str) -> Obj:
     """The template with the label that keeps the pods of two revisions apart."""
-    labels = {**(meta(template).get("labels") or {}), HASH_LABEL: digest}
+    labels = {**(meta(template).get("labels") or {}), TEMPLATE_HASH: digest}
     return put(template, "metadata", "labels", labels)
 
 
@@ -89,7 +82,7 @@ def to_go_back_to(replica_sets: Iterable[Obj], number: int) -> Obj | None:
 def template_of(replica_set: Obj) -> Obj:
     """The pod template as the Deployment had it: the label that tells revisions apart is ours."""
     template: Obj = get(replica_set, "spec", "template", default={})
-    return drop(template, "metadata", "labels", HASH_LABEL)
+    return drop(template, "metadata", "labels", TEMPLATE_HASH)
 
 
 def rolled_back(deployment: Obj, replica_set: Obj) -> Obj:

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ktool.api.action import Action, Emit, Patch
+from ktool.api.marks import COMPLETE, ROLLBACK_ON_FAILURE
 from ktool.api.obj import (
-    DOMAIN,
     Obj,
     annotations_of,
     condition,
@@ -31,10 +31,6 @@ from ktool.logic.workload import configuse, revisions
 from ktool.logic.workload.deploymentstatus import DEADLINE_EXCEEDED
 from ktool.logic.workload.podtrouble import trouble, unready
 
-ON_FAILURE = f"{DOMAIN}/rollback-on-failure"
-"""Annotation of a Deployment that wants this: "true"."""
-COMPLETE = f"{DOMAIN}/complete"
-"""Annotation of a ReplicaSet: when its revision was rolled out completely for the first time."""
 CONDITION = "RolledBack"
 """Status False: it is about to happen; True: it has, and nothing else was asked for since."""
 CALM = 3.0
@@ -80,7 +76,9 @@ def _changed(pod: Obj) -> float:
 
 def target(deployment: Obj, new: Obj | None, replica_sets: Iterable[Obj]) -> Obj | None:
     """The revision it would go back to. None where it does not want to, or has none."""
-    if annotations_of(deployment).get(ON_FAILURE) != "true" or get(deployment, "spec", "paused", default=False):
+    if annotations_of(deployment).get(ROLLBACK_ON_FAILURE) != "true" or get(
+        deployment, "spec", "paused", default=False
+    ):
         return None
     return last_good(replica_sets, new) if new is not None else None
 

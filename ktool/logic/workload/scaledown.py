@@ -8,18 +8,19 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from ktool.api.marks import DELETION_COST
 from ktool.api.obj import Obj, annotations_of, condition, epoch, get, is_true, meta, name
+from ktool.api.pod import app_statuses, node_of
 
-DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
 
 
 def first_to_go(pods: Sequence[Obj], count: int) -> list[Obj]:
     """The `count` pods to delete. Every tie ends with the name, so two passes over the same pods agree."""
-    siblings = Counter(get(pod, "spec", "nodeName", default="") for pod in pods if is_true(pod, "Ready"))
+    siblings = Counter(node_of(pod) for pod in pods if is_true(pod, "Ready"))
 
     def order(pod: Obj) -> tuple[Any, ...]:
-        node = get(pod, "spec", "nodeName", default="")
+        node = node_of(pod)
         ready = is_true(pod, "Ready")
         return (
             bool(node),
@@ -47,4 +48,4 @@ def _ready_since(pod: Obj) -> float:
 
 
 def _restarts(pod: Obj) -> int:
-    return max((int(s.get("restartCount", 0)) for s in get(pod, "status", "containerStatuses", default=())), default=0)
+    return max((int(s.get("restartCount", 0)) for s in app_statuses(pod)), default=0)

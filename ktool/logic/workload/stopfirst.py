@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ktool.api.action import Action, Emit
-from ktool.api.obj import DOMAIN, Obj, annotations_of, condition, deleting, get, labels, name, uid
+from ktool.api.marks import SINGLE_WRITER
+from ktool.api.obj import Obj, annotations_of, condition, deleting, get, labels, name, uid
+from ktool.api.pod import node_of
 from ktool.api.ref import NAMESPACE, NODE, POD, Ref
 from ktool.api.world import World
 from ktool.logic.network.nodefields import answers
@@ -18,8 +20,6 @@ from ktool.logic.workload import rollout
 from ktool.logic.workload.deploymentstatus import limits, replicas
 from ktool.logic.workload.rollout import Limits, Sizes
 
-SINGLE_WRITER = f"{DOMAIN}/single-writer"
-"""Annotation of a workload: its volumes have one writer, so an old pod ends before a new one begins."""
 _NO_FREE_PORTS = "free ports"
 """In the scheduler's words (logic/schedule/filters)."""
 
@@ -50,7 +50,7 @@ def held_ports(new: Iterable[Obj], old: Sequence[Obj], world: World) -> list[int
         if deleting(pod) or (condition(pod, "PodScheduled") or {}).get("status") != "False":
             continue
         wanted = host_ports(get(pod, "spec", default={}))
-        holders = [other for other in old if get(other, "spec", "nodeName") and wanted & host_ports(other["spec"])]
+        holders = [other for other in old if node_of(other) and wanted & host_ports(other["spec"])]
         if any(deleting(other) for other in holders):
             return []
         if holders and _finds_no_port(pod, world):
@@ -69,7 +69,7 @@ def _finds_no_port(pod: Obj, world: World) -> bool:
 
 def _answers(pod: Obj, world: World) -> bool:
     """Whether the pod's node does: on another one nothing ends."""
-    node = world.get(Ref(NODE, "", get(pod, "spec", "nodeName", default="")))
+    node = world.get(Ref(NODE, "", node_of(pod)))
     return node is not None and answers(node)
 
 

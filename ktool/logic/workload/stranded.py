@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from ktool.api.action import Action, Delete, Emit
 from ktool.api.obj import Obj, controller_of, deleting, epoch, get, meta, name, namespace, uid
+from ktool.api.pod import node_of, statuses_of
 from ktool.api.ref import NODE, Ref
 from ktool.api.world import World
 from ktool.logic.network.nodefields import silent_since
@@ -27,7 +28,7 @@ def find(pods: Sequence[Obj], world: World, now: float) -> tuple[list[Obj], floa
     for pod in pods:
         if get(pod, "status", "phase", default="Pending") != "Pending" or deleting(pod):
             continue
-        on = str(get(pod, "spec", "nodeName", default=""))
+        on = node_of(pod)
         if on not in nodes:
             node = world.get(Ref(NODE, "", on))
             nodes[on] = silent_since(node) if node is not None else 0.0
@@ -45,16 +46,12 @@ def find(pods: Sequence[Obj], world: World, now: float) -> tuple[list[Obj], floa
 
 
 def given_up(owner: Obj, pod: Obj) -> list[Action]:
-    message = f"Deleted pod: {name(pod)} (node {get(pod, 'spec', 'nodeName')} does not answer)"
+    message = f"Deleted pod: {name(pod)} (node {node_of(pod)} does not answer)"
     return [Delete(Ref.of(pod), uid(pod)), Emit(Ref.of(owner), "SuccessfulDelete", message, uid=uid(owner))]
 
 
 def _has_run(pod: Obj) -> bool:
-    return any(
-        get(status, "state", "running") or get(status, "lastState", "terminated")
-        for group in ("initContainerStatuses", "containerStatuses")
-        for status in get(pod, "status", group, default=())
-    )
+    return any(get(status, "state", "running") or get(status, "lastState", "terminated") for status in statuses_of(pod))
 
 
 def _is_only_writer(pod: Obj, world: World) -> bool:

@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping, Set
 from ipaddress import ip_address, ip_network
 
-from ktool.api.shapes.service import NODE_PORTS, SERVICE_CIDR
-from ktool.logic.network.balance import CLUSTER_CIDR
+from ktool.api.marks import POD_CIDR, SERVICE_CIDR
+from ktool.api.shapes.service import NODE_PORTS
 from ktool.node.base import NodeError, Transport
 
 _LIST = "command -v conntrack >/dev/null || exit 127; conntrack -L -p udp --dst-nat 2>/dev/null; exit 0"
@@ -47,13 +47,14 @@ def flush(transport: Transport, allowed: Mapping[str, frozenset[str]]) -> None:
 
 def stale(listed: str, allowed: Mapping[str, frozenset[str]]) -> Set[Flow]:
     """The flows that lead where no service sends them now. Those that Podman made for a hostPort are none of ours."""
-    return {flow for flow in _FLOW.findall(listed) if _is_stale(*flow, allowed)}
+    return {flow for flow in _FLOW.findall(listed) if _is_stale(flow, allowed)}
 
 
-def _is_stale(address: str, port: str, endpoint: str, number: str, allowed: Mapping[str, frozenset[str]]) -> bool:
+def _is_stale(flow: Flow, allowed: Mapping[str, frozenset[str]]) -> bool:
+    address, port, endpoint, number = flow
     known = allowed.get(f"{address}:{port}", allowed.get(f":{port}"))
     if known is not None:
         return f"{endpoint}:{number}" not in known
     # Of a service that is gone only its address, or the range of its port, tells that it was one.
     at_service = ip_address(address) in SERVICE_CIDR
-    return at_service or (int(port) in NODE_PORTS and ip_address(endpoint) in ip_network(CLUSTER_CIDR))
+    return at_service or (int(port) in NODE_PORTS and ip_address(endpoint) in ip_network(POD_CIDR))

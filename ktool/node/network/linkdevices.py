@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address, ip_network
 
+from ktool.api.marks import WIREGUARD_KEY_FILE
 from ktool.logic.network.links import (
     VXLAN_DEVICE,
     VXLAN_PORT,
@@ -27,7 +28,6 @@ _VNI = 76
 KEEPALIVE = 25
 """Seconds, as its makers advise. With it a node greets another as soon as it knows it, and not with the first packet
 of a pod, so that both can talk before anything is sent by this way."""
-KEY_FILE = "/var/lib/ktool/wireguard.key"
 _STEP = "SetLinks"
 
 SEEN = f"""
@@ -74,7 +74,7 @@ ip address replace "$address/32" dev "$device"
 _MAKE_WIREGUARD = (
     f"""
 set -eu
-device={WIREGUARD_DEVICE} key={KEY_FILE} mtu=$1 address=$2
+device={WIREGUARD_DEVICE} key={WIREGUARD_KEY_FILE} mtu=$1 address=$2
 command -v wg >/dev/null || {{ echo "wg cannot be found: install wireguard-tools" >&2; exit 1; }}
 if [ ! -s "$key" ]; then
     mkdir -p "${{key%/*}}"
@@ -101,7 +101,7 @@ ip address replace "$address/32" dev "$device"
 _REMOVE_VXLAN = f"ip link delete dev {VXLAN_DEVICE} 2>/dev/null\n"
 _REMOVE_WIREGUARD = f"""
 ip link delete dev {WIREGUARD_DEVICE} 2>/dev/null
-rm -f {KEY_FILE} {KEY_FILE}.new /run/wireguard/{WIREGUARD_DEVICE}.sock
+rm -f {WIREGUARD_KEY_FILE} {WIREGUARD_KEY_FILE}.new /run/wireguard/{WIREGUARD_DEVICE}.sock
 """
 
 _BEYOND = """

@@ -11,7 +11,8 @@ import io
 import re
 import tarfile
 
-from ktool.logic.network.zone import DIRECTORY, FRONT, SERVER, away_text, servers_text
+from ktool.api.marks import ZONE_DIRECTORY
+from ktool.logic.network.zone import FRONT, SERVER, away_text, servers_text
 from ktool.logic.node.nodeaction import SetZone
 from ktool.node.base import NodeError, Transport
 
@@ -130,7 +131,7 @@ def set_zone(transport: Transport, action: SetZone) -> None:
     other a new one takes its place, and no question is lost. Raises NodeError with what dnsmasq said."""
     if not re.fullmatch(r"[0-9a-z]+", action.hash):
         raise ValueError(f"{action.hash!r} is not a hash")
-    argv = ["sh", "-c", _SET, "ktool", DIRECTORY, SERVER, action.hash, *map(str, _PORTS)]
+    argv = ["sh", "-c", _SET, "ktool", ZONE_DIRECTORY, SERVER, action.hash, *map(str, _PORTS)]
     files = {"hosts.new": action.hosts, "config.new": action.config, "front.new": FRONT}
     files |= {f"servers-{port}": servers_text(port, other, action.away) for port, other in (_PORTS, _PORTS[::-1])}
     files["away.new"] = away_text(action.away)
@@ -139,7 +140,7 @@ def set_zone(transport: Transport, action: SetZone) -> None:
 
 def remove(transport: Transport) -> None:
     """End the server and remove its address and files; nothing to do is fine."""
-    _run(transport, "release", ["sh", "-c", _REMOVE, "ktool", DIRECTORY, SERVER], b"")
+    _run(transport, "release", ["sh", "-c", _REMOVE, "ktool", ZONE_DIRECTORY, SERVER], b"")
 
 
 def _run(transport: Transport, step: str, argv: list[str], stdin: bytes) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
+from ktool.api.marks import POD_CIDR, POD_CLUSTER
 from ktool.node.base import NodeError, Transport
 from ktool.node.network import linkdevices
-from ktool.node.podman.facts import CLUSTER_LABEL, Settled
+from ktool.node.podman.facts import Settled
 from ktool.node.podman.podmanapi import PodmanApi, Refused
 
 NAME, INTERFACE = "ktool", "ktool0"
-CLUSTER_CIDR = "10.244.0.0/16"
 
 _FORWARD = r"""
 set -eu
@@ -26,9 +26,9 @@ def ensure(api: PodmanApi, transport: Transport, cluster: str, subnet: str) -> N
     existing = find(api)
     if existing is not None:
         have = (existing.get("subnets") or [{}])[0].get("subnet", "")
-        if have == str(network) and (existing.get("labels") or {}).get(CLUSTER_LABEL) == cluster:
+        if have == str(network) and (existing.get("labels") or {}).get(POD_CLUSTER) == cluster:
             return keep_addresses(transport, str(network))
-        owner = (existing.get("labels") or {}).get(CLUSTER_LABEL)
+        owner = (existing.get("labels") or {}).get(POD_CLUSTER)
         if owner is None:
             raise NodeError(
                 transport.node, "EnsureNetwork", f"Podman network {NAME} is there and not ours; rename or remove it"
@@ -41,7 +41,7 @@ def ensure(api: PodmanApi, transport: Transport, cluster: str, subnet: str) -> N
         "network_interface": INTERFACE,
         "subnets": [{"subnet": str(network), "gateway": str(network.network_address + 1)}],
         "dns_enabled": False,
-        "labels": {CLUSTER_LABEL: cluster},
+        "labels": {POD_CLUSTER: cluster},
     }
     try:
         api.post("networks/create", body)
@@ -74,7 +74,7 @@ def rules(subnet: str) -> str:
         "add table ip ktool\n"
         "add chain ip ktool postrouting { type nat hook postrouting priority 90; policy accept; }\n"
         "flush chain ip ktool postrouting\n"
-        f"add rule ip ktool postrouting ip saddr {subnet} ip daddr {CLUSTER_CIDR} snat to ip saddr\n"
+        f"add rule ip ktool postrouting ip saddr {subnet} ip daddr {POD_CIDR} snat to ip saddr\n"
         f'add rule ip ktool postrouting ip saddr {subnet} ip daddr != 224.0.0.0/4 oifname != "{INTERFACE}" masquerade\n'
         "add chain ip ktool forward { type filter hook forward priority -150; policy accept; }\n"
         "flush chain ip ktool forward\n"
@@ -94,6 +94,6 @@ def remove(api: PodmanApi, transport: Transport, cluster: str, settled: Settled)
     it."""
     linkdevices.remove(transport, settled.links)
     existing = find(api)
-    if existing is not None and (existing.get("labels") or {}).get(CLUSTER_LABEL) == cluster:
+    if existing is not None and (existing.get("labels") or {}).get(POD_CLUSTER) == cluster:
         api.delete(f"networks/{NAME}")
         transport.run(["nft", "-f", "-"], stdin=b"add table ip ktool\ndelete table ip ktool\n", timeout=15)

@@ -9,14 +9,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ktool.api.obj import DOMAIN
-from ktool.logic.network.zone import DIRECTORY as DNS
+from ktool.api.marks import (
+    CONTAINER,
+    POD_CLUSTER,
+    POD_HASH,
+    POD_IP,
+    POD_NAME,
+    POD_NAMESPACE,
+    POD_UID,
+    VOLUMES_IN_MEMORY,
+    VOLUMES_ON_DISK,
+)
+from ktool.api.marks import ZONE_DIRECTORY as DNS
 from ktool.logic.network.zone import SERVER
 from ktool.logic.node.nodeaction import ContainerFact, NodeInfo, PodFact
 from ktool.node.network import linkdevices, nameservers, nftables
-
-CLUSTER_LABEL, UID_LABEL = f"{DOMAIN}/cluster", f"{DOMAIN}/uid"
-DISK, MEMORY = "/var/lib/ktool/pods", "/run/ktool/pods"
 
 _NONE: Mapping[str, Sequence[str]] = {}
 _STATES = {"configured": "created", "initialized": "created", "stopped": "exited"}
@@ -106,8 +113,8 @@ dns=$3 at=$4
     + nameservers.SEEN
     + "exit 0\n",
     "ktool",
-    DISK,
-    MEMORY,
+    VOLUMES_ON_DISK,
+    VOLUMES_IN_MEMORY,
     DNS,
     SERVER,
 )
@@ -222,7 +229,7 @@ def container(
     entry: Mapping[str, Any], details: Mapping[str, Any] | None, digests: Mapping[str, Sequence[str]]
 ) -> ContainerFact:
     """A container from its entry in containers/json and, where that was read, its inspect."""
-    name = str((entry.get("Labels") or {}).get(f"{DOMAIN}/container", ""))
+    name = str((entry.get("Labels") or {}).get(CONTAINER, ""))
     common: dict[str, Any] = {
         "name": name,
         "id": str(entry["Id"]),
@@ -295,12 +302,12 @@ def pods(
             )
     facts = [
         PodFact(
-            uid=str(pod.labels.get(UID_LABEL, "")),
-            namespace=str(pod.labels.get(f"{DOMAIN}/namespace", "")),
-            name=str(pod.labels.get(f"{DOMAIN}/pod", "")),
+            uid=str(pod.labels.get(POD_UID, "")),
+            namespace=str(pod.labels.get(POD_NAMESPACE, "")),
+            name=str(pod.labels.get(POD_NAME, "")),
             id=pod.id,
-            hash=str(pod.labels.get(f"{DOMAIN}/hash", "")),
-            ip=str(pod.labels.get(f"{DOMAIN}/ip", "")),
+            hash=str(pod.labels.get(POD_HASH, "")),
+            ip=str(pod.labels.get(POD_IP, "")),
             infra=state(pod.infra),
             containers=tuple(sorted(by_pod.get(pod.id, ()), key=lambda fact: fact.name)),
             created_at=seconds(pod.created),
@@ -317,7 +324,7 @@ two for each probe that is a command, are not worth their way here."""
 
 def label_filter(cluster: str, **others: Sequence[str]) -> str:
     """The `filters` parameter that selects what this cluster made, and of that what `others` select."""
-    return json.dumps({"label": [f"{CLUSTER_LABEL}={cluster}"], **others})
+    return json.dumps({"label": [f"{POD_CLUSTER}={cluster}"], **others})
 
 
 def events_filter(cluster: str) -> str:

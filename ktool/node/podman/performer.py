@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from ktool.api.marks import POD_CLUSTER, POD_UID
 from ktool.logic.node import nodeaction as act
 from ktool.node.base import NodeError, Transport, Unreachable
-from ktool.node.network import balancer, flows, linkdevices, nameservers, nftables, podnetwork
+from ktool.node.network import flows, linkdevices, nameservers, nftables, podnetwork
 from ktool.node.podman import envsecrets, podending, probeclient, pulls, volumes
-from ktool.node.podman.facts import CLUSTER_LABEL, UID_LABEL, Settled
+from ktool.node.podman.facts import Settled
 from ktool.node.podman.podmanapi import PodmanApi, Refused
 
 _STARTING = re.compile(r"^starting container [0-9a-f]+: ")
@@ -23,9 +24,6 @@ _BAD_NAME = ("invalid image name", "invalid reference format", "parsing referenc
 
 _PRESENT_FOR = 5.0
 """Seconds for which an image that was there is believed to be there: the pods of one rollout share their images."""
-
-Notes = tuple[tuple[str, str], ...]
-"""What did not work and held nothing up: reasons and messages of Events."""
 
 
 class Failed(Exception):
@@ -76,7 +74,7 @@ def perform(hands: Hands, action: act.NodeAction) -> act.Outcome:
     return act.Outcome(action, failure)
 
 
-def _without_database_locks(do: Callable[[], str | Notes]) -> str | Notes:
+def _without_database_locks(do: Callable[[], str | act.Notes]) -> str | act.Notes:
     """Podman 4's database gives up early when many calls write at once ("database is locked", an upstream defect);
     nothing was done then, so it is asked again."""
     for attempt in range(4):
@@ -110,7 +108,7 @@ def set_links(hands: Hands, action: act.SetLinks) -> str:
 
 def set_rules(hands: Hands, action: act.SetRules) -> str:
     try:
-        balancer.set_rules(hands.transport, action)
+        nftables.set_table(hands.transport, nftables.RULES, action)
         flows.flush(hands.transport, action.flows)
     finally:
         hands.unsettle()
@@ -237,7 +235,7 @@ def keep_in_memory(hands: Hands, action: act.KeepInMemory) -> str:
 def _create(hands: Hands, kind: str, uid: str, payload: Mapping[str, Any]) -> str:
     """The id of what was made, or of what is there under this name already and was made for the same pod."""
     labels = payload.get("labels") or {}
-    if labels.get(CLUSTER_LABEL) != hands.cluster or labels.get(UID_LABEL) != uid:
+    if labels.get(POD_CLUSTER) != hands.cluster or labels.get(POD_UID) != uid:
         raise ValueError(f"a payload for {kind}/create needs the labels of cluster {hands.cluster} and pod {uid}")
     try:
         return str(hands.api.post(f"{kind}/create", payload, deadline=120.0)["Id"])
@@ -247,7 +245,7 @@ def _create(hands: Hands, kind: str, uid: str, payload: Mapping[str, Any]) -> st
         name = str(payload.get("name", ""))
         existing = _inspect(hands, kind, name)
         found = _labels(existing)
-        if found.get(CLUSTER_LABEL) == hands.cluster and found.get(UID_LABEL) == uid:
+        if found.get(POD_CLUSTER) == hands.cluster and found.get(POD_UID) == uid:
             return str(existing["Id"])
         message = f"the name {name} is taken on {hands.transport.node} by something that is not ours"
         raise Failed(_TABLE[act.CreatePod if kind == "pods" else act.CreateContainer][1], message) from None
@@ -294,12 +292,12 @@ def run_hook(hands: Hands, action: act.RunHook) -> str:
     return ""
 
 
-def stop_container(hands: Hands, action: act.StopContainer) -> Notes:
+def stop_container(hands: Hands, action: act.StopContainer) -> act.Notes:
     hooks = {} if action.hook is None else {action.id: action.hook}
     return podending.stop(hands.api, hands.transport, _ours(hands, [action.id]), [], action.grace, hooks)
 
 
-def stop_pod(hands: Hands, action: act.StopPod) -> Notes:
+def stop_pod(hands: Hands, action: act.StopPod) -> act.Notes:
     first, last = _ours(hands, action.containers), _ours(hands, action.last)
     return podending.stop(hands.api, hands.transport, first, last, action.grace, dict(action.hooks))
 
@@ -348,7 +346,7 @@ def _is_ours(hands: Hands, kind: str, name: str) -> bool:
         if refused.status == 404:
             return False
         raise
-    if _labels(existing).get(CLUSTER_LABEL) != hands.cluster:
+    if _labels(existing).get(POD_CLUSTER) != hands.cluster:
         raise Failed("FailedKillPod", f"{name} on {hands.transport.node} is not ours and is left alone")
     return True
 
@@ -361,7 +359,7 @@ def _labels(inspected: Mapping[str, Any]) -> Mapping[str, str]:
     return inspected.get("Labels") or (inspected.get("Config") or {}).get("Labels") or {}
 
 
-_TABLE: dict[type, tuple[Callable[[Hands, Any], str | Notes], str]] = {
+_TABLE: dict[type, tuple[Callable[[Hands, Any], str | act.Notes], str]] = {
     act.EnsureNetwork: (ensure_network, "NetworkNotReady"),
     act.SetLinks: (set_links, "NetworkNotReady"),
     act.SetRules: (set_rules, "NetworkNotReady"),

@@ -39,9 +39,10 @@ def pull(api: PodmanApi, action: EnsureImage) -> None:
 def _pull(api: PodmanApi, image: str, login: Credential | None) -> str:
     """What went wrong; "" for nothing."""
     headers = {} if login is None else {"X-Registry-Auth": _header(login)}
-    query = {"reference": image, "policy": "always", "quiet": True}
     try:
-        answer = api.post("images/pull", deadline=TIMEOUT, headers=headers, **query)
+        answer = api.post(
+            "images/pull", deadline=TIMEOUT, headers=headers, reference=image, policy="always", quiet=True
+        )
     except Refused as refused:
         return refused.message
     # 4.3.1 says 200 first and puts what went wrong into the body.

@@ -12,8 +12,9 @@ import re
 import tarfile
 from collections.abc import Sequence
 
-from ktool.logic.node.nodeaction import Volume
-from ktool.node.podman.facts import DISK, MEMORY
+from ktool.api.marks import VOLUMES_IN_MEMORY, VOLUMES_ON_DISK
+from ktool.logic.node.volume import Volume
+from ktool.logic.pod.podvolumes import directory
 
 UID = re.compile(r"[0-9a-f-]{36}")
 _NAME = re.compile(r"_?[a-z0-9]([-a-z0-9]*[a-z0-9])?")
@@ -111,7 +112,7 @@ def write_command(uid: str, volumes: Sequence[Volume], stamp: int) -> tuple[list
     """(argv, stdin) that makes or updates the volume directories of a pod. `stamp` names the new set of files and must
     grow from call to call. Raises ValueError for names that Kubernetes would not have accepted."""
     _check_uid(uid)
-    argv = ["sh", "-c", _WRITE, "ktool", uid, str(stamp), DISK, MEMORY]
+    argv = ["sh", "-c", _WRITE, "ktool", uid, str(stamp), VOLUMES_ON_DISK, VOLUMES_IN_MEMORY]
     for volume in volumes:
         if not _NAME.fullmatch(volume.name) or volume.medium not in ("", "Memory") or not _HASH.fullmatch(volume.hash):
             raise ValueError(f"{volume.name!r} cannot be a volume of medium {volume.medium!r}")
@@ -123,7 +124,7 @@ def write_command(uid: str, volumes: Sequence[Volume], stamp: int) -> tuple[list
 def remove_command(uid: str) -> list[str]:
     """Unmount and remove everything of a pod below our own directories, and nothing else."""
     _check_uid(uid)
-    return ["sh", "-c", _REMOVE, "ktool", uid, DISK, MEMORY]
+    return ["sh", "-c", _REMOVE, "ktool", uid, VOLUMES_ON_DISK, VOLUMES_IN_MEMORY]
 
 
 def host_path_command(path: str, kind: str) -> list[str]:
@@ -148,7 +149,7 @@ def _archive(uid: str, volumes: Sequence[Volume], stamp: int) -> bytes:
 
 
 def _add_volume(archive: tarfile.TarFile, uid: str, volume: Volume, stamp: int) -> None:
-    root = f"{MEMORY if volume.medium == 'Memory' else DISK}/{uid}/volumes/{volume.name}/..{stamp}".lstrip("/")
+    root = f"{directory(uid, volume.name, volume.medium)}/..{stamp}".lstrip("/")
     gid = max(volume.gid, 0)
     mode = 0o755 | (0o2050 if volume.gid >= 0 else 0)
     directories = {root}
@@ -157,8 +158,8 @@ def _add_volume(archive: tarfile.TarFile, uid: str, volume: Volume, stamp: int) 
         if file.path.startswith("/") or not all(parts) or any(part in (".", "..") for part in parts):
             raise ValueError(f"{file.path!r} cannot be a file of volume {volume.name!r}")
         directories |= {"/".join([root, *parts[:depth]]) for depth in range(1, len(parts))}
-    for directory in sorted(directories):
-        archive.addfile(_member(directory, tarfile.DIRTYPE, mode, gid, 0))
+    for path in sorted(directories):
+        archive.addfile(_member(path, tarfile.DIRTYPE, mode, gid, 0))
     for file in volume.files:
         content = file.content
         member = _member(f"{root}/{file.path}", tarfile.REGTYPE, file.mode & 0o7777, gid, len(content))

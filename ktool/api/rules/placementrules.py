@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ktool.api import names
 from ktool.api.errors import Cause
+from ktool.api.rules import names
 
 DUPLICATE, FORBIDDEN, REQUIRED = "FieldValueDuplicate", "FieldValueForbidden", "FieldValueRequired"
 REQUIRED_DURING = "requiredDuringSchedulingIgnoredDuringExecution"

@@ -11,8 +11,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from ktool.api import names
 from ktool.api.errors import Cause
+from ktool.api.rules import names
 from ktool.api.schema import show
 from ktool.api.units import quantity
 
@@ -32,7 +32,7 @@ ENV_FIELDS = frozenset(
         "status.podIPs",
     }
 )
-_SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
+SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 _HOST = re.compile(r"[A-Za-z0-9_.:-]{1,253}")
 _URL_PATH = re.compile(r"[^\x00-\x20\x7f]{1,4096}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
@@ -140,7 +140,7 @@ def _env(variable: Mapping[str, Any], path: str) -> Iterator[Cause]:
 def _is_env_field(field_path: str) -> bool:
     if field_path in ENV_FIELDS:
         return True
-    found = _SUBSCRIPT.fullmatch(field_path)
+    found = SUBSCRIPT.fullmatch(field_path)
     return found is not None and not names.label_key(found.group(2).lower())
 
 

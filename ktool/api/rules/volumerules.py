@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ktool.api import names
 from ktool.api.errors import Cause
+from ktool.api.rules import names
+from ktool.api.rules.containerrules import DUPLICATE, NOT_SUPPORTED, REQUIRED, one_of
 from ktool.api.schema import show
-from ktool.api.shapes.containerrules import DUPLICATE, NOT_SUPPORTED, REQUIRED, one_of
 from ktool.api.shapes.volumes import SOURCES
 from ktool.api.units import quantity
 

@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ktool.api import names
 from ktool.api.errors import Cause
-from ktool.api.obj import DOMAIN
-from ktool.api.shapes.containerrules import (
+from ktool.api.marks import DRAIN_SECONDS
+from ktool.api.pod import CONTAINER_GROUPS, is_sidecar
+from ktool.api.rules import names
+from ktool.api.rules.containerrules import (
     DUPLICATE,
     FORBIDDEN,
     PROBES,
@@ -21,11 +22,9 @@ from ktool.api.shapes.containerrules import (
     container_causes,
     resource_causes,
 )
-from ktool.api.shapes.placementrules import placement_causes
-from ktool.api.shapes.volumerules import volume_causes
+from ktool.api.rules.placementrules import placement_causes
+from ktool.api.rules.volumerules import volume_causes
 
-DRAIN_SECONDS = f"{DOMAIN}/drain-seconds"
-"""Annotation of pods: how long connections that are open get to finish before the containers are told to end."""
 LONGEST_DRAIN = 3600
 
 _RESOLVER_WORD = re.compile(r"[-A-Za-z0-9_.]{1,255}")
@@ -69,7 +68,7 @@ def _containers(spec: Mapping[str, Any], path: str, volumes: Mapping[str, str]) 
     host_network = bool(spec.get("hostNetwork"))
     if not spec.get("containers"):
         causes.append(Cause(f"{path}.containers", "must have at least one container", REQUIRED))
-    for member in ("initContainers", "containers", "ephemeralContainers"):
+    for member in (*CONTAINER_GROUPS, "ephemeralContainers"):
         for index, container in enumerate(spec.get(member) or ()):
             here = f"{path}.{member}[{index}]"
             name = container["name"]
@@ -88,7 +87,7 @@ def _containers(spec: Mapping[str, Any], path: str, volumes: Mapping[str, str]) 
 
 
 def _init_only(container: Mapping[str, Any], path: str) -> Iterator[Cause]:
-    if container.get("restartPolicy") == "Always":
+    if is_sidecar(container):
         return
     if policy := container.get("restartPolicy"):
         message = f'must be "Always", which makes it a sidecar, or absent; not "{policy}"'
