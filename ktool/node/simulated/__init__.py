@@ -1,0 +1,1 @@
+"""The simulated runtime: nodes that exist in memory, for trying manifests and for tests."""
