@@ -1,0 +1,1 @@
+"""Plans for nodes: pods (`nodeplan`), network settings (`netplan`), and both in words for `drift`."""
