@@ -1,7 +1,7 @@
-"""Marks: the labels, annotations, finalizers, paths and address ranges by which parts that never meet know each other.
+"""Well-known names: labels, annotations, finalizers, paths and address ranges that more than one module relies on.
 
-A name stands here when one module writes it and another reads it, or when it is ours (`ktool.dev/`). Every layer
-imports it; it imports nothing of ktool. What a user may set is described with the kind that acts on it.
+A name is here when one module writes it and another reads it, or when it is ktool's own (`ktool.dev/`). Every layer
+imports it; it imports nothing of ktool. Names that a user may set are documented with the kind that acts on them.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def zone(services: Iterable[Obj], slices: Iterable[Obj]) -> Zone:
 
 
 def _end(alias: str, aliases: Mapping[str, str]) -> str:
-    """The end of a chain of aliases without a loop."""
+    """The final target of an alias whose chain has no loop."""
     while alias in aliases:
         alias = aliases[alias]
     return alias

@@ -27,8 +27,8 @@ def delay(count: int, base: float = BASE, cap: float = CAP) -> float:
 
 
 def following(waited: float) -> int:
-    """The next container back-off after one of `waited` seconds: 10 after none, then 20, 40, 80, 160, 300. Reset to 10
-    after RESET seconds without a crash."""
+    """The next container back-off after one of `waited` seconds: 10 after none, then 20, 40, 80, 160, 300. A pause of
+    RESET seconds or more starts again at 10."""
     if waited < BASE or waited >= RESET:
         return BASE
     step = BASE

@@ -1,4 +1,4 @@
-"""Volume: the wanted content of a volume directory on a node. logic/pod/podvolumes renders it, WriteVolumes writes it."""
+"""Volume: the wanted content of a volume directory on a node. logic/pod/podvolumes makes it, WriteVolumes writes it."""
 
 from __future__ import annotations
 

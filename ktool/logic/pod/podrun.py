@@ -1,9 +1,9 @@
-"""What has become of one container: how often it was started again, how it ended, whether it is in a crash loop.
+"""Run state of a container: restart count, termination, crash loop and back-off.
 
-Everything is derived from what the Pod's status says already and from what is seen on the node now, so a control
-plane that has just started carries on where the last one left off. The back-off needs no counter: the pause between
-lastState.terminated.finishedAt and state.running.startedAt is the one that was kept last time, and while a container
-waits, its message says the present one.
+logic/pod/podplan, podlife and podstatus call it. Everything is derived from the Pod's last status and the observed
+facts, so a restarted control plane continues where the last one left off. The back-off needs no counter: the pause
+between lastState.terminated.finishedAt and state.running.startedAt is the previous back-off, and while a container
+waits, its message contains the present one.
 
 Podman restarts a container at once by its own restart policy. The first FREE restarts are left to it; after these a
 container that Podman has just restarted is stopped, so that it waits out its back-off as in Kubernetes.
@@ -37,9 +37,9 @@ _BACK_OFF = re.compile(r"back-off (\w+) restarting failed container")
 
 @dataclass(frozen=True)
 class Run:
-    """`state`: absent, created, running or exited. `ended`: how the present run ended, `last`: how the one before it
-    did (core/v1 ContainerStateTerminated). `final`: it will not run again. `delay`: the back-off in seconds of a
-    crash loop, over at `until`; `stop`: it must be stopped now so that Podman lets it wait."""
+    """The state of a container's runs. `state`: absent, created, running or exited. `ended`: the end of the present
+    run, `last`: that of the run before (core/v1 ContainerStateTerminated). `final`: it will not run again. `delay`: the
+    crash loop's back-off in seconds, over at `until`; `stop`: stop it now so that Podman lets it wait."""
 
     state: str
     restarts: int = 0
@@ -56,7 +56,7 @@ class Run:
 
 
 def assess(before: Obj, fact: ContainerFact | None, *, policy: str, init: bool, now: float) -> Run:
-    """Judge a container: `before` is its entry in the Pod's status ({} if none), `policy` the Pod's restartPolicy."""
+    """Assess a container: `before` is its entry in the Pod's status ({} if none), `policy` the Pod's restartPolicy."""
     state = _state(fact)
     known = _known_start(before)
     if fact is None or state == "created":
@@ -80,12 +80,12 @@ def assess(before: Obj, fact: ContainerFact | None, *, policy: str, init: bool, 
 
 
 def is_alive(fact: ContainerFact | None) -> bool:
-    """Whether its process runs, as far as can be seen."""
+    """Whether the container's process runs, as far as observed."""
     return fact is not None and fact.state in _ALIVE
 
 
 def container_id(entry: Obj) -> str:
-    """The runtime's id in a containerID like podman://1f2e."""
+    """The runtime's id in a containerID such as podman://1f2e."""
     return str(entry.get("containerID") or "").rpartition("//")[2]
 
 
@@ -98,7 +98,7 @@ def _state(fact: ContainerFact | None) -> str:
 
 
 def _known_start(before: Obj) -> float:
-    """When the newest run that the status knows of began."""
+    """The start of the newest run in the status."""
     return max(
         epoch(get(before, "state", "running", "startedAt")),
         epoch(get(before, "state", "terminated", "startedAt")),
@@ -107,7 +107,7 @@ def _known_start(before: Obj) -> float:
 
 
 def _not_running(before: Obj, fact: ContainerFact | None, known: float, policy: str, init: bool) -> Run:
-    """A container that is not there, or was made and not started: by us, by a person, or by a reboot."""
+    """A container that is absent, or created and not started: by us, by a person, or by a reboot."""
     state = _state(fact)
     restarts = int(before.get("restartCount") or 0)
     last = get(before, "lastState", "terminated")
@@ -129,7 +129,7 @@ def _lost(before: Obj) -> Obj:
 
 
 def _history(before: Obj, fact: ContainerFact, known: float) -> tuple[int, Obj | None]:
-    """restartCount and lastState.terminated, given a container that runs or has run."""
+    """restartCount and lastState.terminated for a container that runs or has run."""
     restarts = int(before.get("restartCount") or 0)
     last: Obj | None = get(before, "lastState", "terminated")
     if known and _is_new(before, fact, known) and not _within(before, fact):
@@ -147,8 +147,8 @@ def _history(before: Obj, fact: ContainerFact, known: float) -> tuple[int, Obj |
 
 
 def _is_new(before: Obj, fact: ContainerFact, known: float) -> bool:
-    """Whether the node tells of a run that the status does not know. Times in a status are whole seconds, and two
-    runs may begin in one of them: then another container, or the end of the run before, tells them apart."""
+    """Whether the observed run is not yet in the status. Times in a status are whole seconds, and two runs may begin in
+    one of them: then another container id, or the end of the run before, tells them apart."""
     if int(fact.started_at) > known or container_id(before) not in ("", fact.id):
         return True
     if fact.state not in _ALIVE:
@@ -158,7 +158,7 @@ def _is_new(before: Obj, fact: ContainerFact, known: float) -> bool:
 
 
 def _previous(fact: ContainerFact, started: float) -> Obj:
-    """The run before the present one, of which a node tells the end alone. A run that ended in a restart of the same
+    """The run before the present one, of which a node knows only the end. A run that ended in a restart of the same
     container cannot have begun after it ended."""
     alive = fact.state in _ALIVE
     if fact.before is not None and not alive:
@@ -171,7 +171,7 @@ def _previous(fact: ContainerFact, started: float) -> Obj:
 
 
 def _ended(before: Obj, fact: ContainerFact) -> Obj:
-    """How the present run ended; as it was written down the first time, so that nothing moves."""
+    """The termination of the present run; the recorded one if there is one, so that no time moves."""
     written: Obj | None = get(before, "state", "terminated")
     if written is not None and epoch(written.get("startedAt")) == int(fact.started_at):
         return written
@@ -200,7 +200,7 @@ def _is_final(policy: str, init: bool, ended: Obj) -> bool:
 
 
 def _loops(fact: ContainerFact, restarts: int, last: Obj | None, init: bool) -> bool:
-    """Whether the container crashed again and again: enough restarts, and a short run before this one."""
+    """Whether the container is in a crash loop: enough restarts, and a short run before this one."""
     if init:
         return fact.state in _ENDED and restarts >= 1
     # One that lies still was ended by us (a probe or a hook failed) or by a person, or Podman is about to start it.
@@ -209,7 +209,7 @@ def _loops(fact: ContainerFact, restarts: int, last: Obj | None, init: bool) -> 
 
 
 def _waiting(before: Obj) -> int:
-    """The back-off that the status says a container is in; 0 for none."""
+    """The back-off in seconds that the status shows for a waiting container; 0 for none."""
     waiting = get(before, "state", "waiting", default={})
     if waiting.get("reason") != CRASH_LOOP:
         return 0
@@ -218,9 +218,9 @@ def _waiting(before: Obj) -> int:
 
 
 def _within(before: Obj, fact: ContainerFact) -> bool:
-    """Whether a run belongs to the crash that the status says is being waited out: it is that run, or one that Podman
-    began before it was told to stop. A run that began when the back-off was over is a new one; half of the back-off
-    is the line between them, so that a node's clock may differ by seconds."""
+    """Whether a run belongs to the crash that is being waited out: it is that run, or one that Podman began before it
+    was told to stop. A run that began after the back-off is a new one; half of the back-off is the limit between them,
+    so that a node's clock may be off by seconds."""
     waited = _waiting(before)
     crashed = epoch(get(before, "lastState", "terminated", "finishedAt"))
     return bool(waited) and fact.started_at < crashed + waited / 2
@@ -231,7 +231,7 @@ def _length(run: Obj) -> float:
 
 
 def _delay(before: Obj, fact: ContainerFact) -> int:
-    """The back-off of this crash: the one its message says already, or the step after the pause kept last time."""
+    """The back-off for this crash: the one in its message, else the step after the previous one."""
     if waited := _waiting(before):
         return waited if _within(before, fact) else backoff.following(waited)
     recorded = get(before, "lastState", "terminated")

@@ -1,0 +1,1 @@
+"""Secrets: validation, references from pods, and sealing for git."""
