@@ -138,7 +138,7 @@ class Kind:
     workload: Workload | None = None
     subresources: tuple[str, ...] = ()
     apply_order: int = 50
-    """Where the kind stands when a folder is applied: lower first (Namespace 0, configuration 20, workloads 50)."""
+    """The kind's position when a folder is applied: lower first (Namespace 0, configuration 20, workloads 50)."""
 
     # --- names
 

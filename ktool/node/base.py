@@ -86,7 +86,7 @@ class Runtime(Protocol):
 
     node: str
     concurrency: int
-    """How many lanes of pods the node takes at once."""
+    """The number of lanes the node can run at once."""
 
     def info(self) -> NodeInfo: ...
 

@@ -16,7 +16,7 @@ from ktool.api.obj import Obj, get, meta, name, namespace, uid
 from ktool.api.shapes.service import NODE_PORTS, is_exposed, is_external_name, is_headless, ports_of
 
 CHOSEN_ADDRESSES, CHOSEN_PORTS = 256, 86
-"""How many at the beginning of each range are given only where nothing else is left."""
+"""The static band at the beginning of each range: allocated only when nothing else is left."""
 
 Claim = tuple[str, str, int]
 """(address, protocol, port). The address "node" means every address of every node; port 0, protocol "" the whole

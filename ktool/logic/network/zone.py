@@ -23,8 +23,8 @@ SERVER = str(CLUSTER_DNS)
 """The address at which every pod finds the name server of its own node."""
 SERVER_NAME = f"kube-dns.kube-system.svc.{DOMAIN}"
 TTL = 0
-"""Seconds for which an answer may be kept: asking again costs a resolver less than a pod that is gone costs its user.
-That there is no such name is kept by nobody, because these answers come without an SOA record (RFC 2308)."""
+"""TTL of answers in seconds: asking again costs a resolver less than a pod that is gone costs its user. Negative
+answers are not cached, because they come without an SOA record (RFC 2308)."""
 
 _NAME = re.compile(r"[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9])?(\.[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9])?)*")
 _PROTOCOLS = ("tcp", "udp", "sctp")
@@ -236,8 +236,8 @@ FRONT = "\n".join(
         "",
     )
 )
-"""What the server that pods ask is configured with. It asks another one for the names of the cluster: dnsmasq takes new
-SRV and CNAME records at a start only, and this way a new one can start before the old one ends."""
+"""Configuration of the server that pods query. It forwards the cluster's names to another one: dnsmasq reads new SRV
+and CNAME records at a start only, and this way a new one can start before the old one ends."""
 
 
 def servers_text(port: int, before: int, away: Aliases = ()) -> str:
@@ -250,7 +250,7 @@ def servers_text(port: int, before: int, away: Aliases = ()) -> str:
 # --- unbound -----------------------------------------------------------------------------------------------------
 
 AWAY_PORT = 5303
-"""Where the server listens that knows the names which lead out of the cluster."""
+"""Address of the server for aliases that lead out of the cluster."""
 
 _AWAY_OPTIONS = (
     "server:",

@@ -77,7 +77,7 @@ class NodeFacts:
     network_trouble: str = ""
     """Why `network` is empty although a node has, or should have, one."""
     links: Links = field(default_factory=Links)
-    """How pods of other nodes are reached: tunnels and routes as they are."""
+    """The present tunnels and routes to pods of other nodes."""
     key: str = ""
     """The public half of the node's WireGuard key; "" where it has none."""
     met: frozenset[str] = frozenset()
@@ -356,7 +356,7 @@ class Failure:
 
 
 Failures = Mapping[tuple[str, str], Failure]
-"""What failed last, by (uid, container or ""); ("", step or "") for the node itself."""
+"""The last failures by (pod uid, container or ""); ("", step or "") for the node itself."""
 
 Notes = tuple[tuple[str, str], ...]
 """(reason, message) of what went wrong on the way and held nothing up."""
@@ -364,7 +364,7 @@ Notes = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one action: `failure` is None where it was done. `id` is the id Podman gave to what was made."""
+    """The outcome of an action: `failure` is None on success. `id` is Podman's id of the created object."""
 
     action: NodeAction
     failure: Failure | None = None

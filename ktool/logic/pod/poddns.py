@@ -15,7 +15,7 @@ from ktool.logic.network.zone import DOMAIN, SERVER
 from ktool.logic.pod.podenv import ConfigError
 
 NO_SEARCH = "."
-"""What Podman takes as: no search list, not even the node's."""
+"""Podman's value for an empty search list, not even the node's."""
 NDOTS = ("ndots", "5")
 
 

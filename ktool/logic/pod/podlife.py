@@ -17,7 +17,7 @@ from ktool.logic.pod.podfields import grace_period
 from ktool.logic.pod.podrun import FREE, Run
 
 POST_START_TIMEOUT = 600.0
-"""Seconds a postStart hook may take; Kubernetes has no limit, but no call of ours is without one."""
+"""Timeout of a postStart hook in seconds. Kubernetes has none, but every remote call here has a deadline."""
 
 _SETTLED = frozenset({"created", "configured", "exited"})
 

@@ -44,9 +44,8 @@ ENDING = frozenset({"StopPod", "StopContainer", "RemoveContainer", "RemovePod", 
 """Steps whose failure holds back the end of a pod; a failed start does not."""
 
 DRAIN = 1.0
-"""Seconds that open connections get before the containers are told to end, where no annotation says otherwise. Most
-requests are shorter; a client that keeps its connection hears of the end from the application, or when the grace is
-over."""
+"""Default drain time in seconds, for open connections to finish before SIGTERM. Most requests are shorter; a client
+that keeps its connection learns of the end from the application, or when the grace period is over."""
 
 AS_WANTED = "it is as wanted"
 _NOT_HELD = frozenset({"EnsureImage", RunHook.__name__})

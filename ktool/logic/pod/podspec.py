@@ -35,7 +35,7 @@ NETWORK = "ktool"
 """The Podman network of the cluster on every node."""
 
 LOG_BYTES = 10 * 1024 * 1024
-"""Where a container's log is cut, as the kubelet's containerLogMaxSize."""
+"""The size at which a container's log is rotated, as the kubelet's containerLogMaxSize."""
 
 CPU_PERIOD = 100_000
 MIN_SHARES = 2

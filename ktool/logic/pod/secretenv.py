@@ -28,7 +28,7 @@ VOLUME = "_env"
 """No name that a volume of a Pod could have."""
 
 PREFIX = "ktool-"
-"""What the names of Podman's secrets of ours begin with; the pod's uid follows."""
+"""Name prefix of ktool's Podman secrets; the pod's uid follows."""
 
 
 def concerns(container: Obj) -> bool:

@@ -27,7 +27,7 @@ from ktool.logic.schedule.model import (
 )
 
 DEFAULT_CPU, DEFAULT_MEMORY = 100, 200 * 1024 * 1024
-"""What a container that requests nothing counts in the score (kube-scheduler's DefaultMilliCPURequest and
+"""The request assumed in scores for a container without one (kube-scheduler's DefaultMilliCPURequest and
 DefaultMemoryRequest), so that such pods spread as well."""
 
 ANY_ADDRESS = "0.0.0.0"

@@ -21,7 +21,7 @@ from ktool.logic.schedule.state import Counter, Load, State
 TAINTS, NODE_AFFINITY, SPREADING, POD_AFFINITY = 3, 2, 2, 2
 
 REQUIRED_WEIGHT = 1
-"""What a required affinity of a running pod adds for the pods it picks (kube-scheduler's hardPodAffinityWeight)."""
+"""The weight of a running pod's required affinity for the pods it selects (kube-scheduler's hardPodAffinityWeight)."""
 
 DEFAULT_SPREAD = ((HOSTNAME, 3), (ZONE, 5))
 """kube-scheduler's default constraints: topology and maxSkew, both ScheduleAnyway."""

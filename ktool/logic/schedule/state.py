@@ -83,7 +83,7 @@ class State:
         self.loads = [Load() for _ in self.nodes]
         self.namespaces = namespaces
         self.touched: list[int] = []
-        """The node of every placement, in order: whoever keeps something per node catches up from here."""
+        """The node of every placement, in order: per-node caches catch up from this log."""
         self._pods: dict[tuple[Shape, bool], dict[int, int]] = {}
         self._domains: dict[str, list[int]] = {}
         self._counters: dict[Hashable, Counter] = {}

@@ -29,7 +29,7 @@ def content(workload: Obj, world: World) -> str:
             continue
         entries = {**(obj.get("data") or {}), **(obj.get("binaryData") or {})}
         read = {key: text for key, text in entries.items() if not use.keys or key in use.keys}
-        # With the uid nobody can guess a Secret's value from the hash who may not read the Secret itself.
+        # The uid keeps those who may not read the Secret from guessing its value by the hash.
         parts.append([use.kind, use.name, uid(obj) if use.kind == "Secret" else "", read])
     return content_hash(parts, 10) if parts else ""
 

@@ -24,10 +24,10 @@ CERTAIN = frozenset(
 one is an ImagePullBackOff."""
 
 TAKEN = "address already in use"
-"""What a kernel says of a port that somebody else listens on: no restart mends that."""
+"""Error texts for a port that is already in use: no restart mends that."""
 
 REFUSED = ("manifest unknown", "name unknown", "unauthorized", "denied")
-"""What a registry says that is there and will not give the image (OCI distribution spec, error codes)."""
+"""Error texts of a registry that answers and refuses the image (OCI distribution spec, error codes)."""
 
 
 def trouble(pod: Obj) -> str:

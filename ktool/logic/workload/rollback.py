@@ -35,8 +35,8 @@ from ktool.logic.workload.podtrouble import trouble, unready
 CONDITION = "RolledBack"
 """Status False: it is about to happen; True: it has, and nothing else was asked for since."""
 CALM = 3.0
-"""Seconds for which a failure has to last, so that one that mends itself is none, and whoever looks on can read the
-logs of the pods that failed."""
+"""Seconds that a failure must last before a rollback: it may mend itself, and a person can still read the logs of the
+failed pods."""
 PROVEN = 15.0
 """Seconds after its completion within which a revision may still fail: without a probe, or minReadySeconds, a program
 that ends after a moment has been Ready. What breaks later was no rollout."""

@@ -25,7 +25,7 @@ done
 """
 
 _FLOW = re.compile(r"^udp .*? dst=(\S+) sport=\d+ dport=(\d+) .*?src=(\S+) dst=\S+ sport=(\d+) dport=\d+", re.MULTILINE)
-"""What was asked (address and port), and who answers (address and port), of each line of `conntrack -L`."""
+"""Destination (address, port) and replying endpoint (address, port) in each line of `conntrack -L`."""
 
 Flow = tuple[str, str, str, str]
 

@@ -17,7 +17,7 @@ from ktool.logic.node.nodeaction import SetZone
 from ktool.node.base import NodeError, Transport
 
 _PORTS = (5301, 5302)
-"""Where the one that knows the names of the cluster listens, in turn."""
+"""Ports of the server with the cluster's names, used alternately."""
 
 RUNNING = r"""
 running() { # running FILE [OPTION]: the pids of our servers with this configuration, and their children that answer TCP

@@ -56,7 +56,7 @@ else
 fi
 nft -f -
 """
-"""What passes between two pods of one bridge has to pass our rules too, as Kubernetes asks for."""
+"""Packets between two pods of one bridge must pass the rules too, as Kubernetes requires."""
 
 _DECLARED = re.compile(r"^(?:    |\t)(chain|set|map) (\S+) \{", re.MULTILINE)
 

@@ -386,4 +386,4 @@ _TABLE: dict[type, tuple[Callable[[Hands, Any], str | act.Notes], str]] = {
     act.RemovePod: (remove_pod, "FailedKillPod"),
     act.RemoveVolumes: (remove_volumes, "FailedUnmount"),
 }
-"""What does an action, and the word for its failure where the function has no better one."""
+"""Action type -> its executor, and the default reason for its failure."""

@@ -19,9 +19,8 @@ from ktool.node.podman import containerio, facts, performer, probeclient, runend
 from ktool.node.podman.podmanapi import ApiStream, PodmanApi, Refused
 
 SETTLED_FOR = 14.5
-"""Seconds for which routes, volumes and the network are believed to be as they were, unless we changed them. Less than
-the 15 s after which a quiet node is observed again, so that each of these observations reads them, and few of those
-that somebody waits for."""
+"""Cache time in seconds of routes, volumes and the network, unless this process changes them. Less than the resync of
+15 s, so that each resync reads them and few observations in between do."""
 
 _ENDS = ("died", "oom", "restart")
 """Events after which a container is to be asked how it ended."""

@@ -128,7 +128,7 @@ class Machine:
         self._boots = 1
         self._made = 0
         self._woken_at = inf
-        """When the next alarm of ours rings, inf if none is set."""
+        """The time of the machine's next alarm, inf if none is set."""
 
     def describe(self, settings: Settings) -> None:
         """Apply new settings; unchanged ones leave alone what a test has changed since."""
