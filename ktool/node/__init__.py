@@ -1,3 +1,3 @@
-"""The node tier's access to machines: transports, the Podman and the simulated runtime, host keys, bootstrap and
-fencing.
+"""Access to machines: transports, the Podman and the simulated runtime, host keys, bootstrap, fencing. nodeplane/ uses
+it.
 """

@@ -1,1 +1,3 @@
-"""Network algorithms: address allocation, endpoints, service rules, policies, links between nodes, DNS zone."""
+"""Network algorithms: address allocation, endpoints, service rules, policies, links and DNS. kinds/ and nodeplane/ call
+them.
+"""

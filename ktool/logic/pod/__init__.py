@@ -1,1 +1,1 @@
-"""Pods on a node: from a Pod to Podman's payloads, to the next actions, and from observed facts to the Pod's status."""
+"""Pods on a node: rendering for Podman, planning of actions, the Pod's status. logic/plan and nodeplane/ call it."""

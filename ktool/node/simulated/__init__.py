@@ -1,1 +1,1 @@
-"""The simulated runtime: nodes that exist in memory, for trying manifests and for tests."""
+"""The simulated runtime: nodes in memory, for trying manifests and for tests. node/connect makes it."""
