@@ -84,9 +84,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Looks:
-    """How a person sees objects of the kind. `describe(obj, world, now)` gives its description; kinds without one are
-    shown field by field. `beside` are the kinds it looks at too, in the object's namespace (in all, for objects of the
-    cluster). `events`: the description ends with the object's Events."""
+    """The presentation of a kind to people. `columns` are printer columns of `get`. `describe(obj, world, now)` gives
+    the description; kinds without one are shown field by field. `beside` are the other kinds it reads, in the object's
+    namespace (in all, for cluster-scoped objects). `events`: the description ends with the object's Events."""
 
     columns: tuple[Column, ...] = ()
     describe: Callable[[Obj, World, float], Description] | None = None
@@ -138,7 +138,7 @@ class Kind:
     workload: Workload | None = None
     subresources: tuple[str, ...] = ()
     apply_order: int = 50
-    """Where the kind stands when a folder is applied: lower first (Namespace 0, configuration 20, workloads 50)."""
+    """The kind's position when a folder is applied: lower first (Namespace 0, configuration 20, workloads 50)."""
 
     # --- names
 

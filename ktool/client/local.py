@@ -21,7 +21,7 @@ from ktool.registry.registry import Registry
 from ktool.store.errors import StoreError
 
 _LOOK_SECONDS = 0.5
-"""How often a watch that waits looks whether it was closed."""
+"""Seconds between a waiting watch's checks for `close`."""
 
 
 @contextmanager

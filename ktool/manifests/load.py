@@ -355,7 +355,7 @@ def _has_name(manifest: Manifest, metadata: Obj, problems: list[str]) -> bool:
 
 
 def _twins(manifests: Sequence[Manifest]) -> list[str]:
-    """The same object twice: a person copied a file and forgot to rename."""
+    """Errors for an object given twice: typically a file that was copied and not renamed."""
     first: dict[Ref, Manifest] = {}
     problems = []
     for manifest in manifests:
