@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 import typer
 
 from ktool.api.errors import DONE, ERROR, INTERRUPTED, USAGE, UsageError
-from ktool.cli.plumbing import errors
+from ktool.cli.plumbing import errors, known
 from ktool.cli.plumbing.command import VerbGroup, global_params
 
 
@@ -109,6 +109,7 @@ def root(ctx: typer.Context) -> None:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says and return the exit code; whatever goes wrong becomes a sentence on stderr."""
+    known.forget()
     command = typer.main.get_command(app)
     try:
         code = command.main(args=argv, prog_name="ktool", standalone_mode=False)

@@ -24,8 +24,9 @@ _SUBRESOURCES: dict[str, tuple[str, list[str], dict[str, str]]] = {
 """Of each subresource that is not the object itself: the kind of its document, its verbs and its own group."""
 
 
-def version(where: str, cluster: str) -> dict[str, str]:
-    """version.Info, where this server runs, and the id of its cluster."""
+def version(where: str, cluster: str, kinds: Kinds) -> dict[str, str]:
+    """version.Info, where this server runs, the id of its cluster, and the fingerprint of the documents below: a
+    client that kept them need not read them again while it is the same."""
     major, minor = __version__.split(".")[:2]
     return {
         "major": major,
@@ -34,6 +35,7 @@ def version(where: str, cluster: str) -> dict[str, str]:
         "platform": f"{platform.system().lower()}/{platform.machine()}",
         "where": where,
         "cluster": cluster,
+        "kinds": kinds.fingerprint,
     }
 
 

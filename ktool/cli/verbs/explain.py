@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from ktool.api.errors import DONE, UserError
+from ktool.api.kind import Kind
 from ktool.api.schema import Field
-from ktool.cli.plumbing import resourceargs
+from ktool.cli.plumbing import known, resourceargs
 from ktool.cli.plumbing.command import Verb, examples, verbs
 
 app = verbs()
@@ -40,8 +41,7 @@ def explain(
 
     Fields that ktool knows but does not act on yet are marked so.
     """
-    word, *steps = path.strip(".").split(".")
-    kind = resourceargs.kind_named(word)
+    kind, steps = _named(path.strip(".").split("."))
     field = _walk(kind.schema, steps, kind.name)
     lines = [f"GROUP:      {kind.group}"] if kind.group else []
     lines += [f"KIND:       {kind.name}", f"VERSION:    {kind.version}", ""]
@@ -57,8 +57,22 @@ def explain(
     return DONE
 
 
+def _named(words: list[str]) -> tuple[Kind, list[str]]:
+    """The kind, and the steps from there. A group stands between the two only where the first step would be no field:
+    `services.demo.example`."""
+    kind = resourceargs.kind_named(words[0])
+    if words[1:] and words[1] not in _members(kind.schema):
+        known.kinds().complete()
+        for count in range(len(words), 1, -1):
+            if found := known.kinds().find(".".join(words[:count])):
+                return found, words[count:]
+    return kind, words[1:]
+
+
 def _walk(field: Field, steps: list[str], title: str) -> Field:
     for step in steps:
+        if field.type == "any":
+            raise UserError(f"{title}: {field.doc or 'anything may stand there'}")
         members = _members(field)
         if step not in members:
             close = difflib.get_close_matches(step, members, n=1)
