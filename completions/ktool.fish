@@ -301,7 +301,7 @@ complete -c ktool -n '__ktool_at \'rollout\'' -s h -l help -d 'Show the help and
 complete -c ktool -n '__ktool_at \'rollout history\'' -a '(__ktool_objects 2)'
 complete -c ktool -n '__ktool_at \'rollout history\'' -l revision -x -d 'Show this revision in detail.'
 complete -c ktool -n '__ktool_at \'rollout history\'' -s l -l selector -x -d 'Label selector, e.g. app=web,tier!=db.'
-complete -c ktool -n '__ktool_at \'rollout history\'' -s o -l output -x -a 'yaml json' -d 'With --revision: its ReplicaSet as yaml or json.'
+complete -c ktool -n '__ktool_at \'rollout history\'' -s o -l output -x -a 'yaml json' -d 'With --revision: the object that keeps it, as yaml or json.'
 complete -c ktool -n '__ktool_at \'rollout history\'' -s n -l namespace -x -a '(__ktool_names namespaces)' -d 'Namespace to work in (env: KTOOL_NAMESPACE; else default).'
 complete -c ktool -n '__ktool_at \'rollout history\'' -l lock-timeout -x -d 'How long to wait for another command that is at work (60s).'
 complete -c ktool -n '__ktool_at \'rollout history\'' -l debug -d 'Say on stderr what is being done.'

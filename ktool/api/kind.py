@@ -17,10 +17,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ktool.api.action import Plan
+from ktool.api.describe import Description
 from ktool.api.errors import Cause
 from ktool.api.obj import Obj, controller_of, namespace
 from ktool.api.ref import GroupKind, Ref
 from ktool.api.schema import Field
+from ktool.api.workload import Workload
 from ktool.api.world import World
 
 
@@ -96,9 +98,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Looks:
-    """How a person sees objects of the kind."""
+    """How a person sees objects of the kind. `describe(obj, world, now)` gives its description; kinds without one are
+    shown field by field. `beside` are the kinds it looks at too, in the object's namespace (in all, for objects of the
+    cluster). `events`: the description ends with the object's Events."""
 
     columns: tuple[Column, ...] = ()
+    describe: Callable[[Obj, World, float], Description] | None = None
+    beside: tuple[GroupKind, ...] = ()
+    events: bool = True
 
 
 @dataclass(frozen=True)
@@ -140,6 +147,7 @@ class Kind:
     rules: Rules = Rules()
     looks: Looks = Looks()
     controller: Controller = Controller()
+    workload: Workload | None = None
     subresources: tuple[str, ...] = ()
     apply_order: int = 50
     """Where the kind stands when a folder is applied: lower first (Namespace 0, configuration 20, workloads 50)."""

@@ -265,8 +265,7 @@ class Rehearsal:
 
 
 def _makes_pods(kind: Kind) -> bool:
-    spec = kind.schema.fields.get("spec")
-    return kind.controller.plan is not None and spec is not None and "template" in spec.fields
+    return kind.controller.plan is not None and kind.workload is not None
 
 
 def _owner(pod: Obj) -> str:

@@ -7,20 +7,24 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from ktool.api.kinds import Kinds
 from ktool.api.marks import RESTART_ON_CONFIG_CHANGE
 from ktool.api.obj import Obj, namespace
 from ktool.api.ref import CONFIG_MAP, SECRET, GroupKind, Ref
 from ktool.api.world import World
 from ktool.logic.workload import configuse
-from ktool.logic.workload.kinds import DEPLOYMENT
 
 if TYPE_CHECKING:
     from ktool.registry.client import Client
 
-FOLLOWING = DEPLOYMENT
 CONFIGS = (CONFIG_MAP, SECRET)
 LONGEST = 5.0
 """Seconds to wait for the controller to take notice; it takes a few milliseconds."""
+
+
+def following(kinds: Kinds) -> list[GroupKind]:
+    """The kinds of workloads that may carry the annotation."""
+    return [kind.gk for kind in kinds if kind.workload is not None and kind.workload.follows_config]
 
 
 def followers(client: Client, changed: Iterable[Obj]) -> list[Ref]:
@@ -33,7 +37,9 @@ def followers(client: Client, changed: Iterable[Obj]) -> list[Ref]:
     end = time.monotonic() + LONGEST
     while True:
         world = _world(client, spaces)
-        found = {ref: None for obj in configs for ref in configuse.readers(FOLLOWING, obj, world)}
+        found = {
+            ref: None for obj in configs for gk in following(client.kinds) for ref in configuse.readers(gk, obj, world)
+        }
         waiting = any(configuse.follow(obj, world) for ref in found if (obj := world.get(ref)) is not None)
         if not waiting or time.monotonic() >= end:
             return list(found)
@@ -43,7 +49,7 @@ def followers(client: Client, changed: Iterable[Obj]) -> list[Ref]:
 def _world(client: Client, spaces: Iterable[str]) -> World:
     """What the decision depends on; configuration only where somebody follows any."""
     spaces = list(spaces)
-    workloads = _listed(client, [FOLLOWING], spaces)
+    workloads = _listed(client, following(client.kinds), spaces)
     if not any(RESTART_ON_CONFIG_CHANGE in (obj["metadata"].get("annotations") or {}) for obj in workloads):
         return World()
     return World([*workloads, *_listed(client, CONFIGS, spaces)])

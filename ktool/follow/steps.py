@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ktool.api.obj import Obj, condition, deleting, get, is_true, name, uid
 from ktool.api.pod import node_of, statuses_of
 from ktool.api.ref import NODE, POD, GroupKind, Ref
+from ktool.api.workload import Generation
 from ktool.api.world import World
 from ktool.follow.follower import below
-from ktool.logic.workload import revisions
-from ktool.logic.workload.kinds import REPLICA_SET
 from ktool.present.table import Table
 
 
@@ -73,17 +74,15 @@ def pod_step(pod: Obj) -> str:
 # --- a rollout ---------------------------------------------------------------------------------------------------
 
 
-def rollout_lines(deployment: Obj, world: World) -> list[str]:
-    """A table of all pods of a Deployment: what is under way first, and the new revision before the old ones."""
-    sets = world.controlled(uid(deployment), REPLICA_SET)
-    new = revisions.find_new(deployment, sets)
-    found = [(rs is new, revisions.revision(rs), pod) for rs in sets for pod in world.controlled(uid(rs), POD)]
+def rollout_lines(generations: Sequence[Generation]) -> list[str]:
+    """A table of all pods of a workload: what is under way first, and the current revision before the old ones."""
+    found = [(one, pod) for one in generations for pod in one.pods]
     if not found:
         return []
-    found.sort(key=lambda one: (_rests(one[2]), not one[0], -one[1], name(one[2])))
+    found.sort(key=lambda row: (_rests(row[1]), not row[0].current, -row[0].number, name(row[1])))
     table = Table(("REVISION", "POD", "NODE", "STEP"))
     rows = [
-        (f"{number}{' (new)' if is_new else ''}", name(pod), node_of(pod), _step(pod)) for is_new, number, pod in found
+        (f"{one.number}{' (new)' if one.current else ''}", name(pod), node_of(pod), _step(pod)) for one, pod in found
     ]
     return table.lines(rows)
 

@@ -17,7 +17,6 @@ from ktool.api.world import World
 from ktool.follow.doubt import Doubt
 from ktool.follow.follower import Follower, below, scopes
 from ktool.follow.steps import homeless, not_ready, pod_line, pods_of, rollout_lines, settled
-from ktool.logic.workload.kinds import DEPLOYMENT
 from ktool.logic.workload.podtrouble import trouble
 from ktool.present.progress import Progress
 
@@ -223,8 +222,9 @@ class _Wait:
 
     def _details(self, ref: Ref) -> list[str]:
         obj = self.world.get(ref)
-        if obj is not None and ref.gk == DEPLOYMENT:
-            return [f"  {line}" for line in rollout_lines(obj, self.world)]
+        workload = self.kinds[ref.gk].workload
+        if obj is not None and workload is not None and workload.generations is not None:
+            return [f"  {line}" for line in rollout_lines(workload.generations(obj, self.world))]
         return [pod_line(pod) for pod in pods_of(self.world, ref) if not settled(pod)]
 
     def _waiting(self) -> list[Obj]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 
 from ktool.api import names
+from ktool.api.describe import Description, head
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Kind, Looks, Names, Rules, Version
-from ktool.api.obj import Obj, name
+from ktool.api.obj import Obj, name, namespace
 from ktool.api.ref import Ref
 from ktool.api.schema import Field
 from ktool.api.shapes.build import boolean, string_map
 from ktool.api.shapes.meta import resource
 from ktool.api.units.duration import age
+from ktool.api.world import World
 from ktool.logic.network import links
 
 SIZE_LIMIT = 1024 * 1024
@@ -63,6 +65,32 @@ def _count(config: Obj, now: float) -> str:
     return str(len(config.get("data") or {}) + len(config.get("binaryData") or {}))
 
 
+# --- describe -------------------------------------------------------------------------------------------------------
+
+
+def describe(obj: Obj, world: World, now: float) -> Description:
+    sheet = Description()
+    sheet.row("Name", name(obj))
+    sheet.row("Namespace", namespace(obj))
+    head(sheet, obj)
+    sheet.line("")
+    sheet.line("Data")
+    sheet.line("====")
+    for key, text in sorted((obj.get("data") or {}).items()):
+        sheet.line(f"{key}:")
+        sheet.line("----")
+        for line in str(text).split("\n"):
+            sheet.line(line)
+        sheet.line("")
+    sheet.line("")
+    sheet.line("BinaryData")
+    sheet.line("====")
+    for key, data in sorted((obj.get("binaryData") or {}).items()):
+        sheet.line(f"{key}: {len(data) * 3 // 4 - data.count('=')} bytes")
+    sheet.line("")
+    return sheet
+
+
 KIND = Kind(
     Names("", "ConfigMap", "configmaps", short=("cm",)),
     (Version("v1", SCHEMA),),
@@ -72,7 +100,8 @@ KIND = Kind(
             Column("NAME", lambda obj, now: name(obj)),
             Column("DATA", _count, type="integer"),
             Column("AGE", age),
-        )
+        ),
+        describe=describe,
     ),
     apply_order=20,
 )

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ktool.api.describe import Description, conditions, head, when
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Controller, Kind, Looks, Names, Progress, Rules, Version, Watch, owned
-from ktool.api.marks import ROLLBACK_ON_FAILURE
-from ktool.api.obj import Obj, annotations_of, condition, controller_of, generation, get, name, namespace, uid
+from ktool.api.marks import REVISION, ROLLBACK_ON_FAILURE
+from ktool.api.obj import Obj, annotations_of, condition, controller_of, generation, get, meta, name, namespace, uid
 from ktool.api.ref import CONFIG_MAP, POD, SECRET, Ref
 from ktool.api.selector import from_label_selector
 from ktool.api.shapes.deployment import SCHEMA
 from ktool.api.shapes.workload import default_template, images, template_causes
 from ktool.api.units.duration import age
 from ktool.api.world import World
+from ktool.logic.pod import podlooks
 from ktool.logic.workload import configuse, revisions, rollback, stopfirst
 from ktool.logic.workload.adoption import ownerless
+from ktool.logic.workload.deploymentcommands import WORKLOAD
 from ktool.logic.workload.deploymentplan import plan
 from ktool.logic.workload.deploymentstatus import DEADLINE_EXCEEDED, held, replicas
 from ktool.logic.workload.kinds import DEPLOYMENT, REPLICA_SET
@@ -138,6 +141,46 @@ def _status_column(label: str, count: str) -> Column:
     return Column(label, lambda obj, now: str(get(obj, "status", count, default=0)), type="integer")
 
 
+# --- describe -------------------------------------------------------------------------------------------------------
+
+
+def describe(obj: Obj, world: World, now: float) -> Description:
+    sheet = Description()
+    spec, status = get(obj, "spec", default={}), get(obj, "status", default={})
+    sheet.row("Name", name(obj))
+    sheet.row("Namespace", namespace(obj))
+    sheet.row("CreationTimestamp", when(meta(obj).get("creationTimestamp")))
+    head(sheet, obj)
+    sheet.row("Selector", from_label_selector(spec.get("selector")).text)
+    counts = [("replicas", "total"), ("updatedReplicas", "updated"), ("availableReplicas", "available")]
+    numbers = [f"{spec.get('replicas', 1)} desired", *(f"{status.get(key, 0)} {word}" for key, word in counts)]
+    updated = [numbers[0], numbers[2], numbers[1], numbers[3], f"{status.get('unavailableReplicas', 0)} unavailable"]
+    sheet.row("Replicas", " | ".join(updated))
+    strategy = spec.get("strategy") or {}
+    sheet.row("StrategyType", strategy.get("type", "RollingUpdate"))
+    sheet.row("MinReadySeconds", spec.get("minReadySeconds", 0))
+    if rolling := strategy.get("rollingUpdate"):
+        text = f"{rolling.get('maxUnavailable', '25%')} max unavailable, {rolling.get('maxSurge', '25%')} max surge"
+        sheet.row("RollingUpdateStrategy", text)
+    podlooks.template(sheet, spec.get("template") or {})
+    conditions(sheet, obj)
+    _replica_sets(sheet, obj, world)
+    return sheet
+
+
+def _replica_sets(sheet: Description, obj: Obj, world: World) -> None:
+    revision = annotations_of(obj).get(REVISION)
+    new: list[str] = []
+    old: list[str] = []
+    for found in world.owned(uid(obj), REPLICA_SET):
+        have, wanted = get(found, "status", "replicas", default=0), get(found, "spec", "replicas", default=0)
+        text = f"{name(found)} ({have}/{wanted} replicas created)"
+        same = annotations_of(found).get(REVISION) == revision
+        (new if same else old).append(text)
+    sheet.row("OldReplicaSets", ", ".join(sorted(old)))
+    sheet.row("NewReplicaSet", ", ".join(new))
+
+
 KIND = Kind(
     Names("apps", "Deployment", "deployments", short=("deploy",), categories=("all",)),
     (Version("v1", SCHEMA),),
@@ -152,7 +195,9 @@ KIND = Kind(
             Column("CONTAINERS", lambda obj, now: ",".join(images(obj)[0]), wide=True),
             Column("IMAGES", lambda obj, now: ",".join(images(obj)[1]), wide=True),
             Column("SELECTOR", lambda obj, now: from_label_selector(obj["spec"]["selector"]).text, wide=True),
-        )
+        ),
+        describe=describe,
+        beside=(REPLICA_SET,),
     ),
     controller=Controller(
         watches=(
@@ -165,5 +210,6 @@ KIND = Kind(
         plan=plan,
         progress=progress,
     ),
+    workload=WORKLOAD,
     subresources=("status", "scale"),
 )

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Kind, Looks, Names, Rules, Version
-from ktool.api.obj import Obj, get, meta, name, namespace
+from ktool.api.obj import Obj, get, name, namespace
 from ktool.api.shapes.build import integer, obj, string, time
 from ktool.api.shapes.meta import OBJECT_REFERENCE, resource
 from ktool.api.units.duration import UNKNOWN, since
+from ktool.logic.sightings import last_seen
 
 SCHEMA = resource(
     involvedObject=replace(OBJECT_REFERENCE, doc="The object it happened to.", required=True),
@@ -35,24 +36,6 @@ def validate(event: Obj, old: Obj | None) -> list[Cause]:
     if about and about != namespace(event):
         return [Cause("involvedObject.namespace", f'must be the namespace of the Event, not "{about}"')]
     return []
-
-
-def last_seen(event: Obj) -> str:
-    """The RFC 3339 time of its last sighting."""
-    times = (
-        get(event, "series", "lastObservedTime"),
-        event.get("lastTimestamp"),
-        event.get("firstTimestamp"),
-        event.get("eventTime"),
-        meta(event).get("creationTimestamp"),
-    )
-    return next((str(found) for found in times if found), "")
-
-
-def order(event: Obj) -> tuple[str, int]:
-    """Sorts Events by when they were seen last; those of one second as they were written."""
-    version = str(meta(event).get("resourceVersion") or "")
-    return last_seen(event), int(version) if version.isdecimal() else 0
 
 
 def _target(event: Obj, now: float) -> str:
@@ -90,7 +73,8 @@ KIND = Kind(
             Column("FIRST SEEN", _first_seen, wide=True),
             Column("COUNT", _count, wide=True, type="integer"),
             Column("NAME", lambda obj, now: name(obj), wide=True),
-        )
+        ),
+        events=False,
     ),
     apply_order=90,
 )

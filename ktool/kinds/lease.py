@@ -31,7 +31,8 @@ KIND = Kind(
             Column("NAME", lambda obj, now: name(obj)),
             Column("HOLDER", lambda obj, now: get(obj, "spec", "holderIdentity", default="")),
             Column("AGE", age),
-        )
+        ),
+        events=False,
     ),
     apply_order=90,
 )

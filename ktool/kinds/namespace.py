@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ktool.api import names
+from ktool.api.describe import Description, conditions, head
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Controller, Kind, Looks, Names, Progress, Rules, Version
 from ktool.api.marks import NAMESPACE_NAME, PULL_SECRETS
@@ -57,6 +58,19 @@ def progress(namespace: Obj, world: World) -> Progress:
     return Progress(True, f'namespace "{name(namespace)}" is active')
 
 
+# --- describe -------------------------------------------------------------------------------------------------------
+
+
+def describe(obj: Obj, world: World, now: float) -> Description:
+    sheet = Description()
+    sheet.row("Name", name(obj))
+    head(sheet, obj)
+    sheet.row("Status", get(obj, "status", "phase", default="Active"))
+    sheet.line("")
+    conditions(sheet, obj)
+    return sheet
+
+
 KIND = Kind(
     Names("", "Namespace", "namespaces", short=("ns",), namespaced=False),
     (Version("v1", SCHEMA),),
@@ -66,7 +80,9 @@ KIND = Kind(
             Column("NAME", lambda obj, now: name(obj)),
             Column("STATUS", lambda obj, now: get(obj, "status", "phase", default="Active")),
             Column("AGE", age),
-        )
+        ),
+        describe=describe,
+        events=False,
     ),
     controller=Controller(progress=progress),
     subresources=("status",),

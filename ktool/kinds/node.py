@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from fractions import Fraction
 from ipaddress import ip_network
 
 from ktool.api import names
 from ktool.api.action import Delete, Emit, Patch, Plan
+from ktool.api.describe import Description, conditions, head, when
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Controller, Kind, Looks, Names, Progress, Rules, Version, Watch
 from ktool.api.marks import (
@@ -21,13 +23,14 @@ from ktool.api.marks import (
     SIMULATED,
     SIMULATED_CIDR,
 )
-from ktool.api.obj import Obj, annotations_of, condition, deleting, get, is_true, labels, meta, name, uid
-from ktool.api.pod import node_of
+from ktool.api.obj import Obj, annotations_of, condition, deleting, get, is_true, labels, meta, name, namespace, uid
+from ktool.api.pod import app_containers, finished, node_of
 from ktool.api.ref import NODE, POD, Ref
 from ktool.api.schema import Field
 from ktool.api.shapes.build import array, boolean, choice, integer, obj, quantities, string, strings, time
 from ktool.api.shapes.meta import CONDITIONS, resource
 from ktool.api.units.duration import age
+from ktool.api.units.quantity import format_bytes, format_milli, value
 from ktool.api.world import World
 from ktool.logic.network.ipam import IpamError, carve
 from ktool.logic.network.nodefields import is_simulated
@@ -272,6 +275,83 @@ def _info(member: str, node: Obj) -> str:
     return str(get(node, "status", "nodeInfo", member) or "<unknown>")
 
 
+# --- describe -------------------------------------------------------------------------------------------------------
+
+
+def describe(obj: Obj, world: World, now: float) -> Description:
+    sheet = Description()
+    spec, status = get(obj, "spec", default={}), get(obj, "status", default={})
+    sheet.row("Name", name(obj))
+    head(sheet, obj)
+    sheet.row("CreationTimestamp", when(meta(obj).get("creationTimestamp")))
+    sheet.rows("Taints", [_taint(taint) for taint in spec.get("taints") or ()])
+    sheet.row("Unschedulable", str(bool(spec.get("unschedulable"))).lower())
+    conditions(sheet, obj)
+    sheet.title("Addresses")
+    for address in status.get("addresses") or ():
+        sheet.row(address["type"], address["address"], 1)
+    for label, key in (("Capacity", "capacity"), ("Allocatable", "allocatable")):
+        sheet.title(label)
+        for what, amount in sorted((status.get(key) or {}).items()):
+            sheet.row(what, amount, 1)
+    sheet.title("System Info")
+    info = status.get("nodeInfo") or {}
+    for label, key in _NODE_INFO:
+        sheet.row(label, info.get(key, ""), 1)
+    sheet.row("PodCIDR", spec.get("podCIDR", ""))
+    _pods_of_node(sheet, obj, world, now)
+    return sheet
+
+
+_NODE_INFO = (
+    ("Machine ID", "machineID"),
+    ("Boot ID", "bootID"),
+    ("Kernel Version", "kernelVersion"),
+    ("OS Image", "osImage"),
+    ("Operating System", "operatingSystem"),
+    ("Architecture", "architecture"),
+    ("Container Runtime Version", "containerRuntimeVersion"),
+)
+
+
+def _taint(taint: Obj) -> str:
+    given = f"={taint['value']}" if taint.get("value") else ""
+    return f"{taint.get('key', '')}{given}:{taint.get('effect', '')}"
+
+
+_ASKED = (("requests", "cpu"), ("limits", "cpu"), ("requests", "memory"), ("limits", "memory"))
+
+
+def _pods_of_node(sheet: Description, obj: Obj, world: World, now: float) -> None:
+    """The pods on the node with what they ask for, and the sums against what can be had."""
+    pods = [pod for pod in world.on_node(name(obj)) if not finished(pod)]
+    pods.sort(key=lambda pod: (namespace(pod), name(pod)))
+    sheet.line(f"Non-terminated Pods:  ({len(pods)} in total)")
+    room = get(obj, "status", "allocatable", default={})
+    rows, totals = [], [Fraction(0)] * len(_ASKED)
+    for pod in pods:
+        asked = [_sum(pod, group, resource) for group, resource in _ASKED]
+        totals = [total + part for total, part in zip(totals, asked, strict=True)]
+        cells = [_share(amount, resource, room) for amount, (_, resource) in zip(asked, _ASKED, strict=True)]
+        rows.append((namespace(pod), name(pod), *cells, age(pod, now)))
+    header = ("Namespace", "Name", "CPU Requests", "CPU Limits", "Memory Requests", "Memory Limits", "Age")
+    sheet.table(header, rows)
+    sheet.title("Allocated resources")
+    cells = [_share(amount, resource, room) for amount, (_, resource) in zip(totals, _ASKED, strict=True)]
+    sheet.table(("Resource", "Requests", "Limits"), [("cpu", *cells[:2]), ("memory", *cells[2:])])
+
+
+def _sum(pod: Obj, group: str, resource: str) -> Fraction:
+    amounts = [get(c, "resources", group, resource) for c in app_containers(pod)]
+    return sum((value(amount) for amount in amounts if amount is not None), Fraction(0))
+
+
+def _share(amount: Fraction, resource: str, room: Obj) -> str:
+    text = format_milli(int(amount * 1000)) if resource == "cpu" else format_bytes(int(amount))
+    whole = value(room[resource]) if room.get(resource) else Fraction(0)
+    return f"{text} ({int(amount * 100 / whole) if whole else 0}%)"
+
+
 KIND = Kind(
     Names("", "Node", "nodes", short=("no",), namespaced=False),
     (Version("v1", SCHEMA),),
@@ -288,7 +368,9 @@ KIND = Kind(
             Column("OS-IMAGE", lambda obj, now: _info("osImage", obj), wide=True),
             Column("KERNEL-VERSION", lambda obj, now: _info("kernelVersion", obj), wide=True),
             Column("CONTAINER-RUNTIME", lambda obj, now: _info("containerRuntimeVersion", obj), wide=True),
-        )
+        ),
+        describe=describe,
+        beside=(POD,),
     ),
     controller=Controller(watches=(Watch(NODE, _removed), Watch(POD, _pod_on_leaving)), plan=plan, progress=progress),
     subresources=("status",),

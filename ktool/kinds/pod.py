@@ -6,11 +6,28 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ktool.api.action import Delete, Emit, Plan
+from ktool.api.describe import Description, head, when
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Controller, Kind, Looks, Names, Progress, Rules, Version, Watch
-from ktool.api.obj import Obj, annotations_of, condition, deleting, drop, epoch, get, is_true, meta, name, put, uid
+from ktool.api.obj import (
+    Obj,
+    annotations_of,
+    condition,
+    controller_of,
+    deleting,
+    drop,
+    epoch,
+    get,
+    is_true,
+    meta,
+    name,
+    namespace,
+    put,
+    uid,
+)
 from ktool.api.pod import (
     CONTAINER_GROUPS,
+    app_containers,
     app_statuses,
     finished,
     init_containers,
@@ -27,6 +44,7 @@ from ktool.api.shapes.podspec import POD_SPEC, default_pod_spec, validate_pod_sp
 from ktool.api.shapes.podstatus import POD_STATUS
 from ktool.api.units.duration import age, since
 from ktool.api.world import World
+from ktool.logic.pod import podlooks
 from ktool.logic.pod.podfields import grace_period
 from ktool.logic.workload.podtrouble import trouble
 
@@ -250,6 +268,43 @@ def _on_node(node: Obj, world: World) -> Iterable[Ref]:
     return [Ref.of(pod) for pod in world.on_node(name(node))]
 
 
+# --- describe -------------------------------------------------------------------------------------------------------
+
+
+def describe(pod: Obj, world: World, now: float) -> Description:
+    sheet = Description()
+    status, spec = get(pod, "status", default={}), get(pod, "spec", default={})
+    sheet.row("Name", name(pod))
+    sheet.row("Namespace", namespace(pod))
+    sheet.row("Priority", spec.get("priority") or 0)
+    sheet.row("Service Account", spec.get("serviceAccountName") or "default")
+    sheet.row("Node", "/".join(filter(None, (spec.get("nodeName"), status.get("hostIP")))))
+    if status.get("startTime"):
+        sheet.row("Start Time", when(status["startTime"]))
+    head(sheet, pod)
+    if deleting(pod):
+        sheet.row("Status", f"Terminating (since {when(meta(pod)['deletionTimestamp'])})")
+        sheet.row("Termination Grace Period", f"{meta(pod).get('deletionGracePeriodSeconds', 0)}s")
+    else:
+        sheet.row("Status", status.get("phase") if shown_status(pod) != "Unknown" else "Unknown")
+    for label, key in (("Reason", "reason"), ("Message", "message")):
+        if status.get(key):
+            sheet.row(label, status[key])
+    sheet.row("IP", status.get("podIP", ""))
+    sheet.rows("IPs", [f"IP: {entry['ip']}" for entry in status.get("podIPs") or ()])
+    owner = controller_of(pod)
+    if owner:
+        sheet.row("Controlled By", f"{owner['kind']}/{owner['name']}")
+    if init := init_containers(pod):
+        podlooks.containers(sheet, "Init Containers", init, init_statuses(pod))
+    podlooks.containers(sheet, "Containers", app_containers(pod), app_statuses(pod))
+    podlooks.conditions(sheet, pod)
+    podlooks.volumes(sheet, spec)
+    sheet.row("QoS Class", status.get("qosClass", ""))
+    podlooks.placement(sheet, spec)
+    return sheet
+
+
 KIND = Kind(
     Names("", "Pod", "pods", short=("po",), categories=("all",)),
     (Version("v1", SCHEMA),),
@@ -265,7 +320,8 @@ KIND = Kind(
             _text("spec", "nodeName"),
             _text("status", "nominatedNodeName"),
             Column("READINESS GATES", _gates, wide=True),
-        )
+        ),
+        describe=describe,
     ),
     controller=Controller(watches=(Watch(NODE, _on_node),), plan=plan, progress=progress),
     subresources=("status", "binding", "log", "exec"),

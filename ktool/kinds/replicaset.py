@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ktool.api.action import Action, Create, Delete, Emit, Plan, Status
+from ktool.api.describe import Description, conditions, head
 from ktool.api.kind import Column, Controller, Kind, Looks, Names, Progress, Rules, Version, Watch, owned
 from ktool.api.marks import RESOLVED_IMAGES
 from ktool.api.obj import (
@@ -30,8 +31,10 @@ from ktool.api.shapes.meta import CONDITIONS, LABEL_SELECTOR, resource
 from ktool.api.shapes.podspec import POD_TEMPLATE
 from ktool.api.shapes.workload import default_template, images, template_causes
 from ktool.api.units.duration import age
+from ktool.api.workload import Workload
 from ktool.api.world import World
 from ktool.logic.network.nodefields import answers
+from ktool.logic.pod import podlooks
 from ktool.logic.workload import stranded
 from ktool.logic.workload.adoption import claim, ownerless
 from ktool.logic.workload.kinds import REPLICA_SET
@@ -177,6 +180,31 @@ def _column(*path: str) -> Column:
     return Column(label, lambda obj, now: str(get(obj, *path, default=0)), type="integer")
 
 
+# --- describe -------------------------------------------------------------------------------------------------------
+
+
+def describe(obj: Obj, world: World, now: float) -> Description:
+    sheet = Description()
+    spec, status = get(obj, "spec", default={}), get(obj, "status", default={})
+    sheet.row("Name", name(obj))
+    sheet.row("Namespace", namespace(obj))
+    sheet.row("Selector", from_label_selector(spec.get("selector")).text)
+    head(sheet, obj)
+    owner = controller_of(obj)
+    if owner:
+        sheet.row("Controlled By", f"{owner['kind']}/{owner['name']}")
+    sheet.row("Replicas", f"{status.get('replicas', 0)} current / {spec.get('replicas', 1)} desired")
+    phases = [get(pod, "status", "phase", default="Pending") for pod in world.owned(uid(obj), POD)]
+    words = [f"{phases.count(phase)} {word}" for phase, word in _PHASES]
+    sheet.row("Pods Status", " / ".join(words))
+    podlooks.template(sheet, spec.get("template") or {})
+    conditions(sheet, obj)
+    return sheet
+
+
+_PHASES = (("Running", "Running"), ("Pending", "Waiting"), ("Succeeded", "Succeeded"), ("Failed", "Failed"))
+
+
 KIND = Kind(
     Names("apps", "ReplicaSet", "replicasets", short=("rs",), categories=("all",)),
     (Version("v1", SCHEMA),),
@@ -191,12 +219,15 @@ KIND = Kind(
             Column("CONTAINERS", lambda obj, now: ",".join(images(obj)[0]), wide=True),
             Column("IMAGES", lambda obj, now: ",".join(images(obj)[1]), wide=True),
             Column("SELECTOR", lambda obj, now: from_label_selector(obj["spec"]["selector"]).text, wide=True),
-        )
+        ),
+        describe=describe,
+        beside=(POD,),
     ),
     controller=Controller(
         watches=(owned(POD, by=REPLICA_SET), ownerless(POD, by=REPLICA_SET), Watch(NODE, _with_pods_on)),
         plan=plan,
         progress=progress,
     ),
+    workload=Workload(),
     subresources=("status", "scale"),
 )

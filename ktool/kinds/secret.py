@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from ktool.api.describe import Description, head
 from ktool.api.kind import Column, Kind, Looks, Names, Rules, Version
-from ktool.api.obj import Obj, name
+from ktool.api.masked import values
+from ktool.api.obj import Obj, name, namespace
 from ktool.api.schema import Field
 from ktool.api.shapes.build import boolean, string
 from ktool.api.shapes.meta import resource
 from ktool.api.units.duration import age
+from ktool.api.world import World
 from ktool.logic.secrets import secretdata
 
 SCHEMA = resource(
@@ -39,6 +42,27 @@ def _count(secret: Obj, now: float) -> str:
     return str(len(secret.get("data") or {}))
 
 
+# --- describe -------------------------------------------------------------------------------------------------------
+
+
+def describe(obj: Obj, world: World, now: float) -> Description:
+    """Keys and sizes, as kubectl shows them: never a value."""
+    sheet = Description()
+    sheet.row("Name", name(obj))
+    sheet.row("Namespace", namespace(obj))
+    head(sheet, obj)
+    sheet.line("")
+    sheet.row("Type", obj.get("type"))
+    if obj.get("immutable"):
+        sheet.row("Immutable", "true")
+    sheet.line("")
+    sheet.line("Data")
+    sheet.line("====")
+    for key, masked in sorted(values(obj).items()):
+        sheet.row(key, f"{len(masked)} bytes")
+    return sheet
+
+
 KIND = Kind(
     Names("", "Secret", "secrets"),
     (Version("v1", SCHEMA),),
@@ -49,7 +73,8 @@ KIND = Kind(
             Column("TYPE", lambda obj, now: str(obj.get("type") or secretdata.OPAQUE)),
             Column("DATA", _count, type="integer"),
             Column("AGE", age),
-        )
+        ),
+        describe=describe,
     ),
     apply_order=20,
 )

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from ktool.api.action import Action, Create, Delete, Emit, Patch, Plan, Status, Update
+from ktool.api.describe import Description, head
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Controller, Kind, Looks, Names, Rules, Version, Watch
 from ktool.api.obj import Obj, controlled_by, deleting, epoch, get, is_true, labels, meta, name, namespace, uid
@@ -275,6 +276,56 @@ def _selector(service: Obj, now: float) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted(selector.items())) or "<none>"
 
 
+# --- describe -------------------------------------------------------------------------------------------------------
+
+
+def describe(obj: Obj, world: World, now: float) -> Description:
+    """As kubectl has it (k8s.io/kubectl/pkg/describe, describeService)."""
+    sheet = Description()
+    spec = get(obj, "spec", default={})
+    sheet.row("Name", name(obj))
+    sheet.row("Namespace", namespace(obj))
+    head(sheet, obj)
+    sheet.row("Selector", ",".join(f"{key}={value}" for key, value in sorted((spec.get("selector") or {}).items())))
+    sheet.row("Type", spec.get("type", "ClusterIP"))
+    sheet.row("IP", spec.get("clusterIP", ""))
+    if spec.get("externalIPs"):
+        sheet.row("External IPs", ",".join(spec["externalIPs"]))
+    if spec.get("externalName"):
+        sheet.row("External Name", spec["externalName"])
+    if ingress := get(obj, "status", "loadBalancer", "ingress", default=()):
+        sheet.row("LoadBalancer Ingress", ", ".join(entry.get("ip") or entry.get("hostname", "") for entry in ingress))
+    slices = [one for one in world.list(ENDPOINT_SLICE, namespace(obj)) if endpoints.service_of(one) == name(obj)]
+    for port in spec.get("ports") or ():
+        _service_port(sheet, port, slices)
+    sheet.row("Session Affinity", spec.get("sessionAffinity", "None"))
+    for label, key in (
+        ("External Traffic Policy", "externalTrafficPolicy"),
+        ("Internal Traffic Policy", "internalTrafficPolicy"),
+    ):
+        if spec.get(key):
+            sheet.row(label, spec[key])
+    return sheet
+
+
+def _service_port(sheet: Description, port: Obj, slices: list[Obj]) -> None:
+    own, protocol = port.get("name") or "", port.get("protocol", "TCP")
+    sheet.row("Port", f"{own or '<unset>'}  {port['port']}/{protocol}")
+    sheet.row("TargetPort", f"{port.get('targetPort', port['port'])}/{protocol}")
+    if port.get("nodePort"):
+        sheet.row("NodePort", f"{own or '<unset>'}  {port['nodePort']}/{protocol}")
+    found = [
+        f"{endpoint['addresses'][0]}:{target['port']}"
+        for one in slices
+        for target in one.get("ports") or ()
+        if (target.get("name") or "", target.get("protocol", "TCP")) == (own, protocol) and target.get("port")
+        for endpoint in one.get("endpoints") or ()
+        if endpoints.ready(endpoint)
+    ]
+    more = f" + {len(found) - 3} more..." if len(found) > 3 else ""
+    sheet.row("Endpoints", ",".join(sorted(found)[:3]) + more)
+
+
 KIND = Kind(
     Names("", "Service", "services", short=("svc",), categories=("all",)),
     (Version("v1", SCHEMA),),
@@ -288,7 +339,9 @@ KIND = Kind(
             Column("PORT(S)", _shown_ports),
             Column("AGE", age),
             Column("SELECTOR", _selector, wide=True),
-        )
+        ),
+        describe=describe,
+        beside=(ENDPOINT_SLICE,),
     ),
     controller=Controller(
         watches=(

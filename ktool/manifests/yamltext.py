@@ -293,9 +293,10 @@ def documents(text: str) -> Iterator[Document]:
             else:
                 builder.feed(event)
     except yaml.YAMLError as error:
-        ahead = text[mark.index if mark else 0 : getattr(getattr(error, "problem_mark", None), "index", 0)]
-        if len(builder.stack) + _opened(ahead) > MAX_DEPTH:
-            raise YamlProblem(error.problem_mark.line + 1, _TOO_DEEP) from None
+        place = getattr(error, "problem_mark", None)
+        ahead = text[mark.index if mark else 0 : place.index] if place is not None else ""
+        if place is not None and len(builder.stack) + _opened(ahead) > MAX_DEPTH:
+            raise YamlProblem(place.line + 1, _TOO_DEEP) from None
         raise _problem(error, text) from None
     except RecursionError:  # Only nesting makes a parser recurse.
         raise YamlProblem(mark.line + 1 if mark else 1, _TOO_DEEP) from None

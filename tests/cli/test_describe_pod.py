@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ktool.api.world import World
-from ktool.present.describe_pod import describe
+from ktool.kinds.pod import describe
+from ktool.present import sheet
 
 KEY = {"name": "db", "key": "word"}
 SOURCES = [
@@ -37,7 +38,7 @@ POD = {
 
 
 def test_where_values_come_from() -> None:
-    lines = [" ".join(line.split()) for line in describe(POD, World()).text().splitlines()]
+    lines = [" ".join(line.split()) for line in sheet.text(describe(POD, World(), 0.0)).splitlines()]
     for line in (
         "A: <set to the key 'word' in secret 'db'> Optional: false",
         "B: <set to the key 'word' of config map 'db'> Optional: true",

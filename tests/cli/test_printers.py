@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ktool.api.describe import Description
 from ktool.api.errors import UsageError
 from ktool.api.kind import Column, Kind, Looks, Names, Version
 from ktool.api.schema import Field
 from ktool.manifests import dump
 from ktool.manifests.yamltext import documents
-from ktool.present import output
+from ktool.present import output, sheet
 from ktool.present.columns import KindTable, TableOptions
 from ktool.present.customcolumns import CustomColumns
 from ktool.present.progress import PlainProgress
-from ktool.present.sheet import Sheet
 from ktool.present.table import Table, safe
 from tests.everykind import KINDS
 
@@ -167,15 +167,15 @@ def test_a_block_of_text_stays_readable():
 
 
 def test_the_sheet_aligns_neighbours_and_indents_blocks():
-    sheet = Sheet()
-    sheet.row("Name", "web")
-    sheet.mapping("Labels", {"b": 1, "a": 2})
-    sheet.rows("Tolerations", [])
-    sheet.title("Containers")
-    sheet.title("main", 1)
-    sheet.row("Image", "web:v1", 2)
-    sheet.table(("Type", "Status"), [("Ready", "True")])
-    assert sheet.text().splitlines() == [
+    details = Description()
+    details.row("Name", "web")
+    details.mapping("Labels", {"b": 1, "a": 2})
+    details.rows("Tolerations", [])
+    details.title("Containers")
+    details.title("main", 1)
+    details.row("Image", "web:v1", 2)
+    details.table(("Type", "Status"), [("Ready", "True")])
+    assert sheet.text(details).splitlines() == [
         "Name:         web",
         "Labels:       a=2",
         "              b=1",

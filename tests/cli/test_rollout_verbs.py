@@ -11,6 +11,7 @@ import pytest
 from ktool.api.errors import ERROR, PARTIAL, USAGE, UsageError
 from ktool.cli.plumbing.podtemplates import split
 from ktool.follow import steps
+from ktool.logic.workload.deploymentcommands import WORKLOAD
 from ktool.node.simulated import runtime
 
 WEB = """\
@@ -247,7 +248,7 @@ def test_the_live_view_names_revision_pod_node_and_step(web):
     web("scale", "deploy/web", "--replicas=2")
     objects = json.loads(web("get", "deploy,rs,pods", "-o", "json").out)["items"]
     (obj,) = [one for one in objects if one["kind"] == "Deployment"]
-    lines = steps.rollout_lines(obj, World(objects))
+    lines = steps.rollout_lines(WORKLOAD.generations(obj, World(objects)))
     assert lines[0].split() == ["REVISION", "POD", "NODE", "STEP"]
     assert [line.split()[0:2] + line.split()[-1:] for line in lines[1:]] == [["1", "(new)", "ready"]] * 2
     assert all("sim-" in line for line in lines[1:])

@@ -9,8 +9,8 @@ import pytest
 from ktool.api import schema
 from ktool.api.obj import Obj
 from ktool.api.world import World
-from ktool.kinds.networkpolicy import KIND, SCHEMA
-from ktool.present.describe_policy import network_policy
+from ktool.kinds.networkpolicy import KIND, SCHEMA, describe
+from ktool.present import sheet
 from tests.everykind import KINDS
 
 NOW = 1_700_000_000.0
@@ -172,7 +172,7 @@ def test_it_is_described_as_kubectl_does() -> None:
     rules = [{"from": peers, "ports": [{"port": 6379}]}, {"ports": [{"port": 8000, "endPort": 8100}]}]
     obj = made(podSelector={"matchLabels": {"role": "db"}}, ingress=rules, policyTypes=["Ingress"])
     assert (
-        network_policy(obj, World([obj])).text()
+        sheet.text(describe(obj, World([obj]), 0.0))
         == """\
 Name:         one
 Namespace:    default
@@ -197,6 +197,6 @@ Spec:
   Policy Types: Ingress
 """
     )
-    closed = network_policy(made(policyTypes=["Egress"]), World([])).text()
+    closed = sheet.text(describe(made(policyTypes=["Egress"]), World([]), 0.0))
     assert "PodSelector:     <none> (Allowing the specific traffic to all pods in this namespace)" in closed
     assert "<none> (Selected pods are isolated for egress connectivity)" in closed

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from ktool.api.errors import UsageError, UserError
 from ktool.api.marks import DEFAULT_CONTAINER
-from ktool.api.obj import Obj, annotations_of, deleting, get, is_true, meta, name, namespace
+from ktool.api.obj import Obj, annotations_of, deleting, get, is_true, meta, name, namespace, uid
 from ktool.api.pod import app_containers, containers_of, init_containers
-from ktool.api.ref import POD, Ref
+from ktool.api.ref import POD, GroupKind, Ref
 from ktool.api.selector import from_label_selector
+from ktool.api.world import World
 from ktool.cli.plumbing import errors, resourceargs
+from ktool.follow.follower import below, scopes
 
 if TYPE_CHECKING:
     from ktool.registry.client import Client
@@ -27,15 +29,25 @@ def pod_of(client: Client, word: str, namespace_: str) -> Obj:
     if kind.gk == POD:
         return obj
     selector = get(obj, "spec", "selector")
-    if not isinstance(selector, dict):
+    if not isinstance(selector, dict) and kind.workload is None:
         raise UserError(f"{kind.display(name(obj))} has no pods of its own")
-    plain = (
-        selector if any(key in selector for key in ("matchLabels", "matchExpressions")) else {"matchLabels": selector}
-    )
-    listing = client.list(POD, namespace(obj), labels=from_label_selector(plain).text)
-    if not listing.items:
+    pods = _selected(client, obj, selector) if isinstance(selector, dict) else _owned(client, obj)
+    if not pods:
         raise UserError(f"{kind.display(name(obj))} has no pods")
-    return min(listing.items, key=_rank)
+    return min(pods, key=_rank)
+
+
+def _selected(client: Client, obj: Obj, selector: Obj) -> list[Obj]:
+    """The pods of a label selector, or of a plain map of labels (a Service)."""
+    labelled = any(key in selector for key in ("matchLabels", "matchExpressions"))
+    text = from_label_selector(selector if labelled else {"matchLabels": selector}).text
+    return client.list(POD, namespace(obj), labels=text).items
+
+
+def _owned(client: Client, obj: Obj) -> list[Obj]:
+    """The pods that an object owns, at any depth."""
+    listed = [item for gk, where in scopes(client.kinds, [Ref.of(obj)]) for item in client.list(gk, where).items]
+    return [found for found in below(World(listed), uid(obj)) if GroupKind.of(found) == POD]
 
 
 def _rank(pod: Obj) -> tuple[bool, bool, bool, str, str]:

@@ -12,7 +12,7 @@ import typer
 from ktool.api.errors import UsageError, UserError
 from ktool.api.kind import Kind
 from ktool.api.obj import Obj, get, name
-from ktool.api.ref import Ref
+from ktool.api.ref import POD, Ref
 from ktool.cli.plumbing import options, resourceargs
 from ktool.cli.plumbing.command import session, settings
 from ktool.cli.plumbing.converge import converge
@@ -40,14 +40,10 @@ def _is_update(word: str) -> bool:
 
 def pod_path(kind: Kind) -> tuple[str, ...]:
     """Where objects of a kind keep the spec of their pods. UserError for a kind without pods."""
-    spec = kind.schema.fields.get("spec")
-    members = spec.fields if spec is not None else {}
-    if "containers" in members:
+    if kind.gk == POD:
         return ("spec",)
-    if "template" in members:
-        return ("spec", "template", "spec")
-    if "jobTemplate" in members:
-        return ("spec", "jobTemplate", "spec", "template", "spec")
+    if kind.workload is not None:
+        return (*kind.workload.template, "spec")
     raise UserError(f"{kind.resource} have no containers")
 
 

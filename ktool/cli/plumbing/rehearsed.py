@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ktool.api.kinds import Kinds
-from ktool.api.marks import RESTART_ON_CONFIG_CHANGE, SINGLE_WRITER
-from ktool.api.obj import Obj, annotations_of, get, name
+from ktool.api.marks import RESTART_ON_CONFIG_CHANGE
+from ktool.api.obj import Obj, annotations_of, name
 from ktool.api.ref import ENDPOINT_SLICE, EVENT, LEASE, POD, SECRET, GroupKind, Ref
+from ktool.api.workload import Workload
 from ktool.api.world import World
-from ktool.follow.configrollouts import CONFIGS, FOLLOWING
-from ktool.logic.workload import configuse, deploymentstatus, stopfirst
+from ktool.follow.configrollouts import CONFIGS, following
+from ktool.logic.workload import configuse
 from ktool.present.table import safe
 from ktool.registry.client import Applied, Client
 
@@ -35,14 +36,14 @@ def lines(client: Client, applied: Sequence[Applied]) -> list[str]:
     for one in applied:
         world.set(one.obj)
     named = [one.ref for one in applied]
-    following = [ref for one in applied for ref in _following(one, world)]
-    refs = concerned(client.kinds, dict.fromkeys([*named, *following]))
+    others = [ref for one in applied for ref in _following(client.kinds, one, world)]
+    refs = concerned(client.kinds, dict.fromkeys([*named, *others]))
     told: list[str] = []
     for ref in refs:
         course = play(world, client.kinds, [ref], time.time())
         obj = world.get(ref)
         if obj is not None and course.rounds:
-            told += _course(obj, course)
+            told += _course(client.kinds[ref.gk].workload or Workload(), obj, course)
     return [safe(line) for line in told]
 
 
@@ -58,18 +59,19 @@ def _objects(client: Client) -> Iterator[Obj]:
 
 
 def _matters(kinds: Kinds, gk: GroupKind) -> bool:
-    return gk in (*CONFIGS, POD) or "template" in getattr(kinds[gk].schema.fields.get("spec"), "fields", {})
+    return gk in (*CONFIGS, POD) or kinds[gk].workload is not None
 
 
-def _following(applied: Applied, world: World) -> Iterable[Ref]:
+def _following(kinds: Kinds, applied: Applied, world: World) -> Iterable[Ref]:
     if applied.ref.gk not in CONFIGS or applied.outcome == "unchanged":
         return ()
-    return configuse.readers(FOLLOWING, applied.obj, world)
+    return [ref for gk in following(kinds) for ref in configuse.readers(gk, applied.obj, world)]
 
 
-def _course(obj: Obj, course: Course) -> list[str]:
+def _course(workload: Workload, obj: Obj, course: Course) -> list[str]:
     title = f"{Ref.of(obj).gk.display(name(obj))} would go this way"
-    told = [f"{title}{_bounds(obj)}:"]
+    promise = workload.promise(obj)
+    told = [f"{title}{f' ({promise})' if promise else ''}:"]
     width = len(str(len(course.rounds)))
     for number, moves in enumerate(course.rounds, 1):
         head = f"  {number:{width}}. "
@@ -80,25 +82,7 @@ def _course(obj: Obj, course: Course) -> list[str]:
         told = [*told[:MOST_LINES], f"  ... and so on, {len(course.rounds)} steps in all"]
     if course.unfinished:
         told.append("  ... and so on")
-    return told + [f"  note: {note}" for note in [*_order(obj), *course.notes]]
-
-
-def _bounds(obj: Obj) -> str:
-    """What a Deployment's strategy promises meanwhile."""
-    if obj["kind"] != "Deployment":
-        return ""
-    if get(obj, "spec", "strategy", "type") == "Recreate":
-        return " (Recreate: all old pods stop first)"
-    wanted, limit = deploymentstatus.replicas(obj), deploymentstatus.limits(obj)
-    if stopfirst.single_writer(obj):
-        limit = stopfirst.one_writer(limit)
-    return f" (at most {wanted + limit.surge} pods, at least {max(0, wanted - limit.unavailable)} available)"
-
-
-def _order(obj: Obj) -> list[str]:
-    if obj["kind"] == "Deployment" and stopfirst.single_writer(obj):
-        return [f"stop-first: {SINGLE_WRITER} says that its volumes have one writer"]
-    return []
+    return told + [f"  note: {note}" for note in [*workload.notes(obj), *course.notes]]
 
 
 def _round(moves: Iterable[Move]) -> list[str]:

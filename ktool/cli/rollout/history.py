@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from ktool.api.describe import NONE, Description
 from ktool.api.errors import UsageError, UserError
 from ktool.api.kind import Kind
 from ktool.api.marks import CHANGE_CAUSE
 from ktool.api.obj import Obj, annotations_of, controlled_by, get, name, namespace
 from ktool.api.ref import Ref
+from ktool.api.workload import History, Revision
 from ktool.cli.plumbing import options, resourceargs
 from ktool.cli.plumbing.command import session, settings
 from ktool.cli.plumbing.converge import converge
@@ -19,10 +21,8 @@ from ktool.cli.plumbing.durations import seconds
 from ktool.cli.plumbing.targets import each, kinds_of
 from ktool.cli.verbs.apply import SUFFIX
 from ktool.cli.verbs.get import Query
-from ktool.logic.workload import revisions
-from ktool.logic.workload.kinds import REPLICA_SET
-from ktool.present import describe_pod, output
-from ktool.present.sheet import NONE, Sheet
+from ktool.logic.pod import podlooks
+from ktool.present import output, sheet
 from ktool.present.table import safe
 from ktool.registry.client import Client
 
@@ -47,7 +47,10 @@ def history(
     ] = 0,
     selector: options.Selector = "",
     output_format: Annotated[
-        str, typer.Option("-o", "--output", metavar="FORMAT", help="With --revision: its ReplicaSet as yaml or json.")
+        str,
+        typer.Option(
+            "-o", "--output", metavar="FORMAT", help="With --revision: the object that keeps it, as yaml or json."
+        ),
     ] = "",
 ) -> int:
     """List the revisions of a workload and why each was made (annotation kubernetes.io/change-cause)."""
@@ -55,20 +58,20 @@ def history(
     if revision < 0:
         raise UsageError("revision must be a positive integer")
     if form.format and not revision:
-        raise UsageError("-o needs --revision=N: it shows the ReplicaSet of one revision")
+        raise UsageError("-o needs --revision=N: it shows the object that keeps one revision")
     wanted = resourceargs.parse(resources, "list the revisions of")
     _only_with_history(kinds_of(wanted))
 
     def show(kind: Kind, obj: Obj) -> str:
-        known = revisions.history(_replica_sets(opened.client, obj))
+        known = _revisions(opened.client, kind, obj)
         shown = kind.display(name(obj))
         if not revision:
             return f"{shown} \n{_table(known)}"
-        found = revisions.to_go_back_to(known, revision)
+        found = next((one for one in known if one.number == revision), None)
         if found is None:
             raise UserError("unable to find the specified revision")
         if form.format:
-            return form.text([output.without_bookkeeping(found)], listed=False).rstrip("\n")
+            return form.text([output.without_bookkeeping(found.record)], listed=False).rstrip("\n")
         return f"{shown} with revision #{revision}\n{_template(found)}"
 
     with session(ctx, act=False) as opened:
@@ -99,23 +102,17 @@ def undo(
 
     def roll_back(kind: Kind, obj: Obj) -> str:
         shown = kind.display(name(obj))
-        target = _target(obj, _replica_sets(opened.client, obj), to_revision)
+        target = _target(kind, obj, _revisions(opened.client, kind, obj), to_revision)
         if get(obj, "spec", "paused", default=False):
             raise UserError(
-                "you cannot rollback a paused deployment; resume it first with "
-                f"`ktool rollout resume deployment/{name(obj)}` and try again"
+                f"you cannot rollback a paused {kind.singular}; resume it first with "
+                f"`ktool rollout resume {kind.singular}/{name(obj)}` and try again"
             )
-        if revisions.same_template(target, obj["spec"]["template"]):
-            number = revisions.revision(target)
-            return f"{shown} skipped rollback (current template already matches revision {number})"
+        patch = _history(kind).back(obj, target)
+        if patch is None:
+            return f"{shown} skipped rollback (current template already matches revision {target.number})"
         if dry_run == "client":
             return f"{shown} {_template(target)}".rstrip("\n")
-        # Only what goes back: other fields may change while this is being asked.
-        back = revisions.rolled_back(obj, target)
-        patch = [
-            {"op": "replace", "path": "/spec/template", "value": back["spec"]["template"]},
-            {"op": "add", "path": "/metadata/annotations", "value": annotations_of(back)},
-        ]
         opened.client.patch(Ref.of(obj), patch, type="json", dry_run=dry_run == "server")
         return f"{shown} rolled back{SUFFIX[dry_run]}"
 
@@ -128,36 +125,44 @@ def undo(
 
 def _only_with_history(kinds: Iterable[Kind]) -> None:
     for kind in kinds:
-        if kind.name != "Deployment":
-            raise UserError(f"{kind.resource} have no history of revisions")
+        _history(kind)
 
 
-def _replica_sets(client: Client, deployment: Obj) -> list[Obj]:
-    found = client.list(REPLICA_SET, namespace(deployment)).items
-    return [rs for rs in found if controlled_by(rs, deployment)]
+def _history(kind: Kind) -> History:
+    if kind.workload is None or kind.workload.history is None:
+        raise UserError(f"{kind.resource} have no history of revisions")
+    return kind.workload.history
 
 
-def _target(deployment: Obj, sets: list[Obj], number: int) -> Obj:
-    found = revisions.to_go_back_to(sets, number)
+def _revisions(client: Client, kind: Kind, obj: Obj) -> list[Revision]:
+    history = _history(kind)
+    records = [one for one in client.list(history.records, namespace(obj)).items if controlled_by(one, obj)]
+    return history.revisions(obj, records)
+
+
+def _target(kind: Kind, obj: Obj, known: list[Revision], number: int) -> Revision:
+    """The revision of a number; for 0 the one before the last."""
+    if number:
+        found = next((one for one in known if one.number == number), None)
+    else:
+        found = known[-2] if len(known) > 1 else None
     if found is not None:
         return found
     if number:
         raise UserError(f"unable to find specified revision {number} in history")
-    raise UserError(f'no rollout history found for deployment "{name(deployment)}"')
+    raise UserError(f'no rollout history found for {kind.singular} "{name(obj)}"')
 
 
-def _table(known: list[Obj]) -> str:
-    rows = [("REVISION", "CHANGE-CAUSE")]
-    rows += [(str(revisions.revision(rs)), annotations_of(rs).get(CHANGE_CAUSE) or NONE) for rs in known]
+def _table(known: list[Revision]) -> str:
+    rows = [("REVISION", "CHANGE-CAUSE"), *((str(one.number), one.cause or NONE) for one in known)]
     width = max(len(number) for number, _ in rows) + GAP
     return "".join(f"{number:{width}}{safe(cause)}\n" for number, cause in rows)
 
 
-def _template(replica_set: Obj) -> str:
-    sheet = Sheet()
-    template = get(replica_set, "spec", "template", default={})
-    if cause := annotations_of(replica_set).get(CHANGE_CAUSE):
-        notes = {**annotations_of(template), CHANGE_CAUSE: cause}
+def _template(revision: Revision) -> str:
+    details, template = Description(), revision.template
+    if revision.cause:
+        notes = {**annotations_of(template), CHANGE_CAUSE: revision.cause}
         template = {**template, "metadata": {**template.get("metadata", {}), "annotations": notes}}
-    describe_pod.template(sheet, template)
-    return sheet.text()
+    podlooks.template(details, template)
+    return sheet.text(details)

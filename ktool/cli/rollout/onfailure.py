@@ -13,8 +13,6 @@ from ktool.api.ref import Ref
 from ktool.cli.plumbing import errors
 from ktool.cli.plumbing.converge import watch
 from ktool.follow.wait import shown
-from ktool.logic.workload import revisions, rollback
-from ktool.logic.workload.kinds import DEPLOYMENT, REPLICA_SET
 
 if TYPE_CHECKING:
     from ktool.app import Session
@@ -22,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def converge_or_return(session: Session, refs: Sequence[Ref], timeout: float) -> int:
-    """Wait as `converge` does. Deployments that fail, or are not ready in time, return to the newest revision that was
+    """Wait as `converge` does. Workloads that fail, or are not ready in time, return to the newest revision that was
     complete once. The exit code: ROLLED_BACK where that was all that went wrong."""
     began = time.time()
     waited = watch(session, refs, timeout, sys.stderr)
     if waited.exit_code not in (ERROR, TIMEOUT):
         return waited.exit_code
     wrong = dict.fromkeys([*waited.failed, *waited.pending])
-    back = [ref for ref in wrong if ref.gk == DEPLOYMENT and _return(session.client, ref, began)]
+    back = [ref for ref in wrong if _returned(session.client, ref, began)]
     if not back:
         return waited.exit_code
     again = watch(session, back, timeout, sys.stderr).exit_code
@@ -38,19 +36,19 @@ def converge_or_return(session: Session, refs: Sequence[Ref], timeout: float) ->
     return ROLLED_BACK if len(back) == len(wrong) else waited.exit_code
 
 
-def _return(client: Client, ref: Ref, began: float) -> bool:
-    """Give a Deployment the template of its last good revision; False where there is none. A revision that was
-    complete before the command began is not left: what breaks later was no rollout."""
-    deployment = client.get(ref)
-    sets = [rs for rs in client.list(REPLICA_SET, ref.namespace).items if controlled_by(rs, deployment)]
-    new = revisions.find_new(deployment, sets)
-    done = rollback.completed(new) if new is not None else 0.0
-    good = rollback.last_good(sets, new) if new is not None and not 0 < done < began - 1 else None
-    if good is None or new is None:
+def _returned(client: Client, ref: Ref, began: float) -> bool:
+    """Whether a workload was given the template of its last good revision; False where it keeps none. A revision that
+    was complete before the command began is not left: what breaks later was no rollout."""
+    workload = client.kinds[ref.gk].workload
+    if workload is None or workload.history is None:
+        return False
+    obj = client.get(ref)
+    records = [one for one in client.list(workload.history.records, ref.namespace).items if controlled_by(one, obj)]
+    recovery = workload.history.recover(obj, records, began)
+    if recovery is None:
         errors.say(f"error: {shown(ref)} cannot be rolled back: no other revision of it was ever complete")
         return False
-    if done:
-        client.patch(Ref.of(new), rollback.FORGET)
-    client.patch(ref, rollback.patch(deployment, good))
-    print(f"{shown(ref)} rolled back to revision {revisions.revision(good)}", flush=True)
+    for target, patch in recovery.patches:
+        client.patch(target, patch)
+    print(f"{shown(ref)} rolled back to revision {recovery.number}", flush=True)
     return True

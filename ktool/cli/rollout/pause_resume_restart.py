@@ -41,7 +41,7 @@ def pause(ctx: typer.Context, resources: options.Resources = None, selector: opt
         return f"{kind.display(name(obj))} paused"
 
     wanted = _pausable(resources, "pause")
-    # Whoever carries out a rollout right now sees the switch at once: it must not be waited for.
+    # No Lease is needed: the process that runs the rollout notices through its watch.
     with session(ctx, act=False) as opened:
         return each(opened.client, Query(wanted, settings(ctx).namespace, selector), one).code
 
@@ -80,7 +80,7 @@ def restart(
     def one(kind: Kind, obj: Obj) -> str:
         if _paused(obj):
             raise UserError(
-                f'{kind.resource} "{name(obj)}" can\'t restart paused deployment (run rollout resume first)'
+                f'{kind.resource} "{name(obj)}" can\'t restart paused {kind.singular} (run rollout resume first)'
             )
         if annotations_of(get(obj, "spec", "template", default={})).get(RESTARTED_AT) == now:
             raise UserError(
@@ -94,13 +94,7 @@ def restart(
     patience = seconds(timeout, "--timeout")
     wanted = resourceargs.parse(resources, "restart")
     for kind in kinds_of(wanted):
-        template = kind.schema.fields.get("spec")
-        if (
-            kind.controller.progress is None
-            or template is None
-            or "template" not in template.fields
-            or kind.name == "ReplicaSet"
-        ):
+        if kind.workload is None or not kind.workload.restartable:
             raise UserError(f"{kind.resource} restarting is not supported")
     with session(ctx, act=True) as opened:
         now = timestamp(time.time())
@@ -111,8 +105,7 @@ def restart(
 def _pausable(resources: list[str] | None, verb: str) -> resourceargs.Wanted:
     wanted = resourceargs.parse(resources, verb)
     for kind in kinds_of(wanted):
-        spec = kind.schema.fields.get("spec")
-        if spec is None or "paused" not in spec.fields:
+        if kind.workload is None or not kind.workload.pausable:
             raise UserError(f"{kind.resource} {'pausing' if verb == 'pause' else 'resuming'} is not supported")
     return wanted
 

@@ -19,8 +19,6 @@ from ktool.cli.plumbing.durations import seconds
 from ktool.cli.rollout import history, pause_resume_restart
 from ktool.follow.follower import scopes
 from ktool.follow.wait import Waited, shown
-from ktool.logic.workload import deploymentstatus
-from ktool.logic.workload.kinds import DEPLOYMENT
 from ktool.present import table
 
 if TYPE_CHECKING:
@@ -97,10 +95,15 @@ def _told(waited: Waited, refs: list[Ref]) -> int:
 
 def _held(objects: dict[Ref, Obj]) -> int:
     """A rollout that is paused half way is not done, and waiting does not help it."""
-    paused = [ref for ref, obj in objects.items() if ref.gk == DEPLOYMENT and deploymentstatus.held(obj)]
+    paused = [ref for ref, obj in objects.items() if _is_held(ref, obj)]
     for ref in paused:
         errors.say(f"error: {shown(ref)} is paused; `ktool rollout resume` lets it go on")
     return ERROR if paused else DONE
+
+
+def _is_held(ref: Ref, obj: Obj) -> bool:
+    workload = resourceargs.kinds()[ref.gk].workload
+    return workload is not None and workload.held(obj)
 
 
 def _standing(client: Client, ref: Ref) -> tuple[Progress, Obj]:

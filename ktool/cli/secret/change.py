@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ktool.api.errors import DONE, UsageError, UserError, is_already_exists
-from ktool.api.kind import Kind
 from ktool.api.marks import LAST_APPLIED, RESTARTED_AT
 from ktool.api.masked import Masked, encoded, values
 from ktool.api.obj import Obj, annotations_of, controller_of, get, labels, meta, name, timestamp
 from ktool.api.ref import POD, SECRET, GroupKind, Ref
-from ktool.api.schema import field_at
 from ktool.cli.plumbing import errors, options, sources
 from ktool.cli.plumbing.command import Verb, examples, session, settings
 from ktool.cli.plumbing.converge import converge
@@ -201,7 +199,8 @@ def _rolled(opened: Session, readers_: Sequence[Obj]) -> list[Ref]:
     refs = []
     stamp = {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: timestamp(time.time())}}}}}
     for one in readers_:
-        if _rolls(opened.client.kinds[Ref.of(one).gk]):
+        workload = opened.client.kinds[Ref.of(one).gk].workload
+        if workload is not None and workload.restartable:
             opened.client.patch(Ref.of(one), stamp)
             print(f"{shown(one)} restarted", flush=True)
             refs.append(Ref.of(one))
@@ -210,26 +209,14 @@ def _rolled(opened: Session, readers_: Sequence[Obj]) -> list[Ref]:
     return refs
 
 
-def _rolls(kind: Kind) -> bool:
-    """Whether a change of the pod template replaces pods: a workload with a way to update."""
-    return any(field_at(kind.schema, ("spec", word)) is not None for word in ("strategy", "updateStrategy"))
-
-
 def readers(client: Client, namespace: str) -> list[Obj]:
     """The pods and workloads of a namespace that stand for themselves: what they own is spoken for by them."""
-    kinds = [kind for kind in client.kinds if kind.namespaced and _template(kind)]
+    kinds = [kind for kind in client.kinds if kind.workload is not None]
     found = [obj for kind in kinds for obj in client.list(kind.gk, namespace).items]
     found += client.list(POD, namespace).items
     return sorted(
         (obj for obj in found if controller_of(obj) is None), key=lambda obj: (GroupKind.of(obj) == POD, shown(obj))
     )
-
-
-def _template(kind: Kind) -> bool:
-    return any(field_at(kind.schema, path) is not None for path in _TEMPLATES)
-
-
-_TEMPLATES = (("spec", "template", "spec", "containers"), ("spec", "jobTemplate", "spec", "template", "spec"))
 
 
 def pod_spec(obj: Obj) -> Obj:

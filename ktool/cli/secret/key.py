@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
+from ktool.api.describe import Description
 from ktool.api.errors import DONE, ERROR, UsageError, UserError
 from ktool.api.masked import UNREADABLE
 from ktool.api.obj import Obj
 from ktool.api.ref import SECRET
 from ktool.cli.plumbing.command import Verb, examples, verbs
-from ktool.present.sheet import Sheet
+from ktool.present import sheet
 
 GROUP = """
 ktool secret key status
@@ -101,22 +102,24 @@ def status() -> int:
         found: list[Obj] = store.list(SECRET.prefix)[0]
     finally:
         store.close()
-    sheet = Sheet()
-    sheet.row("Key", in_use or "none yet; the first Secret makes one")
+    details = Description()
+    details.row("Key", in_use or "none yet; the first Secret makes one")
     try:
         entries = ring.entries()
         mine = [entry for entry in entries if entry.id == in_use]
-        sheet.row("Source", _told(mine[0].source) if mine else "")
+        details.row("Source", _told(mine[0].source) if mine else "")
         others = [entry.id for entry in entries if entry.id != in_use] if in_use else []
         if others:
-            sheet.row("Also In The File", ", ".join(others) + " (of an interrupted rotation; the next one removes it)")
+            details.row(
+                "Also In The File", ", ".join(others) + " (of an interrupted rotation; the next one removes it)"
+            )
         problem = ""
     except ApiError as error:
         problem = error.message
     bad = [str(obj[UNREADABLE]) for obj in found if UNREADABLE in obj]
-    sheet.row("Key File", ring.file)
-    sheet.row("Secrets", f"{len(found)} ({len(bad)} cannot be decrypted)" if bad else len(found))
-    sys.stdout.write(sheet.text())
+    details.row("Key File", ring.file)
+    details.row("Secrets", f"{len(found)} ({len(bad)} cannot be decrypted)" if bad else len(found))
+    sys.stdout.write(sheet.text(details))
     for text in [problem, *bad] if problem else bad:
         print(f"error: {text}", file=sys.stderr)
     return ERROR if problem or bad else DONE

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ktool.api.describe import Description
 from ktool.api.errors import DONE, UserError
 from ktool.api.masked import values
 from ktool.api.obj import Obj, name, namespace, timestamp, uid
@@ -20,7 +21,7 @@ from ktool.cli.secret import change, create, seal
 from ktool.cli.secret import key as secret_key
 from ktool.cli.verbs.get import get as get_verb
 from ktool.logic.secrets.secretuse import uses
-from ktool.present.sheet import Sheet
+from ktool.present import sheet
 from ktool.present.table import Table
 
 if TYPE_CHECKING:
@@ -86,14 +87,14 @@ def show(
         found = opened.client.get(Ref(SECRET, settings(ctx).namespace, secret_name))
         if reveal:
             return _reveal(opened.client, found, reveal)
-        sheet = Sheet()
-        sheet.row("Name", name(found))
-        sheet.row("Namespace", namespace(found))
-        sheet.row("Type", found.get("type"))
-        sheet.row("Immutable", str(bool(found.get("immutable"))).lower())
-        sheet.mapping("Keys", {key: f"{len(value)} bytes" for key, value in values(found).items()}, sign=": ")
-        sheet.rows("Used By", [f"{who} ({how})" for who, how in users(opened.client, found)])
-        sys.stdout.write(sheet.text())
+        details = Description()
+        details.row("Name", name(found))
+        details.row("Namespace", namespace(found))
+        details.row("Type", found.get("type"))
+        details.row("Immutable", str(bool(found.get("immutable"))).lower())
+        details.mapping("Keys", {key: f"{len(value)} bytes" for key, value in values(found).items()}, sign=": ")
+        details.rows("Used By", [f"{who} ({how})" for who, how in users(opened.client, found)])
+        sys.stdout.write(sheet.text(details))
     return DONE
 
 

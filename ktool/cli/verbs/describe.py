@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ktool.api.describe import Description
 from ktool.api.errors import DONE, ERROR, ApiError, UsageError, is_not_found
 from ktool.api.kind import Kind
 from ktool.api.obj import Obj, get, name, namespace, uid
-from ktool.api.ref import ENDPOINT_SLICE, EVENT, NODE, POD, SERVICE, Ref
+from ktool.api.ref import EVENT, Ref
 from ktool.api.units.duration import since
 from ktool.api.world import World
 from ktool.cli.plumbing import errors, options, resourceargs
 from ktool.cli.plumbing.command import Verb, examples, session, settings, verbs
 from ktool.cli.plumbing.resourceargs import Wanted
 from ktool.cli.verbs.get import Query, fetch, nothing_found
-from ktool.follow.follower import Scope, scopes
-from ktool.kinds.event import last_seen, order
+from ktool.logic.sightings import last_seen, order
 from ktool.manifests.load import load
-from ktool.present import describe_others, describe_pod, describe_policy
-from ktool.present.sheet import Sheet
+from ktool.present import plain, sheet
 
 if TYPE_CHECKING:
     from ktool.registry.client import Client
@@ -37,22 +35,8 @@ ktool describe pods -l app=web
 ktool describe -f manifests/guestbook
 """
 
-LAYOUTS: dict[str, Callable[[Obj, World], Sheet]] = {
-    "Pod": describe_pod.describe,
-    "Deployment": describe_others.deployment,
-    "ReplicaSet": describe_others.replica_set,
-    "Service": describe_others.service,
-    "NetworkPolicy": describe_policy.network_policy,
-    "Node": describe_others.node,
-    "ConfigMap": describe_others.config_map,
-    "Secret": describe_others.secret,
-    "Namespace": describe_others.namespaces,
-}
-
 Groups = list[tuple[Kind, list[Obj]]]
 Missing = list[ApiError]
-
-EVENTLESS = ("Event", "Namespace", "Lease")
 
 
 @app.command(cls=Verb, epilog=examples(EXAMPLES))
@@ -103,40 +87,26 @@ def _by_prefix(
 
 def text(client: Client, kind: Kind, obj: Obj, *, with_events: bool) -> str:
     """The whole description of one object."""
-    sheet = LAYOUTS.get(kind.name, describe_others.anything)(obj, _around(client, kind, obj))
-    if with_events and kind.name not in EVENTLESS:
-        _events(sheet, client, obj)
-    return sheet.text()
-
-
-def _around(client: Client, kind: Kind, obj: Obj) -> World:
-    """What the layouts look at beside the object itself."""
-    world = World([obj])
-    wanted: list[Scope]
-    if kind.gk == NODE:
-        wanted = [(POD, None)]
-    elif kind.name in ("Deployment", "ReplicaSet"):
-        wanted = [(below, namespace(obj)) for below, _ in scopes(client.kinds, [Ref.of(obj)])]
-        wanted = [(below, where) for below, where in wanted if below not in (kind.gk, NODE)]
-    elif kind.gk == SERVICE:
-        wanted = [(ENDPOINT_SLICE, namespace(obj))]
+    now = time.time()
+    if kind.looks.describe is None:
+        description = plain.describe(obj)
     else:
-        wanted = []
-    for below, where in wanted:
-        for item in client.list(below, where).items:
-            world.set(item)
-    return world
+        where = namespace(obj) or None
+        beside = [item for gk in kind.looks.beside for item in client.list(gk, where).items]
+        description = kind.looks.describe(obj, World([obj, *beside]), now)
+    if with_events and kind.looks.events:
+        _events(description, client, obj, now)
+    return sheet.text(description)
 
 
-def _events(sheet: Sheet, client: Client, obj: Obj) -> None:
+def _events(description: Description, client: Client, obj: Obj, now: float) -> None:
     selector = f"involvedObject.kind={obj['kind']},involvedObject.name={name(obj)}"
     listed = client.list(EVENT, namespace(obj) or None, fields=selector).items
     # Not those of a predecessor of the same name. Events about nodes may name no uid.
     found = [event for event in listed if get(event, "involvedObject", "uid", default="") in ("", uid(obj))]
     if not found:
-        sheet.row("Events", "")
+        description.row("Events", "")
         return
-    now = time.time()
     rows = [
         (
             str(event.get("type", "")),
@@ -147,8 +117,8 @@ def _events(sheet: Sheet, client: Client, obj: Obj) -> None:
         )
         for event in sorted(found, key=order)
     ]
-    sheet.title("Events")
-    sheet.table(("Type", "Reason", "Age", "From", "Message"), rows)
+    description.title("Events")
+    description.table(("Type", "Reason", "Age", "From", "Message"), rows)
 
 
 def _seen(event: Obj, now: float) -> str:

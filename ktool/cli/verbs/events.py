@@ -12,7 +12,7 @@ from ktool.api.obj import Obj
 from ktool.api.ref import EVENT
 from ktool.cli.plumbing import errors, options, resourceargs
 from ktool.cli.plumbing.command import Verb, examples, session, settings, verbs
-from ktool.kinds.event import order
+from ktool.logic.sightings import order
 from ktool.present.columns import KindTable, TableOptions
 
 if TYPE_CHECKING:

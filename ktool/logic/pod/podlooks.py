@@ -1,52 +1,18 @@
-"""`ktool describe pod`, and the pod templates of workloads."""
+"""Pod descriptions: containers, volumes and placement of a pod or a pod template, as `describe` shows them.
+
+The kinds that have pods use it for their own descriptions (k8s.io/kubectl/pkg/describe).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ktool.api.obj import Obj, controller_of, deleting, get, meta, name, namespace
-from ktool.api.pod import app_containers, app_statuses, init_containers, init_statuses
-from ktool.api.world import World
-from ktool.kinds.pod import shown_status
-from ktool.present.sheet import NONE, Sheet, head, when
+from ktool.api.describe import NONE, Description, when
+from ktool.api.obj import Obj, get
 
 
-def describe(pod: Obj, world: World) -> Sheet:
-    sheet = Sheet()
-    status, spec = get(pod, "status", default={}), get(pod, "spec", default={})
-    sheet.row("Name", name(pod))
-    sheet.row("Namespace", namespace(pod))
-    sheet.row("Priority", spec.get("priority") or 0)
-    sheet.row("Service Account", spec.get("serviceAccountName") or "default")
-    sheet.row("Node", "/".join(filter(None, (spec.get("nodeName"), status.get("hostIP")))))
-    if status.get("startTime"):
-        sheet.row("Start Time", when(status["startTime"]))
-    head(sheet, pod)
-    if deleting(pod):
-        sheet.row("Status", f"Terminating (since {when(meta(pod)['deletionTimestamp'])})")
-        sheet.row("Termination Grace Period", f"{meta(pod).get('deletionGracePeriodSeconds', 0)}s")
-    else:
-        sheet.row("Status", status.get("phase") if shown_status(pod) != "Unknown" else "Unknown")
-    for label, key in (("Reason", "reason"), ("Message", "message")):
-        if status.get(key):
-            sheet.row(label, status[key])
-    sheet.row("IP", status.get("podIP", ""))
-    sheet.rows("IPs", [f"IP: {entry['ip']}" for entry in status.get("podIPs") or ()])
-    owner = controller_of(pod)
-    if owner:
-        sheet.row("Controlled By", f"{owner['kind']}/{owner['name']}")
-    if init := init_containers(pod):
-        containers(sheet, "Init Containers", init, init_statuses(pod))
-    containers(sheet, "Containers", app_containers(pod), app_statuses(pod))
-    _conditions(sheet, pod)
-    volumes(sheet, spec)
-    sheet.row("QoS Class", status.get("qosClass", ""))
-    _placement(sheet, spec)
-    return sheet
-
-
-def _conditions(sheet: Sheet, pod: Obj) -> None:
+def conditions(sheet: Description, pod: Obj) -> None:
     entries = get(pod, "status", "conditions", default=())
     if entries:
         sheet.title("Conditions")
@@ -55,7 +21,7 @@ def _conditions(sheet: Sheet, pod: Obj) -> None:
         )
 
 
-def _placement(sheet: Sheet, spec: Obj) -> None:
+def placement(sheet: Description, spec: Obj) -> None:
     sheet.mapping("Node-Selectors", spec.get("nodeSelector") or {})
     sheet.rows("Tolerations", [_toleration(entry) for entry in spec.get("tolerations") or ()])
 
@@ -76,7 +42,7 @@ def _toleration(entry: Mapping[str, Any]) -> str:
 # --- containers --------------------------------------------------------------------------------------------------
 
 
-def containers(sheet: Sheet, title: str, specs: Sequence[Obj], statuses: Sequence[Obj], level: int = 0) -> None:
+def containers(sheet: Description, title: str, specs: Sequence[Obj], statuses: Sequence[Obj], level: int = 0) -> None:
     """The containers of a pod, or (without statuses) of a template."""
     known = {status["name"]: status for status in statuses}
     sheet.title(title, level)
@@ -85,7 +51,7 @@ def containers(sheet: Sheet, title: str, specs: Sequence[Obj], statuses: Sequenc
         _container(sheet, spec, known.get(spec["name"]), level + 2)
 
 
-def _container(sheet: Sheet, spec: Obj, status: Obj | None, level: int) -> None:
+def _container(sheet: Description, spec: Obj, status: Obj | None, level: int) -> None:
     if status is not None:
         sheet.row("Container ID", status.get("containerID", ""), level)
     sheet.row("Image", spec.get("image", ""), level)
@@ -146,7 +112,7 @@ def _port(port: Obj, key: str) -> str:
     return f"{port.get(key) or 0}/{port.get('protocol') or 'TCP'}" + (f" ({port['name']})" if port.get("name") else "")
 
 
-def _state(sheet: Sheet, label: str, state: Obj, level: int) -> None:
+def _state(sheet: Description, label: str, state: Obj, level: int) -> None:
     for word, title in (("running", "Running"), ("waiting", "Waiting"), ("terminated", "Terminated")):
         entry = state.get(word)
         if entry is None:
@@ -164,7 +130,7 @@ def _state(sheet: Sheet, label: str, state: Obj, level: int) -> None:
     sheet.row(label, "Waiting", level)
 
 
-def _environment(sheet: Sheet, spec: Obj, level: int) -> None:
+def _environment(sheet: Description, spec: Obj, level: int) -> None:
     sources = spec.get("envFrom") or ()
     if sources:
         sheet.title("Environment Variables from", level)
@@ -201,7 +167,7 @@ def _flag(reference: Obj) -> str:
     return str(bool(reference.get("optional"))).lower()
 
 
-def _mounts(sheet: Sheet, spec: Obj, level: int) -> None:
+def _mounts(sheet: Description, spec: Obj, level: int) -> None:
     mounts = spec.get("volumeMounts") or ()
     if not mounts:
         sheet.row("Mounts", "", level)
@@ -225,7 +191,7 @@ _VOLUME_TYPES = {
 }
 
 
-def volumes(sheet: Sheet, spec: Obj, level: int = 0) -> None:
+def volumes(sheet: Description, spec: Obj, level: int = 0) -> None:
     found = spec.get("volumes") or ()
     if not found:
         sheet.row("Volumes", "", level)
@@ -269,7 +235,7 @@ _VOLUME_ROWS = {
 _VOLUME_UNSET = {"Optional": "false", "SizeLimit": "<unset>", "Medium": NONE}
 
 
-def template(sheet: Sheet, pod_template: Obj) -> None:
+def template(sheet: Description, pod_template: Obj) -> None:
     """The pod template of a workload."""
     sheet.title("Pod Template")
     sheet.mapping("Labels", get(pod_template, "metadata", "labels", default={}), 1)

@@ -1,0 +1,75 @@
+"""Workload: the part of a Kind that runs pods, as far as commands need to know it.
+
+rollout, set, logs, `apply --dry-run=server`, `apply --rollback-on-failure` and every waiting command ask it, so that no
+command names a kind. Pure: a command lists what is owned and carries out what comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ktool.api.obj import Obj
+from ktool.api.ref import GroupKind, Ref
+from ktool.api.world import World
+
+TEMPLATE = ("spec", "template")
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One state of a workload's pod template. `record` is the object that keeps it, `cause` why it was made."""
+
+    number: int
+    cause: str
+    template: Obj
+    record: Obj
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """The way back from a rollout that failed: merge patches, in their order, that bring revision `number`."""
+
+    number: int
+    patches: tuple[tuple[Ref, Obj], ...]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Pods of one revision. `current`: the one that the workload wants now."""
+
+    current: bool
+    number: int
+    pods: tuple[Obj, ...]
+
+
+@dataclass(frozen=True)
+class History:
+    """The revisions of a workload, kept in objects of kind `records` that it owns.
+
+    `revisions(obj, records)` gives them, the lowest first. `back(obj, revision)` is the JSON patch that returns to one,
+    None where the object is there already. `recover(obj, records, began)` says how to leave a rollout that failed; None
+    where there is no revision that was ever complete. What was complete before `began` (epoch) is not left."""
+
+    records: GroupKind
+    revisions: Callable[[Obj, Sequence[Obj]], list[Revision]]
+    back: Callable[[Obj, Revision], list[Obj] | None]
+    recover: Callable[[Obj, Sequence[Obj], float], Recovery | None]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """`template`: the path of the pod template. `restartable`: another template replaces the pods. `pausable`: it has
+    spec.paused; `held` tells a rollout that is paused half way. `follows_config`: the annotation
+    ktool.dev/restart-on-config-change works. `generations` groups its pods by revision; `promise` says in words what
+    its strategy keeps during a rollout, and `notes` what else orders the steps."""
+
+    template: tuple[str, ...] = TEMPLATE
+    restartable: bool = False
+    pausable: bool = False
+    held: Callable[[Obj], bool] = lambda obj: False
+    follows_config: bool = False
+    history: History | None = None
+    generations: Callable[[Obj, World], list[Generation]] | None = None
+    promise: Callable[[Obj], str] = lambda obj: ""
+    notes: Callable[[Obj], list[str]] = lambda obj: []
