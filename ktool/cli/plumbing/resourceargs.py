@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ktool.api.errors import UsageError, UserError
 from ktool.api.kind import Kind
-from ktool.api.kinds import Kinds
 from ktool.api.ref import GroupKind, Ref
 from ktool.cli.plumbing import known
+
+if TYPE_CHECKING:
+    from ktool.client.kinds import ServerKinds
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ def ref_of(kind: Kind, namespace: str, name: str) -> Ref:
     return Ref(kind.gk, namespace if kind.namespaced else "", name)
 
 
-def kinds() -> Kinds:
+def kinds() -> ServerKinds:
     """The program's kinds, and those of its server as soon as something asks for one of them."""
     return known.kinds()
 

@@ -8,7 +8,7 @@ import typer
 
 from ktool.api.errors import DONE
 from ktool.api.kind import Kind
-from ktool.cli.plumbing import known, options
+from ktool.cli.plumbing import options, resourceargs
 from ktool.cli.plumbing.command import Verb, examples, verbs
 from ktool.present.table import Table
 
@@ -37,10 +37,10 @@ def api_resources(
     options.choice(output_format, ("", "wide", "name"), "-o")
     options.choice(namespaced, ("", "true", "false"), "--namespaced")
     options.choice(sort_by, ("name", "kind"), "--sort-by")
-    known.kinds().complete()
+    resourceargs.kinds().complete()
     found = [
         kind
-        for kind in known.kinds()
+        for kind in resourceargs.kinds()
         if group in ("*", kind.group) and namespaced in ("", str(kind.namespaced).lower())
     ]
     found.sort(key=lambda kind: (kind.name if sort_by == "kind" else kind.plural, kind.group))

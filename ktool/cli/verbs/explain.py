@@ -11,7 +11,7 @@ import typer
 from ktool.api.errors import DONE, UserError
 from ktool.api.kind import Kind
 from ktool.api.schema import Field
-from ktool.cli.plumbing import known, resourceargs
+from ktool.cli.plumbing import resourceargs
 from ktool.cli.plumbing.command import Verb, examples, verbs
 
 app = verbs()
@@ -62,9 +62,9 @@ def _named(words: list[str]) -> tuple[Kind, list[str]]:
     `services.demo.example`."""
     kind = resourceargs.kind_named(words[0])
     if words[1:] and words[1] not in _members(kind.schema):
-        known.kinds().complete()
+        resourceargs.kinds().complete()
         for count in range(len(words), 1, -1):
-            if found := known.kinds().find(".".join(words[:count])):
+            if found := resourceargs.kinds().find(".".join(words[:count])):
                 return found, words[count:]
     return kind, words[1:]
 
