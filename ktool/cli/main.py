@@ -110,6 +110,11 @@ def root(ctx: typer.Context) -> None:
 def run(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says and return the exit code; whatever goes wrong becomes a sentence on stderr."""
     known.forget()
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["__complete"]:
+        from ktool.cli.complete.answer import answer
+
+        return answer(words[1:])
     command = typer.main.get_command(app)
     try:
         code = command.main(args=argv, prog_name="ktool", standalone_mode=False)

@@ -204,8 +204,8 @@ def test_a_kind_that_is_taken_away_is_gone_everywhere(running: Running) -> None:
             client.document(path)
         assert refused.value.code == 404
     assert "demo.example" not in json.dumps(client.document("/apis"))
-    for argv in (["get", "services.demo.example"], ["delete", "dsvc", "front"], ["explain", "dsvc"]):
-        done = running.run(*argv)
+    for words in ("get services.demo.example", "delete dsvc front", "explain dsvc"):
+        done = running.run(*words.split())
         assert done.returncode == 1
         assert "the server doesn't have a resource type" in done.stderr
     refused_apply = running.run("apply", "-f", str(running.home / "manifest.json"))

@@ -49,10 +49,9 @@ def explain(
         lines += [f"FIELD: {steps[-1]} <{type_of(field)}>", ""]
     lines += ["DESCRIPTION:", *_doc(field.doc or "<no description>", 4)]
     lines += _facts(field)
-    members = _members(field)
-    if members:
+    if inside := members(field):
         lines += ["", "FIELDS:"]
-        lines += _tree(field, 2) if recursive else _list(members)
+        lines += _tree(field, 2) if recursive else _list(inside)
     print("\n".join(lines))
     return DONE
 
@@ -61,7 +60,7 @@ def _named(words: list[str]) -> tuple[Kind, list[str]]:
     """The kind, and the steps from there. A group stands between the two only where the first step would be no field:
     `services.demo.example`."""
     kind = resourceargs.kind_named(words[0])
-    if words[1:] and words[1] not in _members(kind.schema):
+    if words[1:] and words[1] not in members(kind.schema):
         resourceargs.kinds().complete()
         for count in range(len(words), 1, -1):
             if found := resourceargs.kinds().find(".".join(words[:count])):
@@ -73,16 +72,16 @@ def _walk(field: Field, steps: list[str], title: str) -> Field:
     for step in steps:
         if field.type == "any":
             raise UserError(f"{title}: {field.doc or 'anything may stand there'}")
-        members = _members(field)
-        if step not in members:
-            close = difflib.get_close_matches(step, members, n=1)
+        inside = members(field)
+        if step not in inside:
+            close = difflib.get_close_matches(step, inside, n=1)
             hint = f'; did you mean "{close[0]}"?' if close else ""
             raise UserError(f'field "{step}" does not exist in {title}{hint}')
-        field, title = members[step], f"{title}.{step}"
+        field, title = inside[step], f"{title}.{step}"
     return field
 
 
-def _members(field: Field) -> dict[str, Field]:
+def members(field: Field) -> dict[str, Field]:
     """The members of a field, or of the elements of a list."""
     while field.type in ("array", "map") and field.items is not None:
         field = field.items
@@ -129,9 +128,9 @@ def _head(name: str, field: Field) -> str:
     return f"{name}\t<{type_of(field)}>{notes}"
 
 
-def _list(members: dict[str, Field]) -> list[str]:
+def _list(inside: dict[str, Field]) -> list[str]:
     lines: list[str] = []
-    for name, field in sorted(members.items()):
+    for name, field in sorted(inside.items()):
         lines.append(f"  {_head(name, field)}")
         lines += _doc(field.doc or "<no description>", 4)
         lines.append("")
@@ -140,7 +139,7 @@ def _list(members: dict[str, Field]) -> list[str]:
 
 def _tree(field: Field, indent: int) -> list[str]:
     lines: list[str] = []
-    for name, member in sorted(_members(field).items()):
+    for name, member in sorted(members(field).items()):
         lines.append(" " * indent + _head(name, member))
         lines += _tree(member, indent + 2)
     return lines
