@@ -100,13 +100,13 @@ class ControlPlane:
 
     def __init__(self, store: Store, registry: Registry, *, token: int, every_node: bool) -> None:
         from ktool.control.controller import Controllers, Stepper
-        from ktool.control.scheduler import Binder
+        from ktool.control.scheduler import Scheduler
         from ktool.nodeplane.nodes import Nodes
         from ktool.registry.cache import Cache
 
         self.cache = Cache(store)
         self.controllers = Controllers(registry, self.cache, kinds(), clock=time.time, effort=time.thread_time)
-        self.binder = Binder(registry, self.cache, clock=time.time, wake=lambda: None)
+        self.scheduler = Scheduler(registry, self.cache, clock=time.time)
         self.nodes = Nodes(
             registry,
             self.cache,
@@ -159,9 +159,9 @@ class ControlPlane:
             self.controllers.step(timeout=0.2)
 
     def _place(self) -> bool:
-        if not self.binder.dirty:
+        if not self.scheduler.dirty:
             return False
-        self.binder.step()
+        self.scheduler.step()
         return True
 
     def _watch(self) -> None:
@@ -210,6 +210,7 @@ def _ask(prompt: str) -> str:
 def open_registry() -> tuple[Store, Registry]:
     """The store of this state directory, with the namespaces every cluster has."""
     from ktool.registry.registry import Registry
+    from ktool.registry.request import APISERVER
     from ktool.store.store import Store
 
     home().mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -218,7 +219,7 @@ def open_registry() -> tuple[Store, Registry]:
     missing = [name for name in FIRST_NAMESPACES if store.get(Ref(NAMESPACE, "", name).key) is None]
     for name in missing:
         try:
-            registry.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+            registry.as_(APISERVER).create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         except Exception as error:
             from ktool.api.errors import is_already_exists
 

@@ -1,4 +1,8 @@
-"""What a planner may ask for. Frozen values: a plan can be compared, printed and kept in a golden file."""
+"""Actions: the writes and Events that a planner asks for, as frozen values that can be compared, printed and kept in a
+golden file.
+
+Planners in kinds/ and logic/ return them in a Plan; registry/execute carries them out.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +15,22 @@ from ktool.api.ref import Ref
 
 @dataclass(frozen=True)
 class Create:
-    """Create `obj`; where it exists already, nothing happens (names derive from content, so it is the same one)."""
+    """Create `obj`. Nothing happens where it exists already: names derive from content, so that object is the same
+    one."""
 
     obj: Obj
 
 
 @dataclass(frozen=True)
 class Update:
-    """Replace metadata and spec with those of `obj`, if its resourceVersion is still the current one."""
+    """Replace metadata and spec with those of `obj`. A conflict unless its resourceVersion is still the current one."""
 
     obj: Obj
 
 
 @dataclass(frozen=True)
 class Patch:
-    """A JSON merge patch (RFC 7386) on metadata and spec. With `uid`, only on that very object."""
+    """A JSON merge patch (RFC 7386) on metadata and spec. With `uid` it applies only to the object with that uid."""
 
     ref: Ref
     patch: Obj
@@ -34,7 +39,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class Status:
-    """Replace the status of that very object; spec, labels and generation stay."""
+    """Replace the status of the object with this uid; spec, labels and generation stay."""
 
     ref: Ref
     status: Obj
@@ -43,7 +48,8 @@ class Status:
 
 @dataclass(frozen=True)
 class Delete:
-    """Ask for deletion of that very object. `grace` in seconds, None for the kind's own; 0 also ends it now."""
+    """Request deletion of the object with this uid. `grace` in seconds, None for the kind's default; 0 removes it at
+    once."""
 
     ref: Ref
     uid: str = ""
@@ -52,7 +58,8 @@ class Delete:
 
 @dataclass(frozen=True)
 class Emit:
-    """Record an Event about `ref`. Repeats of the same reason and message are counted, not stored again."""
+    """Record an Event about `ref`. Repeats with the same reason and message raise its count instead of adding a
+    record."""
 
     ref: Ref
     reason: str
@@ -63,7 +70,7 @@ class Emit:
 
 @dataclass(frozen=True)
 class Bind:
-    """Put a Pod on a node: spec.nodeName and the condition PodScheduled in one write (core/v1 Binding). Refused where
+    """Bind a Pod to a node: spec.nodeName and the condition PodScheduled in one write (core/v1 Binding). Refused where
     the Pod is bound already."""
 
     ref: Ref
@@ -76,15 +83,16 @@ Action = Create | Update | Patch | Status | Delete | Emit | Bind
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do for one object now. An empty one says why in `because`. `after`: look again in so many seconds,
-    for decisions that only time can change; every other change arrives as a watch event."""
+    """The result of a reconcile of one object: actions to perform now, or `because`, the reason for having none.
+    `after`: requeue in so many seconds, for decisions that time alone can change; every other change arrives as a watch
+    event."""
 
     actions: tuple[Action, ...] = ()
     because: str = ""
     after: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The form golden files keep."""
+        """The plan as plain JSON values: the form of golden files."""
         result: dict[str, Any] = {"actions": [_action_json(action) for action in self.actions]}
         if self.because:
             result["because"] = self.because

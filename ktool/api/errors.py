@@ -1,4 +1,7 @@
-"""ApiError: what the API refuses, in the shape of Kubernetes' metav1.Status."""
+"""Errors of the API and of the command line: ApiError in the shape of Kubernetes' metav1.Status, UserError for stderr.
+
+Every layer raises ApiError; serve/ and client/ carry it over HTTP; cli/main turns UserError into text and an exit code.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Cause:
-    """One thing wrong with one field: `field` is a path like `spec.containers[0].image`."""
+    """One invalid field, with the reason (metav1.StatusCause): `field` is a path like `spec.containers[0].image`."""
 
     field: str
     message: str
@@ -20,7 +23,7 @@ class Cause:
 
 
 class ApiError(Exception):
-    """A refusal with the HTTP code and reason Kubernetes gives for it (meta/v1 Status, StatusReason)."""
+    """A refused request, with the HTTP code and reason Kubernetes gives for it (meta/v1 Status, StatusReason)."""
 
     def __init__(
         self,
@@ -141,7 +144,7 @@ TERMINATED = 143
 
 
 class UserError(Exception):
-    """A command cannot go on. `message` is one plain sentence (or several lines of them) for stderr."""
+    """A command cannot continue. `message` is one plain sentence, or several lines of them, for stderr."""
 
     def __init__(self, message: str, code: int = ERROR) -> None:
         super().__init__(message)
@@ -149,11 +152,11 @@ class UserError(Exception):
 
 
 class UsageError(UserError):
-    """The command line itself is wrong."""
+    """A command line that cannot be parsed or makes no sense."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, USAGE)
 
 
 class JsonPathError(ValueError):
-    """A template cannot be read, or asks for what cannot be done: one plain sentence."""
+    """A JSONPath template that cannot be parsed or evaluated. The message is one plain sentence."""

@@ -1,4 +1,4 @@
-"""Kind: everything about one resource kind, in five parts. One file in `ktool/kinds` ends in a `KIND`.
+"""Kind: the descriptor of one resource kind, in five parts. Each file in `ktool/kinds` ends in a `KIND`.
 
     names        what it is called                          routes, discovery, command-line words
     versions     its shape in each API version              checks, defaults, explain, conversion
@@ -7,7 +7,7 @@
     controller   watches, plan, progress                    control/, follow/
     workload     for kinds that run pods                    rollout, logs, describe
 
-Nothing imports a kind by name: `api/kinds.discover` finds them, and everything asks the Kind.
+No module imports a kind by name: `api/kinds.discover` finds them, and every layer asks the Kind.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from ktool.api.action import Plan
 from ktool.api.describe import Description
@@ -28,7 +29,7 @@ from ktool.api.world import World
 
 @dataclass(frozen=True)
 class Names:
-    """What a kind is called. `plural` stands in URLs; `short` are kubectl's abbreviations."""
+    """The names of a kind. `plural` appears in URLs; `short` are kubectl's abbreviations."""
 
     group: str
     kind: str
@@ -55,8 +56,8 @@ def version_priority(version: str) -> tuple[int, int, int, int, str]:
 
 @dataclass(frozen=True)
 class Version:
-    """The shape of a kind in one API version. `to_storage` makes the stored form (that of the kind's first version)
-    of an object in this one, `from_storage` the other way round; without them only apiVersion differs."""
+    """The schema of a kind in one API version. `to_storage` converts an object of this version to the stored one (that
+    of the kind's first version), `from_storage` converts back; without them only apiVersion differs."""
 
     name: str
     schema: Field
@@ -66,14 +67,15 @@ class Version:
 
 @dataclass(frozen=True)
 class Rules:
-    """What the API server does with an object of the kind, after the schema has had its turn.
+    """The kind's part in admission: defaults and checks beyond the schema, applied by registry/admission after it.
 
-    `default` fills in what a schema cannot say. `identify` does so for a new object whose uid and creation time are
-    known by then (a Job's selector). `absorb` brings a manifest into the form that is kept (a Secret's stringData into
-    its data) before `apply` compares it; `redact` hides confidential values wherever a manifest is remembered or a
+    `default` fills in what a schema cannot express. `identify` does so for a new object whose uid and creation time are
+    known by then (a Job's selector). `absorb` brings a manifest into its stored form (a Secret's stringData into its
+    data) before `apply` compares it; `redact` hides confidential values wherever a manifest is remembered or a
     difference is shown. `taken(obj, old, others)` rejects values that must be unique within the kind (clusterIP,
     nodePort, podCIDR), only for client requests; `others()` reads the whole kind: call it late. `graceful` gives the
-    seconds an object needs to end (Pods), None where deletion is immediate."""
+    grace period in seconds of an object that ends slowly (Pods), None where deletion is immediate.
+    """
 
     default: Callable[[Obj], Obj] | None = None
     identify: Callable[[Obj], Obj] | None = None
@@ -87,8 +89,8 @@ class Rules:
 
 @dataclass(frozen=True)
 class Column:
-    """One column of `get`. `cell` gives its text for an object; a `wide` column is shown with `-o wide` only.
-    `type` is the one of a Kubernetes Table column: string, integer, number, boolean or date."""
+    """One printer column of `get`. `cell` gives the text for an object; a `wide` column is shown with `-o wide` only.
+    `type` is that of a Kubernetes Table column: string, integer, number, boolean or date."""
 
     name: str
     cell: Callable[[Obj, float], str]
@@ -110,7 +112,7 @@ class Looks:
 
 @dataclass(frozen=True)
 class Watch:
-    """Which objects of the planned kind to look at again when an object of `gk` changes."""
+    """An event mapping: which objects of the planned kind to enqueue when an object of `gk` changes."""
 
     gk: GroupKind
     wakes: Callable[[Obj, World], Iterable[Ref]]
@@ -118,10 +120,11 @@ class Watch:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an object is from what was asked: for `rollout status`, `apply --wait` and every waiting command.
+    """The progress of an object towards its spec, for `rollout status`, `apply --wait` and every other waiting command.
 
-    `done`: it is as desired. `failed`: a reason that waiting will not mend. `message`: one line for the user.
-    `rolled_back`: why an earlier state is what is done now."""
+    `done`: it has reached its spec. `failed`: the reason why waiting will not help. `message`: one line for the user.
+    `rolled_back`: the reason why an earlier revision is being rolled out instead.
+    """
 
     done: bool
     message: str
@@ -131,7 +134,8 @@ class Progress:
 
 @dataclass(frozen=True)
 class Controller:
-    """`plan` decides what to do for one object now; `watches` name what wakes it; `progress` judges how far it is."""
+    """The controller of a kind: `plan` reconciles one object, `watches` name the events that enqueue it, `progress`
+    judges how far it is."""
 
     watches: tuple[Watch, ...] = ()
     plan: Callable[[Obj, World, float], Plan] | None = None
@@ -140,7 +144,7 @@ class Controller:
 
 @dataclass(frozen=True)
 class Kind:
-    """One resource kind. The first of `versions` is the stored one."""
+    """The descriptor of one resource kind. The first of `versions` is the storage version."""
 
     names: Names
     versions: tuple[Version, ...]
@@ -154,7 +158,7 @@ class Kind:
 
     # --- names
 
-    @property
+    @cached_property
     def gk(self) -> GroupKind:
         return GroupKind(self.names.group, self.names.kind)
 
@@ -188,18 +192,18 @@ class Kind:
 
     @property
     def resource(self) -> str:
-        """As messages name it: `pods`, `deployments.apps`."""
+        """The resource as error messages name it: `pods`, `deployments.apps`."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     def display(self, name: str) -> str:
-        """As command output names an object: `deployment.apps/web`, `pod/web`."""
+        """An object as command output names it: `deployment.apps/web`, `pod/web`."""
         return self.gk.display(name)
 
     # --- versions
 
     @property
     def version(self) -> str:
-        """The name of the stored version."""
+        """The name of the storage version: `v1`."""
         return self.versions[0].name
 
     @property
@@ -209,20 +213,20 @@ class Kind:
 
     @property
     def schema(self) -> Field:
-        """The shape of what is stored."""
+        """The schema of the storage version."""
         return self.versions[0].schema
 
-    @property
+    @cached_property
     def api_version(self) -> str:
-        """The stored version as manifests write it: `v1`, `apps/v1`."""
+        """The storage version's apiVersion as manifests write it: `v1`, `apps/v1`."""
         return self.in_version(self.version)
 
     def in_version(self, version: str) -> str:
-        """A version as manifests write it."""
+        """The apiVersion of one of the kind's versions as manifests write it: `v1` -> `apps/v1`."""
         return f"{self.group}/{version}" if self.group else version
 
     def serves(self, api_version: str) -> bool:
-        """Whether `apps/v1` is one of its versions."""
+        """Whether `apps/v1` is one of the kind's served versions."""
         return any(self.in_version(version.name) == api_version for version in self.versions)
 
     def version_of(self, obj: Obj) -> str:
@@ -231,11 +235,12 @@ class Kind:
         return said.rpartition("/")[2] if self.serves(said) else self.version
 
     def stored(self, obj: Obj) -> Obj:
-        """An object of any served version as it is stored; `obj` itself where it is in that form."""
+        """An object of any served version, converted to the storage version; `obj` itself where no conversion is
+        needed."""
         return self._converted(obj, str(obj.get("apiVersion")), lambda version: version.to_storage, self.api_version)
 
     def shown(self, obj: Obj, version: str) -> Obj:
-        """A stored object in a version; `obj` itself for the stored one."""
+        """A stored object, converted to a served version; `obj` itself for the storage version."""
         wanted = self.in_version(version)
         return self._converted(obj, wanted, lambda found: found.from_storage, wanted)
 
@@ -251,7 +256,7 @@ class Kind:
     # --- URLs
 
     def root(self, version: str = "") -> str:
-        """The first part of its URLs: `/api/v1`, `/apis/apps/v1`; of the stored version where none is named."""
+        """The URL prefix of a version, the storage version by default: `/api/v1`, `/apis/apps/v1`."""
         version = version or self.version
         return f"/apis/{self.group}/{version}" if self.group else f"/api/{version}"
 
@@ -266,7 +271,8 @@ class Kind:
 
 
 def owned(gk: GroupKind, by: GroupKind) -> Watch:
-    """Wake the `by` that controls a changed object of `gk`: a ReplicaSet for its Pod."""
+    """A Watch for owned objects: an event on an object of `gk` enqueues the `by` that controls it (a Pod enqueues its
+    ReplicaSet)."""
 
     def wakes(obj: Obj, world: World) -> Iterable[Ref]:
         owner = controller_of(obj)

@@ -1,7 +1,9 @@
-"""Kinds: the resource kinds that one program or server knows at this moment, found by any of their names.
+"""Kinds: a registry of the resource kinds that a program or server knows, with lookups by word, by group and kind, and
+by URL.
 
-An instance, not a table of the process: a server's kinds change while it runs (custom resources), and a command learns
-those of the server it talks to. Whoever iterates sees one moment: every change makes a new index and swaps it in.
+The composition root (app.py) makes one, registry/, control/, serve/, client/ and manifests/ ask it. An instance, not a
+process-wide table: a server's kinds change while it runs (custom resources), and a command learns those of the server
+it talks to. Iteration sees one snapshot: every change makes a new index and swaps it in.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from ktool.api.ref import GroupKind
 
 @dataclass(frozen=True)
 class _Index:
-    """One moment. Never changed; a word that two kinds have belongs to the one that was there first."""
+    """An immutable snapshot. A word that two kinds claim belongs to the one added first."""
 
     by_gk: Mapping[GroupKind, Kind] = field(default_factory=dict)
     by_word: Mapping[str, tuple[Kind, str]] = field(default_factory=dict)
@@ -40,15 +42,15 @@ class _Index:
 
 
 class Kinds:
-    """Lookups by word, by group, version and kind, and by URL, from any thread. Changes come from one thread at a time;
-    a listener is called after each."""
+    """Lookups by word, by group, version and kind, and by URL, from any thread. Only one thread at a time may change
+    it; listeners are called after each change."""
 
     def __init__(self, kinds: Iterable[Kind] = ()) -> None:
         self._listeners: list[Callable[[], None]] = []
         self._index = _index(kinds)
 
     def add(self, kind: Kind) -> None:
-        """ValueError where another kind has that group and name."""
+        """Add a kind. ValueError where another kind has the same group and name."""
         present = self._index.by_gk.get(kind.gk)
         if present is kind:
             return
@@ -62,7 +64,8 @@ class Kinds:
         self._tell()
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` after every change, from the thread that makes it. The answer ends it."""
+        """Call `listener` after every change, in the thread that makes it. Returns a function that ends the
+        subscription."""
         self._listeners = [*self._listeners, listener]
 
         def end() -> None:
@@ -90,8 +93,8 @@ class Kinds:
         return iter(self._index.by_gk.values())
 
     def find(self, word: str) -> Kind | None:
-        """By any spelling a user types: `deploy`, `deployments`, `Deployment`, `deployments.apps`,
-        `deployments.v1.apps`. Words of groups that came first win."""
+        """The kind for any spelling a user may type: `deploy`, `deployments`, `Deployment`, `deployments.apps`,
+        `deployments.v1.apps`. A word shared by two groups resolves to the one added first."""
         found = self._index.by_word.get(word.lower())
         return found[0] if found is not None else None
 
@@ -101,11 +104,11 @@ class Kinds:
         return found[1] if found is not None else ""
 
     def named(self, name: str) -> list[Kind]:
-        """The kinds of that exact name, of whatever group."""
+        """The kinds with exactly this name, in any group."""
         return [kind for kind in self if kind.name == name]
 
     def at(self, root: str, plural: str) -> tuple[Kind, str] | None:
-        """By the parts of a URL, `/apis/apps/v1` and `deployments`: the kind and the version that the URL names."""
+        """The kind and version for the parts of a URL, such as `/apis/apps/v1` and `deployments`."""
         return self._index.by_url.get((root, plural))
 
     def in_category(self, word: str) -> list[Kind]:

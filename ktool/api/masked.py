@@ -1,6 +1,7 @@
-"""Secret values on their way through this program: readable by one accessor only, and by no print, log or traceback.
+"""Masked: a decoded Secret value that only `reveal` gives out; print, log and traceback show none of it.
 
-In objects they stay what Kubernetes makes them, base64 texts under `data`; whoever decodes one gets it Masked.
+In objects, Secret values stay base64 texts under `data`, as in Kubernetes. kinds/, logic/secrets, logic/pod and the
+secret commands decode them with `values`.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ UNREADABLE = "unreadable"
 
 
 class Unreadable(Exception):
-    """The object is there, but its content cannot be decrypted. The message says why."""
+    """An object whose content cannot be decrypted. The message says why."""
 
 
 class Masked:
-    """Bytes that nobody sees by accident. `reveal` is the one way to them."""
+    """Confidential bytes. `reveal` is the only accessor."""
 
     __slots__ = ("_value",)
 
@@ -58,5 +59,5 @@ def values(secret: Mapping[str, Any]) -> dict[str, Masked]:
 
 
 def encoded(value: Masked) -> str:
-    """As it stands under `data`."""
+    """The base64 text of a value, for `data`."""
     return base64.b64encode(value.reveal()).decode()

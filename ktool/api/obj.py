@@ -1,13 +1,14 @@
-"""Helpers on Kubernetes objects, which stay plain dicts in their JSON shape.
+"""Helpers on Kubernetes objects, which stay plain dicts in their JSON shape. Every layer uses them.
 
-An object that came from the store, the cache or a World is never changed in place: `put` and friends copy along
-the path they change and share the rest.
+An object from the store, the cache or a World is never changed in place: `put` and the other writers copy along the
+path they change and share the rest.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 Obj = dict[str, Any]
@@ -26,7 +27,7 @@ def name(obj: Mapping[str, Any]) -> str:
 
 
 def namespace(obj: Mapping[str, Any]) -> str:
-    """The namespace, or "" for an object of the cluster."""
+    """The namespace, or "" for a cluster-scoped object."""
     return str(meta(obj).get("namespace") or "")
 
 
@@ -47,7 +48,7 @@ def generation(obj: Mapping[str, Any]) -> int:
 
 
 def deleting(obj: Mapping[str, Any]) -> bool:
-    """Whether deletion was asked for and has not finished (metadata.deletionTimestamp)."""
+    """Whether the object is terminating: deletion was requested (metadata.deletionTimestamp) and is not finished."""
     return bool(meta(obj).get("deletionTimestamp"))
 
 
@@ -65,7 +66,8 @@ def get(obj: Mapping[str, Any] | None, *path: str, default: Any = None) -> Any:
 
 
 def put(obj: Mapping[str, Any], *path_and_value: Any) -> Obj:
-    """A copy of `obj` with the last argument at the path given by the others; everything beside the path is shared."""
+    """A copy of `obj` with a value set: the last argument is the value, the arguments before it are the path.
+    Everything beside the path is shared."""
     *path, value = path_and_value
     step, rest = path[0], path[1:]
     copy = dict(obj)
@@ -77,25 +79,23 @@ def put(obj: Mapping[str, Any], *path_and_value: Any) -> Obj:
     return copy
 
 
-def drop(obj: Mapping[str, Any], *path: str) -> Obj:
+def drop(obj: Obj, *path: str) -> Obj:
     """A copy of `obj` without what stands at `path`; `obj` itself where nothing stands there."""
     step, rest = path[0], path[1:]
     if step not in obj:
-        return dict(obj)
-    copy = dict(obj)
-    if rest:
-        if isinstance(obj[step], Mapping):
-            copy[step] = drop(obj[step], *rest)
-    else:
-        del copy[step]
-    return copy
+        return obj
+    if not rest:
+        return {key: value for key, value in obj.items() if key != step}
+    child = obj[step]
+    less = drop(child, *rest) if isinstance(child, dict) else child
+    return obj if less is child else {**obj, step: less}
 
 
 # --- ownership ---------------------------------------------------------------------------------------------------
 
 
 def owner_reference(owner: Mapping[str, Any]) -> Obj:
-    """The ownerReference of a controller, as the garbage collector reads it (meta/v1 OwnerReference)."""
+    """The ownerReference to a controller, as the garbage collector reads it (meta/v1 OwnerReference)."""
     return {
         "apiVersion": owner["apiVersion"],
         "kind": owner["kind"],
@@ -107,7 +107,7 @@ def owner_reference(owner: Mapping[str, Any]) -> Obj:
 
 
 def controller_of(obj: Mapping[str, Any]) -> Obj | None:
-    """The ownerReference whose `controller` is true, if any: an object has at most one."""
+    """The ownerReference whose `controller` is true, or None. An object has at most one."""
     for reference in meta(obj).get("ownerReferences") or ():
         if reference.get("controller"):
             found: Obj = reference
@@ -125,7 +125,12 @@ def controlled_by(obj: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
 
 def timestamp(now: float) -> str:
     """RFC 3339 in UTC with whole seconds, as Kubernetes writes meta/v1 Time."""
-    return datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _second(int(now))
+
+
+@lru_cache(maxsize=256)
+def _second(now: int) -> str:
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def micro_timestamp(now: float) -> str:
@@ -134,7 +139,7 @@ def micro_timestamp(now: float) -> str:
 
 
 def epoch(text: str | None) -> float:
-    """Seconds since 1970 of an RFC 3339 time; 0.0 where there is none."""
+    """Epoch seconds of an RFC 3339 time; 0.0 for None or an empty text."""
     if not text:
         return 0.0
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
@@ -144,7 +149,7 @@ def epoch(text: str | None) -> float:
 
 
 def condition(obj: Mapping[str, Any], kind: str) -> Obj | None:
-    """The entry of status.conditions whose type is `kind`."""
+    """The entry of status.conditions with type `kind`."""
     for entry in get(obj, "status", "conditions", default=()):
         if entry.get("type") == kind:
             found: Obj = entry
@@ -160,8 +165,8 @@ def is_true(obj: Mapping[str, Any], kind: str) -> bool:
 def with_condition(
     conditions: Iterable[Obj], kind: str, status: str, now: float, reason: str = "", message: str = ""
 ) -> list[Obj]:
-    """The conditions with `kind` set; lastTransitionTime moves only where the status does, and an entry that says
-    the same as before is kept as it is, so that an unchanged world yields an unchanged object."""
+    """The conditions with type `kind` set. lastTransitionTime moves only when the status changes, and an entry with the
+    same content is kept as it is, so that an unchanged world yields an unchanged object."""
     result, found = [], False
     for entry in conditions:
         if entry.get("type") != kind:
@@ -195,12 +200,12 @@ def _condition(kind: str, status: str, now: float, reason: str, message: str, be
 
 
 def canonical(value: Any) -> str:
-    """One text for equal JSON values: sorted keys, no spaces."""
+    """Canonical JSON: one text for equal values, with sorted keys and no spaces."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def content_hash(value: Any, length: int = 10) -> str:
-    """A short name for a JSON value, safe inside object names and labels."""
+    """A short hash of a JSON value that is safe inside object names and labels."""
     number = int.from_bytes(hashlib.sha256(canonical(value).encode()).digest()[:16], "big")
     digits = []
     for _ in range(length):
@@ -210,5 +215,5 @@ def content_hash(value: Any, length: int = 10) -> str:
 
 
 def joined_name(base: str, suffix: str, limit: int = 63) -> str:
-    """`base-suffix`, with the base cut so that the whole is a valid DNS label (RFC 1123)."""
+    """`base-suffix`, with `base` truncated so that the whole is a valid DNS label (RFC 1123)."""
     return f"{base[: limit - len(suffix) - 1].rstrip('-.')}-{suffix}"

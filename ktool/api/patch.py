@@ -1,9 +1,10 @@
 """Patches: JSON merge patch (RFC 7386), JSON patch (RFC 6902), Kubernetes' strategic merge patch, and the three-way
 merge of `kubectl apply`.
 
-Nothing changes its arguments. What a patch leaves alone is shared with the target, and the target itself comes back
-where nothing changes. Source for the strategic part: k8s.io/apimachinery/pkg/util/strategicpatch and
-kubernetes/community, sig-api-machinery/strategic-merge-patch.md.
+The verbs of registry/ apply them, control/rehearsal and logic/workload/rollback too. No function changes its arguments:
+parts that a patch leaves alone are shared with the target, and the target itself is returned where nothing changes.
+Source for the strategic part: k8s.io/apimachinery/pkg/util/strategicpatch and kubernetes/community,
+sig-api-machinery/strategic-merge-patch.md.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from ktool.api.schema import Field
 
 
 def merge(target: Any, patch: Any) -> Any:
-    """RFC 7386: members of `patch` replace those of `target`, objects are merged, null removes."""
+    """Apply a JSON merge patch (RFC 7386): members of `patch` replace those of `target`, objects are merged, null
+    removes."""
     if not isinstance(patch, dict):
         return patch
     result = before = target if isinstance(target, dict) else {}
@@ -36,7 +38,7 @@ def merge(target: Any, patch: Any) -> Any:
 
 
 def difference(before: Any, after: Any) -> Any:
-    """The merge patch (RFC 7386) that makes `after` of `before`; both are objects without nulls in them."""
+    """The JSON merge patch (RFC 7386) from `before` to `after`, two objects without nulls."""
     if not (isinstance(before, dict) and isinstance(after, dict)):
         return after
     patch: Obj = {name: None for name in before if name not in after}
@@ -78,8 +80,8 @@ def _without(result: Obj, name: str, original: Obj) -> Obj:
 
 
 def json_patch(target: Any, operations: Any) -> Any:
-    """RFC 6902: add, remove, replace, move, copy and test, in order. ApiError 400 where an operation is malformed,
-    422 where a path is not there or a test fails; `target` is then as it was."""
+    """Apply a JSON patch (RFC 6902): add, remove, replace, move, copy and test, in order. ApiError 400 for a malformed
+    operation, 422 for a missing path or a failed test. `target` is never changed."""
     if not isinstance(operations, list):
         raise bad_request("a JSON patch is a list of operations")
     for index, operation in enumerate(operations):
@@ -192,7 +194,7 @@ DELETE_PRIMITIVES, ELEMENT_ORDER = "$deleteFromPrimitiveList/", "$setElementOrde
 
 
 def strategic(target: Any, patch: Any, schema: Field | None) -> Any:
-    """Kubernetes' strategic merge patch: like `merge`, but lists with a merge key in `schema` are merged element by
+    """Apply a strategic merge patch: like `merge`, but lists with a merge key in `schema` are merged element by
     element. Understands $patch (delete, replace, merge), $retainKeys, $deleteFromPrimitiveList and $setElementOrder.
     ApiError 400 where an element lacks its merge key or a directive is unknown."""
     if not isinstance(patch, dict):
@@ -227,7 +229,7 @@ def strategic(target: Any, patch: Any, schema: Field | None) -> Any:
 
 
 def child_of(schema: Field | None, name: str) -> Field | None:
-    """The field of a member: of an object by its name, of a map the one all its values have."""
+    """The field of a member: of an object by the member's name, of a map the one that all values share."""
     if schema is None:
         return None
     return schema.items if schema.type == "map" else schema.fields.get(name)
@@ -271,7 +273,7 @@ def _matches(item: Any, entry: Obj, keys: Sequence[str]) -> bool:
 
 
 def key_of(item: Any, field: Field) -> tuple[str, ...]:
-    """What identifies an element of a list with a merge key; a member left out counts with its default."""
+    """The merge key's value in a list element; a missing member counts with its default."""
     if not isinstance(item, dict):
         return (str(item),)
     members = field.items.fields if field.items is not None else {}
@@ -293,8 +295,7 @@ def _delete_primitives(result: Obj, name: str, values: Any, before: Obj) -> Obj:
 
 
 def _ordered(result: Obj, patch: Obj, schema: Field | None, before: Obj) -> Obj:
-    """Brings lists into the order that $setElementOrder asks for; elements it does not name keep their place after
-    the one they followed."""
+    """Order lists by $setElementOrder; elements that it does not name stay behind the one they followed."""
     for directive, order in patch.items():
         if not directive.startswith(ELEMENT_ORDER) or not isinstance(order, list):
             continue
@@ -310,8 +311,8 @@ def _ordered(result: Obj, patch: Obj, schema: Field | None, before: Obj) -> Obj:
 
 
 def in_order(items: Sequence[Any], keys: Sequence[Any], wanted: Sequence[Any]) -> list[Any]:
-    """`items` (identified by `keys`) with those of `wanted` in that order; each of the others stays behind the item
-    it followed."""
+    """`items` (identified by `keys`), those of `wanted` in that order; each other item stays behind the one it
+    followed."""
     rank = {key: position for position, key in enumerate(wanted)}
     groups: list[tuple[float, list[Any]]] = [(-1, [])]
     for item, key in zip(items, keys, strict=True):
@@ -326,9 +327,9 @@ def in_order(items: Sequence[Any], keys: Sequence[Any], wanted: Sequence[Any]) -
 
 
 def three_way(last_applied: Any, modified: Mapping[str, Any], live: Mapping[str, Any], schema: Field | None) -> Obj:
-    """What `kubectl apply` makes of a live object: everything in `modified` is set, what was in `last_applied` and is
-    no longer in `modified` is removed, and what others have set since stays. Lists with a merge key are merged
-    element by element in the order of `modified`. Returns `live` itself where nothing changes."""
+    """The three-way merge of `kubectl apply`: fields in `modified` are set on `live`, fields in `last_applied` but no
+    longer in `modified` are removed, and fields that others set since stay. Lists with a merge key are merged element
+    by element in the order of `modified`. Returns `live` itself where nothing changes."""
     return _three_way(last_applied if isinstance(last_applied, dict) else {}, dict(modified), dict(live), schema, live)
 
 

@@ -1,7 +1,8 @@
-"""Ref: the identity of one object, as queue key, storage key and (with its Kind) URL path.
+"""Ref and GroupKind: the identity of an object and of its kind, used as queue key, storage key and (with the Kind) URL
+path.
 
-Everything uses it. A kind of object is a GroupKind (apimachinery's schema.GroupKind): two groups may have kinds of one
-name, so a bare word names nothing. The kinds that more than one module plans with have their constants here.
+Every layer uses them. A GroupKind (apimachinery's schema.GroupKind) is needed because two groups may have kinds of the
+same name. Constants here name the kinds that more than one module plans with.
 """
 
 from __future__ import annotations
@@ -24,36 +25,37 @@ class GroupKind(NamedTuple):
 
     @classmethod
     def of(cls, obj: Mapping[str, Any]) -> GroupKind:
-        """That of an object, an ownerReference or an involvedObject: whatever has apiVersion and kind."""
+        """The GroupKind of a mapping with apiVersion and kind: an object, an ownerReference or an involvedObject."""
         return group_kind(str(obj.get("apiVersion") or ""), str(obj.get("kind") or ""))
 
     @property
     def prefix(self) -> str:
-        """What the storage keys of all its objects begin with: `core/Pod/`, `apps/Deployment/`."""
+        """The prefix of the storage keys of all objects of the kind: `core/Pod/`, `apps/Deployment/`."""
         return f"{self.group or CORE}/{self.kind}/"
 
     def in_namespace(self, namespace: str | None) -> str:
-        """What the storage keys of its objects in one namespace begin with; of all where it is None."""
+        """The prefix of the storage keys in one namespace; of all of them for None."""
         return self.prefix if namespace is None else f"{self.prefix}{namespace}/"
 
     def display(self, name: str) -> str:
-        """As command output names an object: `deployment.apps/web`, `pod/web`."""
+        """An object as command output names it: `deployment.apps/web`, `pod/web`."""
         word = self.kind.lower()
         return f"{word}.{self.group}/{name}" if self.group else f"{word}/{name}"
 
     def __str__(self) -> str:
-        """As messages name it: `Pod`, `Deployment.apps`."""
+        """The kind as messages name it: `Pod`, `Deployment.apps`."""
         return f"{self.kind}.{self.group}" if self.group else self.kind
 
 
 @lru_cache(maxsize=4096)
 def group_kind(api_version: str, kind: str) -> GroupKind:
-    """`apps/v1` and `Deployment` -> (apps, Deployment); versions of one kind have one identity."""
+    """The GroupKind for an apiVersion and a kind: `apps/v1`, `Deployment` -> (apps, Deployment). All versions of a kind
+    share it."""
     return GroupKind(api_version.rpartition("/")[0], kind)
 
 
 class Ref(NamedTuple):
-    """GroupKind, namespace ("" for objects of the cluster) and name."""
+    """The identity of an object: GroupKind, namespace ("" for cluster-scoped objects) and name."""
 
     gk: GroupKind
     namespace: str
@@ -70,7 +72,8 @@ class Ref(NamedTuple):
     @property
     def key(self) -> str:
         """The storage key, e.g. `apps/Deployment/default/web` or `core/Node//node1`. No part may hold a slash."""
-        return f"{self.gk.prefix}{self.namespace}/{self.name}"
+        group, kind = self.gk
+        return f"{group or CORE}/{kind}/{self.namespace}/{self.name}"
 
     @classmethod
     def parse(cls, key: str) -> Ref:
@@ -83,7 +86,7 @@ class Ref(NamedTuple):
         return cls(GroupKind.of(obj), str(meta.get("namespace") or ""), str(meta.get("name", "")))
 
     def __str__(self) -> str:
-        """As messages name it: `Deployment default/web`."""
+        """The object as messages name it: `Deployment default/web`."""
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
@@ -99,3 +102,6 @@ SECRET = GroupKind("", "Secret")
 SEALED_SECRET = GroupKind(DOMAIN, "SealedSecret")
 EVENT = GroupKind("", "Event")
 LEASE = GroupKind("coordination.k8s.io", "Lease")
+
+LOCK = Ref(LEASE, "kube-system", "ktool")
+"""The Lease of whoever is the control plane now."""

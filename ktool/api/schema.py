@@ -1,7 +1,8 @@
-"""Field trees: one truth about the shape of a kind.
+"""Field trees: the schema of a kind.
 
-From one tree follow type errors with their full path, unknown fields with a did-you-mean, defaults, the merge keys
-of a strategic merge, `explain`, OpenAPI, and whether a field is acted on.
+One tree serves type errors with their full path, unknown fields with a did-you-mean, defaults, the merge keys of a
+strategic merge, `explain`, OpenAPI, and warnings for fields that are not acted on. api/shapes and kinds/ build trees;
+registry/admission, manifests/ and api/patch use them.
 """
 
 from __future__ import annotations
@@ -67,12 +68,12 @@ class Field:
 
     @cached_property
     def defaults(self) -> tuple[tuple[str, Field], ...]:
-        """The members with a default of their own."""
+        """The members that have a default of their own."""
         return tuple((name, child) for name, child in self.fields.items() if child.default is not None)
 
     @cached_property
     def plain(self) -> bool:
-        """Whether `default` never changes a value of this field that is not null."""
+        """Whether `default` leaves every non-null value of this field unchanged."""
         return self.type not in ("object", "array", "map", "quantity")
 
 
@@ -80,9 +81,9 @@ class Field:
 
 
 def check(schema: Field, value: Any, path: str = "") -> list[Cause]:
-    """Everything that is wrong with the shape of `value`, never only the first: wrong types, unknown and missing
-    fields, values outside an enum or its bounds. Null counts as absent, as it does in Kubernetes. `path` is where
-    `value` stands in the whole object."""
+    """Validate `value` against the schema and return all errors, not only the first: wrong types, unknown and missing
+    fields, values outside an enum or its bounds. Null counts as absent, as in Kubernetes. `path` is the position of
+    `value` in the whole object."""
     causes: list[Cause] = []
     _check(schema, value, path, causes)
     return causes
@@ -132,7 +133,7 @@ def _check_object(schema: Field, value: dict[str, Any], path: str, out: list[Cau
 
 
 def _masked(cause: Cause, field: Field) -> Cause:
-    """Without the value, which stands at the end of every message about one."""
+    """The message without the confidential value, which always stands at its end."""
     message = cause.message.partition(", not ")[0]
     return Cause(cause.field, f"{message}; {field.hint}" if field.hint else message, cause.reason)
 
@@ -175,7 +176,7 @@ _WORDS = {
 
 
 def _scalar(schema: Field, value: Any) -> tuple[str, str] | None:
-    """Message and reason of what is wrong with a value that holds no others."""
+    """Message and reason for an invalid scalar."""
     kind = schema.type
     if kind == "string":
         if type(value) is not str:
@@ -236,7 +237,7 @@ def _not_in(allowed: Sequence[str], value: str) -> str:
 
 
 def show(value: Any) -> str:
-    """A value as a message quotes it: JSON, cut where it is long."""
+    """A value as a message quotes it: JSON, truncated where it is long."""
     try:
         text = json.dumps(value, ensure_ascii=False, default=str)
     except (ValueError, TypeError, RecursionError):
@@ -245,7 +246,7 @@ def show(value: Any) -> str:
 
 
 def join(path: str, name: str) -> str:
-    """The path of a member: names that hold dots or other punctuation stand in brackets."""
+    """The path of a member. A name with dots or other punctuation is put in brackets."""
     if not name.replace("_", "").replace("-", "").replace("$", "").isalnum():
         return f"{path}[{name}]"
     return f"{path}.{name}" if path else name
@@ -255,8 +256,8 @@ def join(path: str, name: str) -> str:
 
 
 def default(schema: Field, value: Any) -> Any:
-    """`value` with every absent default put in, nulls dropped and quantities in canonical form. What does not change
-    is shared; `value` itself comes back where nothing does. Expects a value that `check` accepts."""
+    """`value` with defaults filled in, nulls dropped and quantities in canonical form. Expects a value that `check`
+    accepts. Unchanged parts are shared; `value` itself is returned where nothing changes."""
     kind = schema.type
     if kind == "object":
         return _default_object(schema, value) if type(value) is dict else value
@@ -319,8 +320,8 @@ def _default_quantity(value: Any) -> Any:
 
 
 def not_acted_on(schema: Field, value: Any, path: str = "") -> list[str]:
-    """The paths of fields that are set in `value` (as the user wrote it, before defaulting) and that ktool knows but
-    does not act on. A value that asks for nothing (empty, false, zero) or for the default is not reported."""
+    """The paths of fields set in `value` that ktool knows but does not act on. `value` is the user's, before
+    defaulting. Values that ask for nothing (empty, false, zero) or equal the default are not reported."""
     found: list[str] = []
     _collect_not_acted_on(schema, value, path, found)
     return found
@@ -351,8 +352,8 @@ def _collect_not_acted_on(schema: Field, value: Any, path: str, out: list[str]) 
 
 
 def field_at(schema: Field, path: Sequence[str]) -> Field | None:
-    """The field at a path of member names; lists and maps are stepped through without an index (`explain`'s paths)
-    or with one (an all-digit step, a key of a map). None where there is no such field."""
+    """The field at a path of member names, or None. Lists and maps are entered without an index (paths of `explain`) or
+    with one (an all-digit step, a key of a map)."""
     here: Field | None = schema
     for step in path:
         if here is not None and here.type == "array":
@@ -366,7 +367,7 @@ def field_at(schema: Field, path: Sequence[str]) -> Field | None:
 
 
 def merge_key(schema: Field, path: Sequence[str]) -> str:
-    """The member (or members, joined by commas) by which the elements of the list at `path` are merged; "" where the
-    list is replaced as a whole."""
+    """The merge key of the list at `path` (several members joined by commas); "" for a list that is replaced as a
+    whole."""
     found = field_at(schema, path)
     return found.merge_key if found is not None and found.type == "array" else ""

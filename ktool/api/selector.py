@@ -1,6 +1,7 @@
 """Selectors: `-l` and `--field-selector` as users write them, and meta/v1 LabelSelector as objects hold it.
 
-Source: kubernetes.io/docs/concepts/overview/working-with-objects/labels and .../field-selectors.
+Lists and watches of registry/, selectors of kinds/ and logic/, and commands use them. Source:
+kubernetes.io/docs/concepts/overview/working-with-objects/labels and .../field-selectors.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ktool.api import names
 from ktool.api.errors import bad_request
+from ktool.api.rules import names
 
 OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
 
 
 @dataclass(frozen=True)
 class Requirement:
-    """One condition on one label. `operator` is one of OPERATORS; Gt and Lt compare whole numbers."""
+    """One condition on a label. `operator` is one of OPERATORS; Gt and Lt compare whole numbers."""
 
     key: str
     operator: str
@@ -54,7 +55,7 @@ class Requirement:
 
 @dataclass(frozen=True)
 class Selector:
-    """All of `requirements` must hold."""
+    """A label selector: all of `requirements` must match."""
 
     requirements: tuple[Requirement, ...] = ()
     nothing: bool = False
@@ -72,7 +73,7 @@ class Selector:
 
     @property
     def text(self) -> str:
-        """The form that `-l` and a URL take."""
+        """The selector as `-l` and URLs write it."""
         return ",".join(str(requirement) for requirement in self.requirements)
 
     def __str__(self) -> str:
@@ -86,7 +87,7 @@ _TOKEN = re.compile(r"\s*(==|!=|=|,|\(|\)|!|<|>|[^\s=!,()<>]+)")
 
 
 def parse(text: str) -> Selector:
-    """Read `app=web,tier in (a, b),!canary`. ApiError 400 where it cannot be read; "" matches every object."""
+    """Parse `app=web,tier in (a, b),!canary`. "" selects every object. ApiError 400 for a syntax error."""
     tokens, position = [], 0
     text = text.rstrip()
     while position < len(text):
@@ -174,7 +175,7 @@ def _unreadable(text: str, why: str) -> Exception:
 
 
 def from_label_selector(selector: Mapping[str, Any] | None) -> Selector:
-    """From meta/v1 LabelSelector: None matches nothing, an empty one everything."""
+    """From a meta/v1 LabelSelector: None selects nothing, an empty one everything."""
     if selector is None:
         return NOTHING
     found = [Requirement(key, "In", (value,)) for key, value in (selector.get("matchLabels") or {}).items()]
@@ -182,7 +183,8 @@ def from_label_selector(selector: Mapping[str, Any] | None) -> Selector:
 
 
 def from_expressions(expressions: Any) -> Selector:
-    """From a list of requirements with key, operator and values (LabelSelector's, or a node selector term's)."""
+    """From a list of expressions with key, operator and values (those of a LabelSelector or of a node selector
+    term)."""
     return Selector(tuple(Requirement(e["key"], e["operator"], tuple(e.get("values") or ())) for e in expressions))
 
 
@@ -209,8 +211,8 @@ class FieldRequirement:
 
 @dataclass(frozen=True)
 class FieldSelector:
-    """All of `requirements` must hold. Kubernetes supports a few paths for each kind; ktool supports every path of
-    plain values, and an absent field is the empty string."""
+    """A field selector: all of `requirements` must match. Kubernetes supports a few paths per kind; ktool supports
+    every path to a scalar, and an absent field equals the empty string."""
 
     requirements: tuple[FieldRequirement, ...] = ()
 
@@ -226,7 +228,7 @@ class FieldSelector:
 
 
 def parse_fields(text: str) -> FieldSelector:
-    """Read `status.phase!=Running,spec.nodeName=node1`. ApiError 400 where it cannot be read."""
+    """Parse `status.phase!=Running,spec.nodeName=node1`. ApiError 400 for a syntax error."""
     found = []
     for part in (part.strip() for part in text.split(",")):
         if not part:

@@ -1,6 +1,7 @@
-"""World: the indexed view of all objects that planners see.
+"""World: the indexed view of all objects that planners read.
 
-The engine's cache feeds it from the watch; tests build it from a list. Planners only read.
+registry/cache feeds it from the watch; control/, nodeplane/ and follow/ read it; tests build it from a list. Planners
+never write to it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ Objects = list[Obj]
 
 
 class World:
-    """Objects by Ref, with indexes by kind and namespace, by owner and (for Pods) by node."""
+    """Objects by Ref, with indexes by kind and namespace, by owner, and (for Pods) by node."""
 
     def __init__(self, objects: Iterable[Obj] = ()) -> None:
         self._kinds: dict[GroupKind, dict[Ref, Obj]] = {}
@@ -34,14 +35,15 @@ class World:
     def list(
         self, kind: GroupKind, namespace: str | None = None, where: Callable[[Mapping[str, str]], bool] | None = None
     ) -> Objects:
-        """The objects of a kind, in one namespace or in all; `where` judges their labels (see api/selector)."""
+        """The objects of a kind, in one namespace or in all. `where` is a predicate on their labels (see
+        api/selector)."""
         found = self._kinds.get(kind, {}) if namespace is None else self._namespaces.get((kind, namespace), {})
         if where is None:
             return list(found.values())
         return [obj for obj in found.values() if where(meta(obj).get("labels") or {})]
 
     def owned(self, uid: str, kind: GroupKind | None = None) -> Objects:
-        """The objects with an ownerReference to `uid`, of one kind or of all."""
+        """The objects with an ownerReference to `uid`, of one kind or of all kinds."""
         return [obj for ref, obj in self._owned.get(uid, {}).items() if kind is None or ref.gk == kind]
 
     def controlled(self, uid: str, kind: GroupKind) -> Objects:
@@ -49,7 +51,7 @@ class World:
         return [obj for ref, obj in self._controlled.get(uid, {}).items() if ref.gk == kind]
 
     def ownerless(self, kind: GroupKind, namespace: str) -> Objects:
-        """The objects of a kind that no controller owns: what a controller might adopt."""
+        """The orphans of a kind: objects without a controller, candidates for adoption."""
         return list(self._ownerless.get((kind, namespace), {}).values())
 
     def on_node(self, node: str) -> Objects:
@@ -65,7 +67,7 @@ class World:
     # --- feeding: for the cache and for tests
 
     def set(self, obj: Obj) -> Obj | None:
-        """Put an object in the place of its predecessor, which is returned."""
+        """Insert or replace an object. Returns the one it replaces."""
         ref = Ref.of(obj)
         before = self._kinds.setdefault(ref.gk, {}).get(ref)
         if before is not None:
@@ -84,7 +86,7 @@ class World:
         return before
 
     def remove(self, ref: Ref) -> Obj | None:
-        """Forget an object and return it."""
+        """Remove an object and return it."""
         before = self._kinds.get(ref.gk, {}).pop(ref, None)
         if before is not None:
             self._namespaces.get((ref.gk, ref.namespace), {}).pop(ref, None)

@@ -1,8 +1,9 @@
-"""The client of a running control plane: Kubernetes' REST API over HTTP/1.1 on a unix socket. Stdlib only.
+"""HttpClient: the client of a running control plane, speaking Kubernetes' REST API over HTTP/1.1 on a unix socket.
 
-One connection per thread is kept open for requests; a watch, a log that follows and an exec each take one of their
-own, which `close` of their iterator ends. A connection that the server closed while it was idle is replaced before
-the next request, never after: a request is sent once.
+app.py makes it for commands. Standard library only, to keep their start fast. One connection per thread is kept alive
+for requests; a watch, a followed log and an exec each take one of their own, which `close` of their iterator ends. A
+connection that the server closed while it was idle is replaced before the next request, never after: a request is sent
+once.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class _Call:
 
 
 def probe(socket_path: str, timeout: float = 2.0) -> bool:
-    """Whether a control plane answers on that socket. Costs one connect where there is none."""
+    """Whether a control plane listens on the socket. Costs one connect."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(timeout)
@@ -67,7 +68,7 @@ def probe(socket_path: str, timeout: float = 2.0) -> bool:
 
 
 class HttpClient:
-    """ktool.registry.client.Client on a server's socket. Threads may share one."""
+    """Implements registry/client.Client on a server's socket. Thread-safe."""
 
     def __init__(self, socket_path: str, kinds: Kinds) -> None:
         self.kinds = kinds
@@ -186,7 +187,7 @@ class HttpClient:
         return HttpExec(self._path, connection, response)
 
     def close(self) -> None:
-        """End the connections of all threads. Streams that are open go on until their own close."""
+        """Close the connections of all threads. Open streams continue until they are closed themselves."""
         with self._lock:
             connections = list(self._open)
             self._open.clear()
@@ -227,7 +228,7 @@ class HttpClient:
     def _exchange(
         self, connection: Connection, call: _Call, *, stream: bool = False
     ) -> tuple[http.client.HTTPResponse, bytes]:
-        """The response and its body, which is left unread where it is a stream and no refusal."""
+        """The response and its body. The body is left unread for a stream, unless it is an error."""
         done = False
         try:
             response = _send(connection, call)
@@ -288,7 +289,7 @@ def _escaped(namespace: str | None) -> str | None:
 
 
 def _scale(obj: Obj) -> Obj:
-    """What an update of a whole object's scale sends: autoscaling/v1 Scale."""
+    """The autoscaling/v1 Scale to send for an update of a whole object's scale."""
     spec = {"replicas": get(obj, "spec", "replicas", default=0)}
     return {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": meta(obj), "spec": spec}
 
@@ -316,7 +317,7 @@ def _refusal(code: int, data: bytes) -> Exception:
 
 
 def _gone(path: str, error: Exception) -> ClientError:
-    """What a user is told where no answer came."""
+    """The message for the user where the server did not answer."""
     if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
         return ClientError(f"no control plane answers on {path}: it has ended, or was never started")
     if isinstance(error, PermissionError):

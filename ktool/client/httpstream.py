@@ -1,4 +1,4 @@
-"""The connections of the HTTP client, and the answers that go on: watch, log and exec."""
+"""Connections and long-lived responses of the HTTP client: watch, log and exec. client/http uses them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ANSWER_WITHIN = 120.0
 
 
 class Connection(http.client.HTTPConnection):
-    """http.client over a unix socket."""
+    """http.client.HTTPConnection over a unix socket."""
 
     def __init__(self, path: str) -> None:
         super().__init__("ktool", timeout=ANSWER_WITHIN)
@@ -35,7 +35,7 @@ class Connection(http.client.HTTPConnection):
         self.sock = sock
 
     def fresh(self) -> bool:
-        """Whether the connection is open and nothing has arrived on it unasked (which would be its end)."""
+        """Whether the idle connection is usable: open and without unread data (unread data would be its end)."""
         if self.sock is None:
             return False
         poll = select.poll()
@@ -44,7 +44,7 @@ class Connection(http.client.HTTPConnection):
 
 
 class _Stream:
-    """A response that goes on until the server ends it or `close` does, from any thread."""
+    """A response that lasts until the server ends it or any thread calls `close`."""
 
     def __init__(self, path: str, connection: Connection, response: http.client.HTTPResponse) -> None:
         self._path, self._connection, self._response = path, connection, response
@@ -57,7 +57,7 @@ class _Stream:
             _shut(self._sock)
 
     def _chunks(self) -> Iterator[bytes]:
-        """The bytes as they arrive. Raises ClientError where the stream breaks off."""
+        """The body's bytes as they arrive. Raises ClientError where the stream breaks."""
         try:
             while not self._closed and (data := self._response.read1(1 << 16)):
                 yield data
@@ -71,7 +71,7 @@ class _Stream:
 
 
 class WatchStream(_Stream):
-    """The events of a watch. Raises ApiError where the server ends it with one (410: list again)."""
+    """The events of a watch. Raises ApiError where the server ends it with an error (410: list again)."""
 
     def __init__(self, path: str, connection: Connection, response: http.client.HTTPResponse) -> None:
         super().__init__(path, connection, response)
@@ -110,7 +110,7 @@ class LogStream(_Stream):
 
 
 class HttpExec:
-    """ktool.registry.client.ExecSession on an upgraded connection (see registry/execframes)."""
+    """Implements registry/client.ExecSession on an upgraded connection (frames: registry/execframes)."""
 
     def __init__(self, path: str, connection: Connection, response: http.client.HTTPResponse) -> None:
         self._path, self._connection, self._sock = path, connection, connection.sock
@@ -120,7 +120,7 @@ class HttpExec:
         self._closed = False
 
     def send(self, data: bytes) -> None:
-        """Bytes for the command's stdin. What comes after its end is dropped, as a pipe's reader would."""
+        """Send bytes to the command's stdin. Dropped once stdin is closed, as by a pipe without a reader."""
         self._frame(execframes.STDIN, data)
 
     def close_stdin(self) -> None:
@@ -167,7 +167,7 @@ class HttpExec:
 
 
 def _shut(sock: socket.socket) -> None:
-    """End a connection so that a thread which reads from it wakes up."""
+    """Shut a connection down so that a thread blocked in a read wakes up."""
     try:
         sock.shutdown(socket.SHUT_RDWR)
     except OSError:

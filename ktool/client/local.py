@@ -1,4 +1,4 @@
-"""The client without a server: the Registry in this process."""
+"""LocalClient: the client without a server, on the Registry in this process. app.py makes it for commands."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LOOK_SECONDS = 0.5
 
 @contextmanager
 def _plainly() -> Iterator[None]:
-    """A database that fails is a control plane that cannot be asked."""
+    """Turn a StoreError into ClientError: a failing database is a control plane that cannot be reached."""
     try:
         yield
     except StoreError as error:
@@ -34,7 +34,7 @@ def _plainly() -> Iterator[None]:
 
 
 class LocalClient:
-    """ktool.registry.client.Client on a Registry. Objects that come out are shared and must not be changed in place."""
+    """Implements registry/client.Client on a Registry. Returned objects are shared and must not be changed in place."""
 
     def __init__(self, registry: Registry, backend: Backend) -> None:
         self._registry, self._backend = registry, backend
@@ -132,11 +132,11 @@ class LocalClient:
         }
 
     def close(self) -> None:
-        """Nothing is held: the registry belongs to whoever made it."""
+        """Does nothing: the caller owns the registry."""
 
 
 class LocalWatch:
-    """The events of a watch, from the moment it is made. `close` ends it from any thread, within half a second."""
+    """The events of a watch from its creation on. `close` ends it from any thread, within half a second."""
 
     def __init__(self, found: Iterator[tuple[str, Obj]], shown: Callable[[Obj], Obj]) -> None:
         self._closed = threading.Event()
@@ -152,7 +152,7 @@ class LocalWatch:
         self._closed.set()
 
     def _read(self, found: Iterator[tuple[str, Obj]], shown: Callable[[Obj], Obj]) -> Iterator[WatchEvent]:
-        """A bookmark is only the moment to look whether somebody closed this."""
+        """The events. A bookmark only serves as a moment to check for `close`."""
         with _plainly():
             for type_, obj in found:
                 if self._closed.is_set():

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 from ktool.api.errors import ApiError, is_already_exists, is_conflict, is_not_found
 from ktool.api.obj import Obj, get, micro_timestamp
-from ktool.api.ref import LEASE, Ref
+from ktool.api.ref import LOCK
 from ktool.registry.registry import Registry
+from ktool.registry.request import component
 from ktool.store.store import StoreError
 
-LOCK = Ref(LEASE, "kube-system", "ktool")
 LIFE = 10.0
 """Seconds a silent holder keeps the Lease: the longest time a killed control plane on another machine blocks."""
 
@@ -82,7 +82,7 @@ class Leadership:
     def __init__(
         self, registry: Registry, what: str, *, clock: Callable[[], float] = time.time, life: float = LIFE
     ) -> None:
-        self._registry, self._clock, self._life = registry, clock, life
+        self._registry, self._clock, self._life = registry.as_(component("leader-election")), clock, life
         self._me = Holder.me(what)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None

@@ -14,13 +14,11 @@ from ktool.registry.cache import Cache
 from ktool.registry.registry import Registry
 
 
-class Binder:
+class Scheduler:
     """Places all waiting pods in one go whenever a pod, a node or a namespace changed."""
 
-    def __init__(
-        self, registry: Registry, cache: Cache, *, clock: Callable[[], float], wake: Callable[[], None]
-    ) -> None:
-        self._registry, self._cache, self._clock, self._wake = registry, cache, clock, wake
+    def __init__(self, registry: Registry, cache: Cache, *, clock: Callable[[], float]) -> None:
+        self._registry, self._cache, self._clock = registry, cache, clock
         self._pending: dict[Ref, Obj] = {}
         self._dirty = False
         cache.listen(self._changed)
@@ -83,7 +81,6 @@ class Binder:
                 if type_ == "MODIFIED" and not _changes_others(obj, before or {}):
                     return
         self._dirty = True
-        self._wake()
 
 
 def _changes_others(pod: Obj, before: Obj) -> bool:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import base64
 
-from ktool.api import names
 from ktool.api.describe import Description, head
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Kind, Looks, Names, Rules, Version
 from ktool.api.obj import Obj, name, namespace
 from ktool.api.ref import Ref
+from ktool.api.rules import names
 from ktool.api.schema import Field
 from ktool.api.shapes.build import boolean, string_map
 from ktool.api.shapes.meta import resource
-from ktool.api.units.duration import age
 from ktool.api.world import World
+from ktool.logic.columns import AGE, NAME
 from ktool.logic.network import links
-
-SIZE_LIMIT = 1024 * 1024
+from ktool.logic.secrets.secretdata import SIZE_LIMIT
 
 SCHEMA = resource(
     data=string_map("Texts by key."),
@@ -97,9 +96,9 @@ KIND = Kind(
     rules=Rules(validate=validate),
     looks=Looks(
         columns=(
-            Column("NAME", lambda obj, now: name(obj)),
+            NAME,
             Column("DATA", _count, type="integer"),
-            Column("AGE", age),
+            AGE,
         ),
         describe=describe,
     ),

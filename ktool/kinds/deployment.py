@@ -12,9 +12,9 @@ from ktool.api.obj import Obj, annotations_of, condition, controller_of, generat
 from ktool.api.ref import CONFIG_MAP, POD, SECRET, Ref
 from ktool.api.selector import from_label_selector
 from ktool.api.shapes.deployment import SCHEMA
-from ktool.api.shapes.workload import default_template, images, template_causes
-from ktool.api.units.duration import age
+from ktool.api.shapes.workload import default_template, template_causes
 from ktool.api.world import World
+from ktool.logic.columns import AGE, CONTAINERS, IMAGES, NAME, SELECTOR
 from ktool.logic.pod import podlooks
 from ktool.logic.workload import configuse, revisions, rollback, stopfirst
 from ktool.logic.workload.adoption import ownerless
@@ -187,14 +187,14 @@ KIND = Kind(
     rules=Rules(default=default, validate=validate),
     looks=Looks(
         columns=(
-            Column("NAME", lambda obj, now: name(obj)),
+            NAME,
             Column("READY", _ready),
             _status_column("UP-TO-DATE", "updatedReplicas"),
             _status_column("AVAILABLE", "availableReplicas"),
-            Column("AGE", age),
-            Column("CONTAINERS", lambda obj, now: ",".join(images(obj)[0]), wide=True),
-            Column("IMAGES", lambda obj, now: ",".join(images(obj)[1]), wide=True),
-            Column("SELECTOR", lambda obj, now: from_label_selector(obj["spec"]["selector"]).text, wide=True),
+            AGE,
+            CONTAINERS,
+            IMAGES,
+            SELECTOR,
         ),
         describe=describe,
         beside=(REPLICA_SET,),

@@ -5,18 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ktool.api import names
 from ktool.api.action import Action, Create, Delete, Plan, Update
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Controller, Kind, Looks, Names, Rules, Version, Watch
 from ktool.api.marks import SKIP_MIRROR
 from ktool.api.obj import Obj, deleting, get, labels, meta, name, namespace, uid
 from ktool.api.ref import ENDPOINT_SLICE, ENDPOINTS, SERVICE, Ref
+from ktool.api.rules import names
 from ktool.api.shapes.build import array, choice, integer, obj, string
+from ktool.api.shapes.container import PORT
 from ktool.api.shapes.meta import OBJECT_REFERENCE, resource
-from ktool.api.shapes.service import APP_PROTOCOL, PORT, PROTOCOLS, usable_address
-from ktool.api.units.duration import age
+from ktool.api.shapes.service import APP_PROTOCOL, PROTOCOLS, usable_address
 from ktool.api.world import World
+from ktool.logic.columns import AGE, NAME
 from ktool.logic.network import endpoints, legacyendpoints
 
 SHOWN = 3
@@ -145,9 +146,9 @@ KIND = Kind(
     rules=Rules(validate=validate),
     looks=Looks(
         columns=(
-            Column("NAME", lambda obj, now: name(obj)),
+            NAME,
             Column("ENDPOINTS", _endpoints),
-            Column("AGE", age),
+            AGE,
         )
     ),
     controller=Controller(watches=(Watch(SERVICE, _of_service), Watch(ENDPOINT_SLICE, _of_slice)), plan=plan),

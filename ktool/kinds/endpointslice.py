@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ktool.api import names
 from ktool.api.action import Create, Plan, Update
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Controller, Kind, Looks, Names, Rules, Version, Watch
@@ -20,11 +19,13 @@ from ktool.api.obj import (
     uid,
 )
 from ktool.api.ref import ENDPOINT_SLICE, ENDPOINTS, SERVICE, Ref
+from ktool.api.rules import names
 from ktool.api.shapes.build import array, boolean, choice, integer, obj, string, string_map, strings
+from ktool.api.shapes.container import PORT
 from ktool.api.shapes.meta import OBJECT_REFERENCE, resource
-from ktool.api.shapes.service import APP_PROTOCOL, PORT, PROTOCOLS, usable_address
-from ktool.api.units.duration import age
+from ktool.api.shapes.service import APP_PROTOCOL, PROTOCOLS, usable_address
 from ktool.api.world import World
+from ktool.logic.columns import AGE, NAME
 from ktool.logic.network import endpoints, legacyendpoints
 
 MOST_ENDPOINTS, MOST_PORTS, MOST_ADDRESSES = 1000, 100, 100
@@ -171,11 +172,11 @@ KIND = Kind(
     rules=Rules(validate=validate),
     looks=Looks(
         columns=(
-            Column("NAME", lambda obj, now: name(obj)),
+            NAME,
             Column("ADDRESSTYPE", lambda obj, now: str(obj.get("addressType", ""))),
             Column("PORTS", _ports),
             Column("ENDPOINTS", _addresses),
-            Column("AGE", age),
+            AGE,
         )
     ),
     controller=Controller(watches=(Watch(ENDPOINT_SLICE, _siblings), Watch(ENDPOINTS, _of_endpoints)), plan=plan),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ktool.api.kind import Column, Kind, Looks, Names, Version
-from ktool.api.obj import get, name
+from ktool.api.obj import get
 from ktool.api.shapes.build import INT32_MAX, integer, obj, string, time
 from ktool.api.shapes.meta import resource
-from ktool.api.units.duration import age
+from ktool.logic.columns import AGE, NAME
 
 SCHEMA = resource(
     spec=obj(
@@ -28,9 +28,9 @@ KIND = Kind(
     (Version("v1", SCHEMA),),
     looks=Looks(
         columns=(
-            Column("NAME", lambda obj, now: name(obj)),
+            NAME,
             Column("HOLDER", lambda obj, now: get(obj, "spec", "holderIdentity", default="")),
-            Column("AGE", age),
+            AGE,
         ),
         events=False,
     ),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from ktool.api import names
 from ktool.api.describe import Description, conditions, head
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Controller, Kind, Looks, Names, Progress, Rules, Version
 from ktool.api.marks import NAMESPACE_NAME, PULL_SECRETS
 from ktool.api.obj import Obj, deleting, get, meta, name, put
+from ktool.api.rules import names
 from ktool.api.shapes.build import choice, obj, strings
 from ktool.api.shapes.meta import CONDITIONS, resource
-from ktool.api.units.duration import age
 from ktool.api.world import World
+from ktool.logic.columns import AGE, NAME
 from ktool.logic.secrets.podrefs import pull_defaults
 
 SCHEMA = resource(
@@ -77,9 +77,9 @@ KIND = Kind(
     rules=Rules(default=default, validate=validate),
     looks=Looks(
         columns=(
-            Column("NAME", lambda obj, now: name(obj)),
+            NAME,
             Column("STATUS", lambda obj, now: get(obj, "status", "phase", default="Active")),
-            Column("AGE", age),
+            AGE,
         ),
         describe=describe,
         events=False,

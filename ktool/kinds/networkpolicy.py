@@ -16,8 +16,8 @@ from ktool.api.shapes.networkpolicy import (
     validate_network_policy,
     warn_network_policy,
 )
-from ktool.api.units.duration import age
 from ktool.api.world import World
+from ktool.logic.columns import AGE, NAME
 
 SCHEMA = resource(spec=NETWORK_POLICY_SPEC)
 
@@ -90,9 +90,9 @@ KIND = Kind(
     rules=Rules(default=default_network_policy, validate=validate_network_policy, warn=warn_network_policy),
     looks=Looks(
         columns=(
-            Column("NAME", lambda obj, now: name(obj)),
+            NAME,
             Column("POD-SELECTOR", _selector),
-            Column("AGE", age),
+            AGE,
         ),
         describe=describe,
     ),

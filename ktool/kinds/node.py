@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from fractions import Fraction
 from ipaddress import ip_network
 
-from ktool.api import names
 from ktool.api.action import Delete, Emit, Patch, Plan
 from ktool.api.describe import Description, conditions, head, when
 from ktool.api.errors import Cause
@@ -26,12 +25,14 @@ from ktool.api.marks import (
 from ktool.api.obj import Obj, annotations_of, condition, deleting, get, is_true, labels, meta, name, namespace, uid
 from ktool.api.pod import app_containers, finished, node_of
 from ktool.api.ref import NODE, POD, Ref
+from ktool.api.rules import names
 from ktool.api.schema import Field
 from ktool.api.shapes.build import array, boolean, choice, integer, obj, quantities, string, strings, time
 from ktool.api.shapes.meta import CONDITIONS, resource
 from ktool.api.units.duration import age
 from ktool.api.units.quantity import format_bytes, format_milli, value
 from ktool.api.world import World
+from ktool.logic.columns import AGE, NAME
 from ktool.logic.network.ipam import IpamError, carve
 from ktool.logic.network.nodefields import is_simulated
 
@@ -358,10 +359,10 @@ KIND = Kind(
     rules=Rules(default=default, validate=validate, taken=taken),
     looks=Looks(
         columns=(
-            Column("NAME", lambda obj, now: name(obj)),
+            NAME,
             Column("STATUS", _status),
             Column("ROLES", _roles),
-            Column("AGE", age),
+            AGE,
             Column("VERSION", lambda obj, now: _info("kubeletVersion", obj)),
             Column("INTERNAL-IP", lambda obj, now: _address("InternalIP", obj), wide=True),
             Column("EXTERNAL-IP", lambda obj, now: _address("ExternalIP", obj), wide=True),

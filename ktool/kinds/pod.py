@@ -38,12 +38,13 @@ from ktool.api.pod import (
     statuses_of,
 )
 from ktool.api.ref import NODE, Ref
+from ktool.api.rules.podrules import pod_annotation_causes
 from ktool.api.shapes.meta import resource
-from ktool.api.shapes.podrules import pod_annotation_causes
 from ktool.api.shapes.podspec import POD_SPEC, default_pod_spec, validate_pod_spec
 from ktool.api.shapes.podstatus import POD_STATUS
-from ktool.api.units.duration import age, since
+from ktool.api.units.duration import since
 from ktool.api.world import World
+from ktool.logic.columns import AGE, NAME
 from ktool.logic.pod import podlooks
 from ktool.logic.pod.podfields import grace_period
 from ktool.logic.workload.podtrouble import trouble
@@ -311,11 +312,11 @@ KIND = Kind(
     rules=Rules(default=default, validate=validate, graceful=graceful),
     looks=Looks(
         columns=(
-            Column("NAME", lambda obj, now: name(obj)),
+            NAME,
             Column("READY", _ready),
             Column("STATUS", lambda obj, now: shown_status(obj)),
             Column("RESTARTS", _restarts),
-            Column("AGE", age),
+            AGE,
             _text("status", "podIP"),
             _text("spec", "nodeName"),
             _text("status", "nominatedNodeName"),

@@ -29,10 +29,10 @@ from ktool.api.schema import Field
 from ktool.api.selector import from_label_selector
 from ktool.api.shapes.meta import CONDITIONS, LABEL_SELECTOR, resource
 from ktool.api.shapes.podspec import POD_TEMPLATE
-from ktool.api.shapes.workload import default_template, images, template_causes
-from ktool.api.units.duration import age
+from ktool.api.shapes.workload import default_template, template_causes
 from ktool.api.workload import Workload
 from ktool.api.world import World
+from ktool.logic.columns import AGE, CONTAINERS, IMAGES, NAME, SELECTOR
 from ktool.logic.network.nodefields import answers
 from ktool.logic.pod import podlooks
 from ktool.logic.workload import stranded
@@ -211,14 +211,14 @@ KIND = Kind(
     rules=Rules(default=default_template, validate=template_causes),
     looks=Looks(
         columns=(
-            Column("NAME", lambda obj, now: name(obj)),
+            NAME,
             Column("DESIRED", lambda obj, now: str(get(obj, "spec", "replicas", default=0)), type="integer"),
             _column("status", "replicas"),
             _column("status", "readyReplicas"),
-            Column("AGE", age),
-            Column("CONTAINERS", lambda obj, now: ",".join(images(obj)[0]), wide=True),
-            Column("IMAGES", lambda obj, now: ",".join(images(obj)[1]), wide=True),
-            Column("SELECTOR", lambda obj, now: from_label_selector(obj["spec"]["selector"]).text, wide=True),
+            AGE,
+            CONTAINERS,
+            IMAGES,
+            SELECTOR,
         ),
         describe=describe,
         beside=(POD,),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ktool.api import names
 from ktool.api.action import Action, Create, Delete, Patch, Plan, Status
 from ktool.api.errors import Cause
 from ktool.api.kind import Column, Controller, Kind, Looks, Names, Progress, Rules, Version, Watch
@@ -29,11 +28,12 @@ from ktool.api.obj import (
     with_condition,
 )
 from ktool.api.ref import SEALED_SECRET, SECRET, Ref
+from ktool.api.rules import names
 from ktool.api.schema import Field
 from ktool.api.shapes.build import boolean, integer, obj, string, string_map
 from ktool.api.shapes.meta import CONDITIONS, resource
-from ktool.api.units.duration import age
 from ktool.api.world import World
+from ktool.logic.columns import AGE, NAME
 from ktool.logic.secrets import sealing, secretdata
 
 SCHEMA = resource(
@@ -180,9 +180,9 @@ KIND = Kind(
     rules=Rules(validate=validate),
     looks=Looks(
         columns=(
-            Column("NAME", lambda obj, now: name(obj)),
+            NAME,
             Column("SYNCED", _synced),
-            Column("AGE", age),
+            AGE,
         )
     ),
     controller=Controller(watches=(Watch(SECRET, _woken_by_secret),), plan=plan, progress=progress),

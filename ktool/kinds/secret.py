@@ -9,8 +9,8 @@ from ktool.api.obj import Obj, name, namespace
 from ktool.api.schema import Field
 from ktool.api.shapes.build import boolean, string
 from ktool.api.shapes.meta import resource
-from ktool.api.units.duration import age
 from ktool.api.world import World
+from ktool.logic.columns import AGE, NAME
 from ktool.logic.secrets import secretdata
 
 SCHEMA = resource(
@@ -69,10 +69,10 @@ KIND = Kind(
     rules=Rules(default=default, absorb=secretdata.absorbed, validate=secretdata.causes, redact=secretdata.redacted),
     looks=Looks(
         columns=(
-            Column("NAME", lambda obj, now: name(obj)),
+            NAME,
             Column("TYPE", lambda obj, now: str(obj.get("type") or secretdata.OPAQUE)),
             Column("DATA", _count, type="integer"),
-            Column("AGE", age),
+            AGE,
         ),
         describe=describe,
     ),

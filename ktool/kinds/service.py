@@ -22,8 +22,8 @@ from ktool.api.shapes.service import (
     ports_of,
     validate_service,
 )
-from ktool.api.units.duration import age
 from ktool.api.world import World
+from ktool.logic.columns import AGE, NAME
 from ktool.logic.network import allocation, endpoints
 from ktool.logic.network.nodefields import is_simulated
 
@@ -332,12 +332,12 @@ KIND = Kind(
     rules=Rules(default=default_service, validate=validate_service, taken=taken),
     looks=Looks(
         columns=(
-            Column("NAME", lambda obj, now: name(obj)),
+            NAME,
             Column("TYPE", lambda obj, now: str(get(obj, "spec", "type", default=""))),
             Column("CLUSTER-IP", _cluster_ip),
             Column("EXTERNAL-IP", _external),
             Column("PORT(S)", _shown_ports),
-            Column("AGE", age),
+            AGE,
             Column("SELECTOR", _selector, wide=True),
         ),
         describe=describe,

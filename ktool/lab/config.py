@@ -1,4 +1,6 @@
-"""The files below /etc of a lab's machines, as text."""
+"""Configuration files of a lab's machines: the texts below /etc, SSH keys and scripts. lab/lifecycle and lab/machine
+write them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from pathlib import Path
 
 from .host import SYSTEM_PATH, hard_limit, run
 from .image import PAUSE
-from .model import (
+from .layout import (
     PRIVATE_NAME,
     PRIVATE_PORT,
     PRIVATE_USER,
@@ -26,12 +28,12 @@ from .model import (
 
 
 def script(name: str) -> str:
-    """The text of one of this package's shell or Perl files."""
+    """The text of one of this package's shell or Perl scripts."""
     return (resources.files(__package__) / name).read_text()
 
 
 def write_switch(machine: Machine) -> None:
-    """Write what the switch's script reads."""
+    """Write the files that the switch's script reads."""
     write_file(machine.directory / "registry.yml", _registry(machine.lab))
     write_file(machine.directory / "private.yml", _private_registry(machine))
     write_file(machine.directory / "htpasswd", _htpasswd(machine.lab), 0o600)
@@ -39,7 +41,7 @@ def write_switch(machine: Machine) -> None:
 
 
 def write_node(machine: Machine) -> None:
-    """Write the node's own files. Keys are made once; everything else is what this version of ktool wants."""
+    """Write a node's own files. Keys are made once; everything else is rewritten for this version of ktool."""
     lab, top = machine.lab, machine.directory
     for directory in ("rootfs", "disk", "containers", "var-lib-ktool", "etc-containers", "etc/ssh", "etc/ktool-lab"):
         (top / directory).mkdir(parents=True, exist_ok=True)
@@ -64,13 +66,13 @@ def write_node(machine: Machine) -> None:
 
 
 def make_key(path: Path, comment: str) -> None:
-    """An ed25519 key pair, made once."""
+    """An ed25519 key pair, created once."""
     if not path.exists():
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path))
 
 
 def host_key(machine: Machine) -> str:
-    """Type and key of the node's sshd, as known_hosts has them after the host name."""
+    """Type and key of the node's sshd, in the form known_hosts has after the host name."""
     line = (machine.directory / "etc/ssh/ssh_host_ed25519_key.pub").read_text()
     return " ".join(line.split()[:2])
 
@@ -111,7 +113,8 @@ PrintMotd no
 
 @functools.cache
 def _no_penalties() -> str:
-    """OpenSSH 9.8 and later shut out addresses that connect without logging in, as `status` does."""
+    """sshd options against PerSourcePenalties: OpenSSH 9.8 and later block addresses that connect without logging in,
+    as `status` does."""
     argv = ("-t", "-f", "/dev/null", "-o", "PerSourcePenalties=no")
     try:
         text = run("/usr/sbin/sshd", *argv)
@@ -175,7 +178,7 @@ http:
 
 
 def _private_registry(machine: Machine) -> str:
-    """The same images, to read only, for whoever has the password."""
+    """Configuration of the private registry: the same images, read-only, behind a password."""
     lab = machine.lab
     return f"""version: 0.1
 log:
@@ -201,7 +204,8 @@ _BCRYPT = "use strict; my ($salt, $password) = <STDIN> =~ /(\\S+) (\\S+)/; print
 
 
 def _htpasswd(lab: Plan) -> str:
-    """The one user's line; the password is made once. docker-registry takes bcrypt alone, which crypt(5) can do."""
+    """The htpasswd line of the one user; the password is created once. docker-registry accepts only bcrypt, which
+    crypt(5) can do."""
     path = lab.password_file
     if not path.exists():
         write_file(path, secrets.token_urlsafe(18) + "\n", 0o600)

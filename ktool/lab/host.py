@@ -1,4 +1,6 @@
-"""What the host offers a lab: packages, cgroup trees, a free subnet, limits, and a lock."""
+"""Host resources of a lab: packages, cgroup trees, a free subnet, limits and a lock. The other lab modules and the verb
+use it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .model import LabError
+from .layout import LabError
 
 # Debian's name of the package, and one program that only it brings.
 _PACKAGES = {
@@ -43,7 +45,7 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def missing_packages() -> list[str]:
-    """Debian packages a lab needs and this machine does not have."""
+    """Debian packages that a lab needs and this machine lacks."""
     return [package for package, program in _PACKAGES.items() if not shutil.which(program, path=SYSTEM_PATH)]
 
 
@@ -56,7 +58,7 @@ def require_root() -> None:
 
 
 def require_packages(install: bool, say: Callable[[str], None]) -> None:
-    """LabError when packages are missing. With `install` they are installed instead."""
+    """LabError when packages are missing; with `install` they are installed instead."""
     missing = missing_packages()
     if not missing:
         return
@@ -75,7 +77,7 @@ def require_packages(install: bool, say: Callable[[str], None]) -> None:
 
 @contextlib.contextmanager
 def plain_errors(doing: str) -> Iterator[None]:
-    """What the system refuses (a full disk, a read-only cgroup tree) becomes one sentence."""
+    """Turn the system's refusals (a full disk, a read-only cgroup tree) into LabErrors of one sentence."""
     try:
         yield
     except OSError as error:
@@ -89,7 +91,7 @@ def clean_environment() -> dict[str, str]:
 
 
 def run(*argv: str, text: str | None = None) -> str:
-    """Run a local program to its end within a minute and return its output. LabError when it fails."""
+    """Run a local program to its end, within a minute, and return its output. LabError when it fails."""
     try:
         done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=60, env=clean_environment())
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -130,7 +132,7 @@ def cgroups() -> Cgroups:
 
 
 def make_cgroup(trees: Cgroups, lab: str, machine: str) -> tuple[Path, ...]:
-    """Make LAB/MACHINE in every tree, with the controllers switched on, and return these directories."""
+    """Create the cgroup LAB/MACHINE in every tree, with the controllers enabled, and return its directories."""
     made = []
     for tree in trees.trees:
         group = tree / lab / machine
@@ -149,7 +151,7 @@ def make_cgroup(trees: Cgroups, lab: str, machine: str) -> tuple[Path, ...]:
 
 
 def remove_cgroup(trees: Cgroups, lab: str) -> None:
-    """Remove the lab's directories from every tree; its processes are gone by now. OSError when one is still busy."""
+    """Remove the lab's cgroups from every tree, once its processes are gone. OSError when one is still busy."""
     for tree in trees.trees:
         for directory, _, _ in os.walk(tree / lab, topdown=False):
             with contextlib.suppress(FileNotFoundError):
@@ -160,7 +162,8 @@ def remove_cgroup(trees: Cgroups, lab: str) -> None:
 
 
 def free_octet(taken: set[int]) -> int:
-    """n of a 10.89.n.0/24 that no route of the host touches and no lab in `taken` has. LabError when there is none."""
+    """A free n for the subnet 10.89.n.0/24: no route of the host touches it and no lab in `taken` has it. LabError when
+    there is none."""
     used = _used_networks()
     # From 100 upwards: Podman's own choice for networks on the host begins at 10.89.0.0.
     for octet in itertools.chain(range(100, 256), range(1, 100)):
@@ -186,14 +189,14 @@ def _overlaps(octet: int, used: list[ipaddress.IPv4Network]) -> bool:
 
 
 def hard_limit(which: int, most: int) -> int:
-    """The caller's hard limit, at most `most`: the highest value that a container here can be given."""
+    """The caller's hard limit, at most `most`: the highest limit that a container here can get."""
     hard = resource.getrlimit(which)[1]
     return most if hard == resource.RLIM_INFINITY else min(int(hard), most)
 
 
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Hold the lock on a directory, waiting for it (flock(2): it ends with the process that holds it)."""
+    """Hold a lock on a directory, waiting for it (flock(2): it ends with the process that holds it)."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -1,8 +1,8 @@
-"""The lab's images: made here out of Debian's own busybox, Perl and catatonit, and pushed to the lab's registry.
+"""Container images of the lab: built from Debian's own busybox, Perl and catatonit, and pushed to the lab's registry.
 
-No container is needed to build them: an image is a few tar files and two JSON documents (OCI image specification),
-and a push is a few HTTP requests (OCI distribution specification). Every byte is derived from the files that go in,
-so the same machine makes the same digests again.
+lab/lifecycle calls it. No container is needed to build them: an image is a few tar files and two JSON documents (OCI
+image specification), and a push is a few HTTP requests (OCI distribution specification). Builds are reproducible: the
+same files give the same digests.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .host import run
-from .model import REGISTRY_NAME, LabError
+from .layout import REGISTRY_NAME, LabError
 
 WEB_IMAGES = tuple(f"{REGISTRY_NAME}/web:{tag}" for tag in ("v1", "v2", "broken"))
 PAUSE = f"{REGISTRY_NAME}/pause:1"
@@ -34,7 +34,7 @@ _GROUP = "root:x:0:\nnogroup:x:65534:\napp:x:1000:\n"
 
 @dataclass(frozen=True)
 class Image:
-    """An image ready to push: `blobs` are its configuration and layers, by digest."""
+    """An image ready to push: `blobs` maps digests to its configuration and layers."""
 
     repository: str
     tag: str
@@ -43,7 +43,7 @@ class Image:
 
 
 def build(web_pl: str) -> tuple[Image, ...]:
-    """All images of a lab. `web_pl` is the text of the web server. LabError when a file they need is not there."""
+    """All images of a lab. `web_pl` is the text of the web server. LabError when a source file is missing."""
     base = _tar(_base_files())
     app = _tar({"srv/web.pl": (0o644, web_pl.encode())})
     pause = _tar({"catatonit": (0o755, _read("/usr/bin/catatonit"))})
@@ -54,7 +54,7 @@ def build(web_pl: str) -> tuple[Image, ...]:
 
 
 def push(registry: str, images: tuple[Image, ...]) -> int:
-    """Push what the registry (address:port) does not have yet. Returns how many images that were."""
+    """Push the blobs and manifests that the registry (address:port) lacks. Returns how many images that were."""
     connection = http.client.HTTPConnection(registry, timeout=30)
     try:
         missing = [image for image in images if not _has(connection, image)]
@@ -103,7 +103,7 @@ def _digest(blob: bytes) -> str:
 
 
 def _base_files() -> dict[str, tuple[int, bytes | str]]:
-    """Path -> (mode, content), or (mode, target) for a link."""
+    """Files of the base image: path -> (mode, content), or (mode, target) for a link."""
     files: dict[str, tuple[int, bytes | str]] = {
         "etc/passwd": (0o644, _PASSWD.encode()),
         "etc/group": (0o644, _GROUP.encode()),
@@ -137,7 +137,7 @@ def _read(path: str) -> bytes:
 
 
 def _tar(files: dict[str, tuple[int, bytes | str]]) -> bytes:
-    """A tar file with these files and the directories above them; no clock and no user of this machine in it."""
+    """A reproducible tar of these files and their parent directories: no clock and no user of this machine in it."""
     buffer = io.BytesIO()
     directories = {"tmp": 0o1777, "root": 0o700} if "etc/passwd" in files else {}
     for path in files:

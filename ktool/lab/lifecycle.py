@@ -1,4 +1,6 @@
-"""A lab's life: up, down, and what happens to single nodes in between."""
+"""Lab lifecycle: up, down, status, and stopping, starting and rebooting single nodes. lab/__init__ exports it to the
+verb and tests.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from pathlib import Path
 from . import image, machine
 from .config import host_key, make_key, script
 from .host import cgroups, free_octet, is_free, locked, plain_errors, remove_cgroup, require_packages, require_root
-from .model import (
+from .layout import (
     MAX_LINKS,
     MAX_NODES,
     SSH_PORT,
@@ -31,7 +33,7 @@ Say = Callable[[str], None]
 
 
 def _silent(_: str) -> None:
-    """For callers with nobody to talk to."""
+    """The default progress callback: prints nothing."""
 
 
 def up(
@@ -43,11 +45,10 @@ def up(
     install: bool = False,
     say: Say = _silent,
 ) -> Lab:
-    """Bring up a lab of `nodes` nodes (3 unless it exists already), or repair it, or add the nodes it lacks. With two
-    `links` every other node is on a second one, behind a router.
+    """Bring up a lab of `nodes` nodes (3 unless it exists already), repair it, or add missing nodes. With two `links`
+    every other node is on a second link, behind a router.
 
-    Harmless on a lab that is up. A lab never shrinks: it keeps the nodes and links it has. LabError says what is in the
-    way.
+    Idempotent. A lab never shrinks: it keeps its nodes and links. LabError says what is in the way.
     """
     if nodes is not None and not 1 <= nodes <= MAX_NODES:
         raise LabError(f"A lab has 1 to {MAX_NODES} nodes, not {nodes}.")
@@ -73,7 +74,7 @@ def up(
 
 
 def down(name: str, root: Path, say: Say = _silent) -> None:
-    """End the lab and remove everything of it. No lab, or half of one, is fine."""
+    """Stop the lab and remove everything of it. No lab, or half of one, is fine."""
     directory = plan_path(name, root)
     if not directory.exists():
         return
@@ -97,13 +98,13 @@ def down(name: str, root: Path, say: Say = _silent) -> None:
 
 
 def load(name: str, root: Path) -> Lab | None:
-    """The lab as it is now, None when there is none."""
+    """The current state of the lab, None when there is none."""
     plan = load_plan(name, root)
     return None if plan is None or not _complete(plan) else _lab(plan)
 
 
 def status(name: str, root: Path) -> tuple[MachineStatus, ...]:
-    """The registry and every node as found just now; empty when there is no such lab."""
+    """The observed state of the registry and every node; empty when there is no such lab."""
     plan = load_plan(name, root)
     if plan is None:
         return ()
@@ -118,14 +119,14 @@ def images(name: str, root: Path) -> list[str]:
 
 
 def stop_node(name: str, node: str, root: Path) -> None:
-    """Cut the node's power: every process of it dies at once; its storage stays."""
+    """Power a node off: all its processes die at once; its storage stays."""
     found = _node_of(name, node, root)
     with plain_errors(f"Stopping {node}"), _only_one(root):
         machine.stop(found)
 
 
 def start_node(name: str, node: str, root: Path) -> LabNode:
-    """Start a stopped node again and wait until it answers. Harmless on one that runs."""
+    """Start a stopped node and wait until it is ready. Idempotent."""
     found = _node_of(name, node, root)
     with plain_errors(f"Starting {node}"), _only_one(root), ThreadPoolExecutor(1) as pool:
         if not machine.look(found).ready:
@@ -135,14 +136,14 @@ def start_node(name: str, node: str, root: Path) -> LabNode:
 
 
 def reboot(name: str, node: str, root: Path) -> LabNode:
-    """Cut the node's power and start it again. /run and the boot id are new, its storage is kept."""
+    """Power a node off and on again. /run and the boot id are new, its storage is kept."""
     stop_node(name, node, root)
     return start_node(name, node, root)
 
 
 @contextlib.contextmanager
 def _only_one(root: Path) -> Iterator[None]:
-    """One change at a time to the labs below a root."""
+    """Lock against concurrent changes to the labs below a root."""
     root.mkdir(parents=True, exist_ok=True)
     with locked(root):
         yield
@@ -152,7 +153,7 @@ def _only_one(root: Path) -> Iterator[None]:
 
 
 def _switch_up(name: str, nodes: int | None, links: int | None, root: Path, say: Say) -> Plan:
-    """Write the lab down, choose its subnet and have its switch running."""
+    """Save the plan, choose the lab's subnet and start its switch."""
     directory = plan_path(name, root)
     # The subnet is free until our link has it, so labs choose one at a time on this machine, whatever their root.
     with locked(Path("/run")):
@@ -192,7 +193,8 @@ def _switch_up(name: str, nodes: int | None, links: int | None, root: Path, say:
 
 
 def _clear_unwritten(directory: Path) -> None:
-    """Remove what an `up` leaves that was interrupted before it wrote a word. LabError when it is somebody else's."""
+    """Remove the remains of an `up` that was interrupted before it saved its plan. LabError when they belong to
+    something else."""
     (directory / "lab.json.new").unlink(missing_ok=True)
     try:
         directory.rmdir()
@@ -213,7 +215,7 @@ def _start(nodes: list[Machine], plan: Plan, pool: ThreadPoolExecutor) -> None:
 
 
 def _remove_cgroups(plan: Plan) -> None:
-    """A cgroup stays busy for a moment after its last process is gone."""
+    """Remove the cgroups, with retries: one stays busy for a moment after its last process is gone."""
     trees, deadline = cgroups(), time.monotonic() + 10
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Machines of a lab: starting them, their cables, asking whether they answer, ending them."""
+"""Machines of a lab: namespaces, veth cables, readiness checks, start and stop. lab/lifecycle drives them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from . import proc
 from .config import write_node, write_switch
 from .host import Cgroups, clean_environment, make_cgroup, run
 from .image import PAUSE
-from .model import PRIVATE_PORT, REGISTRY_PORT, SSH_PORT, LabError, Machine, MachineStatus, Plan
+from .layout import PRIVATE_PORT, REGISTRY_PORT, SSH_PORT, LabError, Machine, MachineStatus, Plan
 
 _BRIDGES = ("lab", "lab2")
 """One for each link."""
@@ -28,9 +28,9 @@ def pid_of(machine: Machine) -> int:
 
 
 def prepare(machine: Machine, trees: Cgroups) -> Callable[[], None]:
-    """Write the machine's files and create its namespaces. What a dead predecessor left is cleared away.
+    """Write the machine's files and create its namespaces, after clearing the remains of a dead predecessor.
 
-    The machine's first process then waits for its cable: call what is returned to let it boot.
+    The machine's first process then waits for its network: call the returned function to let it boot.
     """
     stop(machine)
     machine.directory.mkdir(mode=0o700, exist_ok=True)
@@ -58,7 +58,7 @@ def prepare(machine: Machine, trees: Cgroups) -> Callable[[], None]:
 
 
 def _opener(gate: int) -> Callable[[], None]:
-    """A function that says the word a machine waits for. Should we die before that, the machine gives up."""
+    """A function that lets a waiting machine boot. If this process dies first, the machine gives up."""
 
     def open_gate() -> None:
         with contextlib.suppress(BrokenPipeError):  # it died meanwhile: whoever waits for its answers will say so
@@ -69,7 +69,7 @@ def _opener(gate: int) -> Callable[[], None]:
 
 
 def stop(machine: Machine) -> None:
-    """End the machine as a power cut would. Its storage stays. Nothing to do is fine."""
+    """Power the machine off. Its storage stays. Idempotent."""
     proc.end(machine.directory / "init")
     proc.end(machine.directory / "holder")
 
@@ -78,7 +78,7 @@ def stop(machine: Machine) -> None:
 
 
 def connect_switch(plan: Plan) -> None:
-    """The bridges, and the link between the first and the host."""
+    """Create the bridges, and the link between the first one and the host."""
     switch = pid_of(plan.machines[0])
     # Its own address, because a bridge otherwise takes one of its ports' and changes it whenever a node reboots.
     # The bridge lives in a network namespace of its own, so no firewall of the host can drop what nodes say to each
@@ -111,7 +111,7 @@ def disconnect_host(plan: Plan) -> None:
 
 
 def connect_nodes(plan: Plan, nodes: list[Machine]) -> None:
-    """A cable from its bridge to each of these nodes."""
+    """Connect each of these nodes to its bridge."""
     switch = pid_of(plan.machines[0])
     present = _ip_inside(switch, "link show\n")
     lines = []
@@ -139,7 +139,7 @@ def _ip_inside(pid: int, batch: str) -> str:
 
 
 def look(machine: Machine) -> MachineStatus:
-    """How the machine is right now; takes 2 seconds per question at most when nothing answers."""
+    """The observed state of the machine. Each question takes 2 seconds at most when nothing answers."""
     pid = pid_of(machine)
     if machine.is_switch:
         return MachineStatus(machine.name, pid != 0, pid, machine.address, registry=pid != 0 and _registry(machine))
@@ -150,7 +150,7 @@ def look(machine: Machine) -> MachineStatus:
 
 
 def _has_address(pid: int) -> bool:
-    """Whether the boot has come as far as the machine's routes (proc(5): /proc/net/route has a header line)."""
+    """Whether the boot has set up the machine's routes (proc(5): /proc/net/route has a header line)."""
     try:
         return len(Path(f"/proc/{pid}/net/route").read_text().splitlines()) > 2
     except OSError:
@@ -158,7 +158,7 @@ def _has_address(pid: int) -> bool:
 
 
 def _sshd_answers(machine: Machine) -> bool:
-    """Whether an SSH server greets us at the node's address."""
+    """Whether an SSH server sends its banner at the node's address."""
     try:
         with socket.create_connection((machine.address, SSH_PORT), timeout=2) as connection:
             return connection.recv(4) == b"SSH-"
@@ -167,7 +167,7 @@ def _sshd_answers(machine: Machine) -> bool:
 
 
 def _registry(machine: Machine) -> bool:
-    """Whether both registries serve their API, one of them to nobody without a login."""
+    """Whether both registries serve their API, and the private one refuses requests without a login."""
     return _status(machine, REGISTRY_PORT) == 200 and _status(machine, PRIVATE_PORT) == 401
 
 
@@ -191,7 +191,7 @@ def _podman_answers(machine: Machine) -> bool:
 
 
 def wait_until_ready(machine: Machine, timeout: float = 30.0) -> None:
-    """Wait until everything of the machine answers. LabError, with its last words, when it does not."""
+    """Wait until everything on the machine answers. LabError, with the end of its log, on timeout."""
     deadline = time.monotonic() + timeout
     while True:
         found = look(machine)
@@ -203,7 +203,7 @@ def wait_until_ready(machine: Machine, timeout: float = 30.0) -> None:
 
 
 def pull_pause_image(machine: Machine) -> None:
-    """Have the image of pods' infra containers ready on the node, so that its first pod starts as fast as others."""
+    """Pull the image of pods' infra containers, so that the first pod of a node starts as fast as later ones."""
     name = quote(PAUSE, safe="")
     try:
         status, text = _podman(machine, "GET", f"/v4.0.0/libpod/images/{name}/exists", 10.0)
@@ -237,7 +237,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def _podman(machine: Machine, method: str, path: str, timeout: float) -> tuple[int, bytes]:
-    """One request to the node's Podman, through the node's own root directory as /proc shows it."""
+    """One request to the node's Podman, through the node's root directory in /proc."""
     connection = _UnixConnection(f"/proc/{pid_of(machine)}/root/run/podman/podman.sock", timeout)
     try:
         connection.request(method, path)

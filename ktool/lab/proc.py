@@ -1,4 +1,8 @@
-"""Processes of a lab: known by (pid, start time, boot id), so that a reused pid is never taken for ours (proc(5))."""
+"""Processes of a lab: identified by (pid, start time, boot id), so that a reused pid is never taken for one of them
+(proc(5)).
+
+lab/machine uses it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import signal
 import time
 from pathlib import Path
 
-from .model import LabError
+from .layout import LabError
 
 
 def running_pid(record: Path) -> int:
@@ -23,7 +27,7 @@ def running_pid(record: Path) -> int:
 
 
 def end(record: Path, timeout: float = 20.0) -> None:
-    """Kill the recorded process and wait until it is gone, then remove the record. Nothing to do is fine."""
+    """Kill the recorded process, wait until it is gone, and remove the record. Idempotent."""
     pid = running_pid(record)
     if pid:
         try:
@@ -42,9 +46,9 @@ def end(record: Path, timeout: float = 20.0) -> None:
 
 
 def wait_until_recorded(record: Path, parent: Path, timeout: float = 10.0) -> int:
-    """Wait for the child of a starting process to write itself down, as the parent did before.
+    """Wait until the child of a starting process has written its record, as the parent did before.
 
-    Returns its pid, 0 when it has not by then or its parent has ended.
+    Returns its pid, or 0 on timeout or where its parent has ended.
     """
     deadline = time.monotonic() + timeout
     while not (pid := running_pid(record)) and time.monotonic() < deadline:

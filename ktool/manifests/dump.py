@@ -1,4 +1,4 @@
-"""YAML output: plain values as YAML text. `get -o yaml`, `create --dry-run -o yaml`, editors and `diff` use it."""
+"""YAML output: plain values as YAML text. `get -o yaml`, `create --dry-run -o yaml`, `edit` and `diff` use it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ktool.manifests.yamltext import resolve
 
 
 def to_yaml(value: Any) -> str:
-    """YAML as kubectl prints it: sorted keys, lists not indented, long texts in one piece, no anchors; and text that
-    YAML 1.1 would read as something else in quotes."""
+    """YAML as kubectl prints it: sorted keys, lists not indented, long texts unfolded, no anchors. Text that YAML 1.1
+    would read as another type is quoted."""
     with IMPORTING:
         import yaml
 
@@ -41,7 +41,8 @@ def _resolved(text: str) -> Any:
 
 
 def _fits_block(text: str) -> bool:
-    """Whether a literal block can hold it: printable, no blanks before a line's end or at the very beginning."""
+    """Whether a literal block (`|`) can hold the text: printable, no trailing blanks in a line, no blank at the very
+    beginning."""
     lines = text.split("\n")
     printable = all(char.isprintable() or char in "\n\t" for char in text)
     return printable and not any(line.endswith((" ", "\t")) for line in lines) and not text.startswith((" ", "\n"))

@@ -1,6 +1,7 @@
-"""Manifests: from files, folders and stdin to checked objects that know where they came from.
+"""Manifest loading: files, folders and stdin become checked objects that know their file and line.
 
-Every error of every file is found before anything is sent, so that a folder that is half wrong changes nothing.
+Commands with `-f` call it. All errors of all files are reported before anything is sent, so that a folder with one bad
+file changes nothing.
 """
 
 from __future__ import annotations
@@ -17,10 +18,9 @@ from typing import Any
 from ktool.api.errors import Cause, UserError
 from ktool.api.kind import Kind
 from ktool.api.kinds import Kinds
-from ktool.api.names import meta_causes
 from ktool.api.obj import Obj, get, meta, put
 from ktool.api.ref import GroupKind, Ref
-from ktool.api.schema import REQUIRED, check, default
+from ktool.api.rules import validation
 from ktool.manifests import sops, yamltext
 from ktool.manifests.yamltext import Document, Lines, YamlProblem
 
@@ -31,7 +31,7 @@ STDIN = "-"
 
 @dataclass(frozen=True)
 class Manifest:
-    """One object and its place: `document` counts from 1, `inside` is the path of a List's item (`items[2].`)."""
+    """One object and its source: `document` counts from 1, `inside` is the path of a List's item (`items[2].`)."""
 
     obj: Obj
     file: str
@@ -41,12 +41,12 @@ class Manifest:
 
     @property
     def title(self) -> str:
-        """`Deployment web`, as far as the object says."""
+        """`Deployment web`, or as much of it as the object has."""
         name = meta(self.obj).get("name") or meta(self.obj).get("generateName")
         return " ".join(str(part) for part in (self.obj.get("kind"), name) if isinstance(part, str) and part)
 
     def line(self, path: str = "") -> int:
-        """The line of the field at `path` (`spec.containers[0].image`), or of the nearest one around it."""
+        """The line of the field at `path` (`spec.containers[0].image`), or of its nearest ancestor."""
         here = self.lines
         while path:
             step, path = _step(here, path)
@@ -56,13 +56,13 @@ class Manifest:
         return here.line
 
     def error(self, message: str, path: str = "") -> str:
-        """One line of the report: file, line, document, object, field and what is wrong."""
+        """One line of the error report: file, line, document, object, field and message."""
         parts = [f"{self.file}:{self.line(path)}", f"document {self.document}", self.title, self.inside + path, message]
         return ": ".join(part for part in parts if part)
 
 
 def _step(here: Lines, path: str) -> tuple[Lines | None, str]:
-    """The next member on `path` and the rest of it. Keys may hold dots themselves, so the longest that fits wins."""
+    """Split `path` into the next member and the rest. Keys may contain dots, so the longest match wins."""
     if isinstance(here.members, list):
         digits, bracket, rest = path.removeprefix("[").partition("]")
         if path.startswith("[") and bracket and digits.isdecimal() and int(digits) < len(here.members):
@@ -79,7 +79,7 @@ def _step(here: Lines, path: str) -> tuple[Lines | None, str]:
 
 
 class ManifestErrors(UserError):
-    """Everything that is wrong in the manifests, one line each."""
+    """All errors of the manifests, one line each."""
 
     def __init__(self, problems: Sequence[str], consequence: str = "nothing was applied") -> None:
         self.problems = tuple(problems)
@@ -96,11 +96,12 @@ def load(
     check_fields: bool = True,
     consequence: str = "nothing was applied",
 ) -> list[Manifest]:
-    """The objects of files, folders and stdin (`-`), in an order that works (Kind.apply_order).
+    """Load the objects of files, folders and stdin (`-`), in apply order (Kind.apply_order).
 
-    An object without a namespace gets `namespace`; where the user chose that with -n, another one in the manifest is
-    an error. `check_fields` False is for commands that need only the names. Raises ManifestErrors with everything
-    that is wrong."""
+    An object without a namespace gets `namespace`; where the user chose that with -n, a different one in the manifest
+    is an error. `check_fields=False` skips the schema, for commands that need only the names. Raises ManifestErrors
+    with every error found.
+    """
     problems: list[str] = []
     sound: list[Manifest] = []
     for file, text in _texts(sources, recursive, problems):
@@ -179,7 +180,7 @@ def _decoded(file: str, data: bytes, problems: list[str]) -> Iterator[tuple[str,
 
 
 def _objects(file: str, text: str, kinds: Kinds, problems: list[str]) -> list[Manifest]:
-    """The objects of one text, Lists unrolled. What is wrong with its YAML goes to `problems`."""
+    """The objects of one text, with Lists unrolled. YAML errors are appended to `problems`."""
     result: list[Manifest] = []
     try:
         for document in _documents(text):
@@ -196,7 +197,8 @@ def _objects(file: str, text: str, kinds: Kinds, problems: list[str]) -> list[Ma
 
 
 def _documents(text: str) -> Iterator[Document]:
-    """YAML, or JSON where the text begins like it: JSON may hold tabs and escapes that YAML 1.1 does not know."""
+    """The documents of a YAML text, or of JSON where the text begins like it: JSON may hold tabs and escapes that YAML
+    1.1 rejects."""
     if not text.lstrip().startswith("{"):
         yield from yamltext.documents(text)
         return
@@ -309,7 +311,7 @@ def _settle(
         return None
     elif not given:
         manifest = replace(manifest, obj=put(manifest.obj, "metadata", "namespace", namespace))
-    causes = _without_echoes(field_causes(kind, manifest.obj)) if check_fields else []
+    causes = validation.without_echoes(validation.manifest_causes(kind, manifest.obj)) if check_fields else []
     problems += [manifest.error(cause.message, cause.field) for cause in causes]
     return None if causes else manifest
 
@@ -352,36 +354,6 @@ def _has_name(manifest: Manifest, metadata: Obj, problems: list[str]) -> bool:
         problems.append(manifest.error("is missing", "metadata.name"))
         return False
     return True
-
-
-def _without_echoes(causes: list[Cause]) -> list[Cause]:
-    """A misspelt required field is one mistake and not two: unknown, and missing."""
-    meant = {
-        ".".join(filter(None, (cause.field.rpartition(".")[0], match[1])))
-        for cause in causes
-        if (match := _DID_YOU_MEAN.search(cause.message))
-    }
-    return [cause for cause in causes if not (cause.reason == REQUIRED and cause.field in meant)]
-
-
-_DID_YOU_MEAN = re.compile(r'^unknown field; did you mean "([^"]+)"')
-
-
-def field_causes(kind: Kind, obj: Obj) -> list[Cause]:
-    """What the kind's schema and its own rules have against an object."""
-    causes = check(kind.schema, obj)
-    if causes:
-        return causes
-    whole: Obj = default(kind.schema, obj)
-    if kind.rules.default is not None:
-        whole = kind.rules.default(whole)
-    metadata = meta(whole)
-    if not metadata.get("name"):
-        metadata = {**metadata, "name": f"{metadata['generateName']}x"}
-    causes = meta_causes(metadata, namespaced=kind.namespaced)
-    if kind.rules.validate is not None:
-        causes += [cause for cause in kind.rules.validate(whole, None) if cause not in causes]
-    return causes
 
 
 def _twins(manifests: Sequence[Manifest]) -> list[str]:

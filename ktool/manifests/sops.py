@@ -1,4 +1,6 @@
-"""Manifests that SOPS has encrypted: decrypted by the `sops` of this machine, through pipes, before they are read."""
+"""SOPS decryption: manifests encrypted with SOPS are piped through this machine's `sops` before parsing. manifests/load
+calls it.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,12 @@ _JSON = re.compile(r'^\s*"sops"\s*:\s*\{', re.MULTILINE)
 
 
 def encrypted(text: str) -> bool:
-    """Whether the text carries SOPS' own metadata, which stands beside the members of the object."""
+    """Whether the text carries SOPS' metadata, which is a top-level member beside those of the object."""
     return "sops" in text and "ENC[AES256_GCM," in text and bool(_YAML.search(text) or _JSON.search(text))
 
 
 def decrypted(file: str, text: str) -> str:
-    """What was encrypted, in the same form. UserError where there is no sops, or it cannot."""
+    """The decrypted text in the same format. UserError where `sops` is missing or fails."""
     import subprocess
 
     form = "json" if text.lstrip().startswith("{") else "yaml"

@@ -1,9 +1,10 @@
-"""YAML text into plain values, with the line of everything in it.
+"""YAML parser: text to plain values with the line of every value. manifests/load, manifests/dump and `secret edit` use
+it.
 
-Built on the parser's events and not on PyYAML's constructor, for four reasons: each key keeps its line; a key given
-twice is an error; nesting and alias expansion are bounded before anything grows; and plain scalars mean what they
-mean to kubectl, whose sigs.k8s.io/yaml (a go-yaml v2) follows YAML 1.1 for yes/no/on/off and octal numbers but knows
-no base-60 numbers and leaves times as text.
+Built on PyYAML's events and not on its constructor, for four reasons: each key keeps its line; a duplicate key is an
+error; nesting and alias expansion are bounded before anything grows; and plain scalars mean what they mean to kubectl,
+whose sigs.k8s.io/yaml (a go-yaml v2) follows YAML 1.1 for yes/no/on/off and octal numbers but knows no base-60 numbers
+and leaves times as text.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 
 
 class YamlProblem(Exception):
-    """Why a text cannot be read on: `line` counts from 1."""
+    """A YAML syntax error. `line` counts from 1."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
@@ -34,7 +35,7 @@ class YamlProblem(Exception):
 
 
 class Lines(NamedTuple):
-    """Where a value stands: its line (that of its key, if it has one) and the same for what it holds."""
+    """The position of a value: its line (that of its key, if it has one), and the positions of its members."""
 
     line: int
     members: dict[str, Lines] | list[Lines] | None = None
@@ -42,7 +43,7 @@ class Lines(NamedTuple):
 
 @dataclass(frozen=True)
 class Document:
-    """One document: `number` counts from 1; `doubles` are the keys given twice, as (line, message)."""
+    """One document: `number` counts from 1; `doubles` are the duplicate keys as (line, message)."""
 
     number: int
     value: Any
@@ -65,8 +66,8 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.A
 
 
 def resolve(text: str) -> Any:
-    """What a plain (unquoted) scalar means: None, bool, int, float or the text itself. A float with a whole value
-    is an int, as it is after kubectl's way through JSON."""
+    """The value of a plain (unquoted) scalar: None, bool, int, float or the text itself. A float with a whole value
+    becomes an int, as it does on kubectl's way through JSON."""
     if text in _WORDS:
         return _WORDS[text]
     if text[0] not in "0123456789+-.":
@@ -125,7 +126,7 @@ _OF_TAG: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "b
 
 
 class _Builder:
-    """Turns the events of one document into a value. Its stack is a list, so that depth costs no recursion."""
+    """Builds the value of one document from its events. Its stack is a list, so that depth costs no recursion."""
 
     def __init__(self) -> None:
         self.stack: list[_Container] = []
@@ -253,7 +254,7 @@ def _short(tag: str) -> str:
 
 
 def _key(value: Any, line: int) -> str:
-    """The key as JSON has it: `80: x` and `on: x` get the keys "80" and "true", as with kubectl."""
+    """The key as a JSON member name: `80: x` and `on: x` get the keys "80" and "true", as with kubectl."""
     if isinstance(value, str):
         return value
     if value is None or isinstance(value, (dict, list)):
@@ -273,8 +274,8 @@ def _merged(value: Any, lines: Lines) -> list[tuple[dict[str, Any], dict[str, Li
 
 
 def documents(text: str) -> Iterator[Document]:
-    """The documents of a YAML text, one after the other. Raises YamlProblem where it cannot be read on; a document
-    that holds nothing (only comments) is skipped but counted."""
+    """The documents of a YAML text, in order. Raises YamlProblem at a syntax error. An empty document (only comments)
+    is skipped but counted."""
     with IMPORTING:
         import yaml
 
@@ -293,10 +294,10 @@ def documents(text: str) -> Iterator[Document]:
             else:
                 builder.feed(event)
     except yaml.YAMLError as error:
-        place = getattr(error, "problem_mark", None)
-        ahead = text[mark.index if mark else 0 : place.index] if place is not None else ""
-        if place is not None and len(builder.stack) + _opened(ahead) > MAX_DEPTH:
-            raise YamlProblem(place.line + 1, _TOO_DEEP) from None
+        stopped = getattr(error, "problem_mark", None)
+        ahead = text[mark.index if mark else 0 : stopped.index] if stopped is not None else ""
+        if stopped is not None and len(builder.stack) + _opened(ahead) > MAX_DEPTH:
+            raise YamlProblem(stopped.line + 1, _TOO_DEEP) from None
         raise _problem(error, text) from None
     except RecursionError:  # Only nesting makes a parser recurse.
         raise YamlProblem(mark.line + 1 if mark else 1, _TOO_DEEP) from None
@@ -305,15 +306,15 @@ def documents(text: str) -> Iterator[Document]:
 
 
 def _opened(text: str) -> int:
-    """How many more lists and mappings `text` opens than it closes. A parser looks ahead before it tells of an event:
-    whether each of `[[[[` begins a key. One with a limit of its own (libyaml since 0.2.6) may so give up, in words of
-    its own, before the builder has seen the first of them."""
+    """The number of lists and mappings that `text` opens and does not close. For our own error on deep nesting: the
+    parser looks ahead for a key at each of `[[[[` and may hit its own limit (libyaml since 0.2.6), with its own
+    message, before the builder has seen the first of them."""
     text = re.sub(r'"(?:\\.|[^"\\])*"?|\'[^\']*\'?', "", text, flags=re.DOTALL)
     return sum(map(text.count, "[{")) - sum(map(text.count, "]}"))
 
 
 def _problem(error: Any, text: str) -> YamlProblem:
-    """The parser's complaint as a sentence with its line."""
+    """The parser's error as a sentence with its line."""
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if mark is None:
         position = getattr(error, "position", 0) or 0

@@ -1,6 +1,7 @@
 """The two protocols of the node tier: Transport (how bytes reach a machine) and Runtime (what can be done there).
 
-Each has two real implementations: node/reach/ssh and node/reach/local; node/podman/runtime and node/simulated/runtime.
+Each has two real implementations: node/reach/ssh and node/reach/localhost, node/podman/runtime and
+node/simulated/runtime.
 """
 
 from __future__ import annotations

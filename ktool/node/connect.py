@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ktool.api.marks import CONNECTION, HOST_KEY, IDENTITY
@@ -33,23 +32,24 @@ def transport_for(node: Obj, *, accept_new_host_key: bool = False) -> Transport:
     is taken at its word; a changed one never is."""
     url = annotations_of(node).get(CONNECTION, "")
     if url.startswith("local:"):
-        from ktool.node.reach.local import LocalTransport
+        from ktool.node.reach.localhost import LocalTransport
 
         return LocalTransport(name(node))
     if not url.startswith("ssh:"):
         message = f"node {name(node)} has no annotation {CONNECTION} with ssh://, local:// or simulated:// in it"
         raise NodeError(name(node), "connect", message)
     with IMPORTING:
-        from ktool.node.reach.ssh import SshTransport
+        from ktool.node.reach.ssh import Login, SshTransport
 
     annotations = annotations_of(node)
-    return SshTransport(
-        name(node),
+    host, port, user = _parse(name(node), url)
+    login = Login(
+        user,
         identity=annotations.get(IDENTITY) or None,
         host_key=annotations.get(HOST_KEY, ""),
         accept_new_host_key=accept_new_host_key,
-        **_parse(name(node), url),
     )
+    return SshTransport(name(node), host, port, login)
 
 
 @contextmanager
@@ -62,8 +62,8 @@ def connected(node: Obj) -> Iterator[Transport]:
         transport.close()
 
 
-def _parse(node: str, url: str) -> dict[str, Any]:
-    """ssh://[USER@]HOST[:PORT]; an IPv6 address stands in brackets (RFC 3986, section 3.2.2)."""
+def _parse(node: str, url: str) -> tuple[str, int, str]:
+    """Host, port and user of ssh://[USER@]HOST[:PORT]; an IPv6 address stands in brackets (RFC 3986, section 3.2.2)."""
     try:
         parts = urlsplit(url)
         port = parts.port or 22
@@ -71,4 +71,4 @@ def _parse(node: str, url: str) -> dict[str, Any]:
         raise NodeError(node, "connect", f"the connection {url!r} of node {node} is not understood: {error}") from None
     if not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment or parts.password:
         raise NodeError(node, "connect", f"the connection {url!r} of node {node} must be ssh://[USER@]HOST[:PORT]")
-    return {"host": parts.hostname, "port": port, "user": unquote(parts.username or "root")}
+    return parts.hostname, port, unquote(parts.username or "root")

@@ -16,6 +16,7 @@ from ktool.api.world import World
 from ktool.logic.node.nodeaction import NodeFacts
 from ktool.logic.plan import netplan, nodeplan
 from ktool.logic.plan.driftwords import Drift, told
+from ktool.logic.pod.context import Context
 from ktool.node.base import NodeError, Runtime
 from ktool.nodeplane.netview import NetView, Snapshot
 
@@ -66,17 +67,7 @@ def look(
 def judge(node: Obj, facts: NodeFacts, world: World, net: NetView, cluster: str, now: float) -> list[Drift]:
     """What the next pass of the node's loop would change, as if it were its first one."""
     pods = [] if deleting(node) else world.on_node(name(node))
-    plan = nodeplan.plan(
-        pods,
-        facts,
-        node=node,
-        cluster=cluster,
-        failures={},
-        busy=frozenset(),
-        addresses={},
-        lookup=world.get,
-        now=now,
-    )
+    plan = nodeplan.plan(pods, facts, Context(node, cluster, {}, world.get, now))
     have = netplan.seen(facts)
     settings = netplan.refresh(net.settings(node), have, {}, now).settings
     return told(pods, facts, plan, settings, have)

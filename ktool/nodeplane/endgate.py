@@ -1,4 +1,6 @@
-"""The gate before the end of a pod: it is told to end when no node sends it new connections any more.
+"""End gate: a deleted pod is told to end when no node sends it new connections any more.
+
+Node loops ask it in every pass; Nodes has it look again when slices change or a node confirms rules.
 
 Kubernetes takes a pod out of its services and ends it side by side, and its users add a sleep. Here one planner sees
 all nodes, so it can wait until each of them has confirmed rules without the pod.
@@ -9,21 +11,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 from ktool.api.obj import Obj, deleting, meta, uid
 from ktool.nodeplane.netview import NetView
+from ktool.nodeplane.workitems import NodeEvents
 
 LONGEST = 5.0
 """Seconds after which a pod ends anyway: a node that does not answer must not hold up the others."""
-
-
-class Told(Protocol):
-    """What the gate asks of a node loop: the number of the last change of services that its node has for certain; inf
-    where it cannot be told any."""
-
-    @property
-    def confirmed(self) -> float: ...
 
 
 @dataclass
@@ -38,20 +32,11 @@ class _Waiting:
     opened: bool = False
 
 
-class Gate:
-    """`loops` gives the loops of the nodes that are to be waited for, `summon` has every node reached and told, and
-    `opened` is called with each node where a pod may end now. `clock` gives seconds that only go forward. Thread-safe;
-    never called under the cache's lock."""
+class EndGate:
+    """`clock` gives seconds that only go forward. Thread-safe; never called under the cache's lock."""
 
-    def __init__(
-        self,
-        net: NetView,
-        loops: Callable[[], Iterable[Told]],
-        summon: Callable[[], None],
-        opened: Callable[[str], None],
-        clock: Callable[[], float],
-    ) -> None:
-        self._net, self._loops, self._summon, self._opened, self._clock = net, loops, summon, opened, clock
+    def __init__(self, net: NetView, events: NodeEvents, clock: Callable[[], float]) -> None:
+        self._net, self._events, self._clock = net, events, clock
         self._lock = threading.Lock()
         self._waiting: dict[str, _Waiting] = {}
 
@@ -74,13 +59,13 @@ class Gate:
         if fresh:
             served = self._net.terminating()[1]
             if any(own in served for own in fresh):
-                self._summon()
+                self._events.reach_all()
             now = self._clock()
             with self._lock:
                 for own in fresh:
                     self._waiting[own] = _Waiting(node, now, own in served)
         for other in self._recheck() - {node}:
-            self._opened(other)
+            self._events.may_end(other)
         with self._lock:
             now = self._clock()
             serving = {own: one for own in ending if (one := self._waiting.get(own)) and one.serves}
@@ -89,13 +74,13 @@ class Gate:
     def recheck(self) -> None:
         """Something has changed, in the slices or in what nodes have confirmed."""
         for node in self._recheck():
-            self._opened(node)
+            self._events.may_end(node)
 
     def _recheck(self) -> set[str]:
         if not self.shut:
             return set()
         change, terminating = self._net.terminating()
-        loops = list(self._loops())
+        confirmed = self._events.confirmations()
         opened: set[str] = set()
         with self._lock:
             for own, one in self._waiting.items():
@@ -103,13 +88,13 @@ class Gate:
                     continue
                 if one.change is None and terminating.get(own, True):
                     one.change = change
-                if self._is_open(one, loops):
+                if self._is_open(one, confirmed):
                     one.opened = True
                     opened.add(one.node)
         return opened
 
-    def _is_open(self, one: _Waiting, loops: list[Told]) -> bool:
+    def _is_open(self, one: _Waiting, confirmed: list[float]) -> bool:
         if not one.serves or self._clock() - one.since >= LONGEST:
             return True
         change = one.change
-        return change is not None and all(loop.confirmed >= change for loop in loops)
+        return change is not None and all(number >= change for number in confirmed)

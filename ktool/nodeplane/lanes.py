@@ -1,5 +1,5 @@
-"""The lanes of one node: the actions of each pod, one after the other, beside those of other pods; what of them
-failed, and what there is to tell of them."""
+"""Lanes of one node: the actions of each pod run one after the other, beside those of other pods. Failures and Events
+of all actions gather here until the node loop reports them."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ from ktool.logic.node.nodeaction import (
 from ktool.logic.plan import netplan
 from ktool.logic.plan.nodeplan import Lane
 from ktool.node.base import NodeError, Runtime
+from ktool.nodeplane.vitals import VitalSigns
+from ktool.nodeplane.workitems import NodeEvents
 
 log = logging.getLogger(__name__)
 
@@ -37,25 +39,17 @@ Failures = dict[tuple[str, str], Failure]
 MOST = 32
 """Lanes at a time, those included that only wait for a container to end or for its hook."""
 _WAITING = (DrainPod, StopPod, StopContainer, RunHook)
-"""Actions that cost the node nothing while they last: another lane takes the place of theirs."""
+"""Actions that only wait. They hold no work slot, so another lane may run meanwhile."""
 _ENDING = (RemoveContainer, RemovePod, RemoveVolumes)
 """Actions that cost the node little more than waiting for its own locks: twice as many of them at a time."""
 
 
 class Lanes:
-    """`find` gives the pod of a uid, `done` hears of every action that was done, `wake` asks for another look."""
+    """`signs` hears of every action that was done, and `events` of every lane that ended."""
 
-    def __init__(
-        self,
-        node: str,
-        *,
-        find: Callable[[str], Obj | None],
-        done: Callable[[NodeAction], None],
-        clock: Callable[[], float],
-        wake: Callable[[float], None],
-    ) -> None:
+    def __init__(self, node: str, signs: VitalSigns, events: NodeEvents, clock: Callable[[], float]) -> None:
         self._node, self._ref = node, Ref(NODE, "", node)
-        self._find, self._done, self._clock, self._wake = find, done, clock, wake
+        self._signs, self._events, self._clock = signs, events, clock
         self._pool: ThreadPoolExecutor | None = None
         self._room = self._leaving = threading.Semaphore(1)
         self._lock = threading.Lock()
@@ -99,7 +93,8 @@ class Lanes:
 
     # --- acting
 
-    def start(self, runtime: Runtime, lane: Lane) -> None:
+    def start(self, runtime: Runtime, lane: Lane, pod: Obj | None) -> None:
+        """Begin a lane, unless its pod has one already. `pod`: the object that Events are about."""
         with self._lock:
             if self.stopping or lane.uid in self._busy:
                 return
@@ -108,20 +103,19 @@ class Lanes:
                 if isinstance(action, StopPod):
                     self._ending[lane.uid] = action.grace
         if runtime.concurrency == 1:
-            self._run(runtime, lane)
+            self._run(runtime, lane, pod)
             return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(MOST, thread_name_prefix=f"lane-{self._node}")
             self._room = threading.Semaphore(runtime.concurrency)
             self._leaving = threading.Semaphore(2 * runtime.concurrency)
-        self._pool.submit(self._run, runtime, lane)
+        self._pool.submit(self._run, runtime, lane, pod)
 
-    def _run(self, runtime: Runtime, lane: Lane) -> None:
+    def _run(self, runtime: Runtime, lane: Lane, pod: Obj | None) -> None:
         """The actions of one pod in their order, up to the first that fails."""
         with self._lock:
             self._acting += 1
         try:
-            pod = self._find(lane.uid)
             for action in lane.actions:
                 if self.stopping or self.note(lane.uid, self._perform(runtime, action), pod):
                     return
@@ -137,7 +131,7 @@ class Lanes:
                 self.last_end = time.monotonic()
                 self._busy.discard(lane.uid)
                 self._ending.pop(lane.uid, None)
-            self._wake(0.05 if self._pool is None else 0.0)
+            self._events.node_changed(self._node, 0.05 if self._pool is None else 0.0)
 
     def hasten(self, runtime: Runtime, action: StopPod) -> None:
         """End a pod sooner than its lane would, which carries on as soon as the containers have ended. It waits for no
@@ -182,7 +176,7 @@ class Lanes:
         if failure is not None:
             failure = self._counted(key, failure)
         else:
-            self._done(action)
+            self._signs.done(action)
         with self._lock:
             if pod is not None:
                 self._untold += nodeevents.of_outcome(pod, replace(outcome, failure=failure))

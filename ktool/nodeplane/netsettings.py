@@ -1,10 +1,13 @@
-"""One node's part of what NetView renders: what the node has of it, and telling it the rest."""
+"""Network settings of one node: remembers which hash of each setting the node has, and sends what differs.
+
+Its node loop has one; what every node should have comes from netview."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import Protocol
 
 from ktool.api.obj import Obj
 from ktool.logic.network.links import met_peers
@@ -12,28 +15,30 @@ from ktool.logic.node.nodeaction import Failure, NodeFacts, Outcome, SetLinks, S
 from ktool.logic.plan import netplan
 from ktool.node.base import Runtime
 from ktool.nodeplane.netview import NetView
+from ktool.nodeplane.workitems import NodeEvents
 
-Failures = Mapping[tuple[str, str], Failure]
+Failures = dict[tuple[str, str], Failure]
 
 GREETING = 20.0
 """Seconds after a change of links for which is looked closely whether nodes have met by WireGuard: others hear of it
 before they send that way."""
 
 
-class Teller:
-    """Links, rules, policies and names of one node. `failures` gives what failed last, and `failed` takes an Outcome
-    down and says whether it is a failure; `news` is called when the node has confirmed the rules of another change.
-    Safe for several threads."""
+class Record(Protocol):
+    """How actions on the node went (lanes.Lanes)."""
 
-    def __init__(
-        self,
-        net: NetView,
-        failures: Callable[[], Failures],
-        failed: Callable[[Outcome], bool],
-        news: Callable[[], None],
-        clock: Callable[[], float],
-    ) -> None:
-        self._net, self._failures, self._failed, self._news, self._clock = net, failures, failed, news, clock
+    @property
+    def failures(self) -> Failures: ...
+
+    def note(self, pod_uid: str, outcome: Outcome, pod: Obj | None) -> bool:
+        """Take an outcome down, and say whether it is a failure."""
+
+
+class NetSettings:
+    """Links, rules, policies and names of one node. Safe for several threads."""
+
+    def __init__(self, net: NetView, record: Record, events: NodeEvents, clock: Callable[[], float]) -> None:
+        self._net, self._record, self._events, self._clock = net, record, events, clock
         self._have: dict[str, str] | None = None
         self._told_at: dict[str, float] = {}
         self._in_force = SetPolicies("", "")
@@ -76,7 +81,7 @@ class Teller:
         have = self._have
         if have is None or self._unheard:
             return False
-        return not netplan.refresh(self._net.settings(node), have, self._failures(), self._clock()).settings
+        return not netplan.refresh(self._net.settings(node), have, self._record.failures, self._clock()).settings
 
     def tell(self, runtime: Runtime, node: Obj) -> float | None:
         """Tell the node what it does not know yet; the seconds to the next try of what failed. Raises NodeError."""
@@ -85,10 +90,10 @@ class Teller:
             if have is None:
                 return None
             change, wanted = self._net.change, self._net.settings(node)
-            plan = netplan.refresh(wanted, have, self._failures(), self._clock())
+            plan = netplan.refresh(wanted, have, self._record.failures, self._clock())
             again = 0.5 if self._unmet and time.monotonic() - self._linked_at < GREETING else plan.after
             for setting in plan.settings:
-                if self._failed(runtime.perform(setting)):
+                if self._record.note("", runtime.perform(setting), None):
                     self._note(type(setting).__name__, None)
                     again = 1.0
                     continue
@@ -101,7 +106,7 @@ class Teller:
             has = (self._have or {}).get(SetRules.__name__)
             if change > self.confirmed and all(has == own for own in rules):
                 self.confirmed = change
-                self._news()
+                self._events.rules_confirmed()
             return again
 
     def standing(self, node: Obj, failures: Failures) -> Failures:

@@ -1,5 +1,5 @@
-"""What every node is to know of the cluster's services, and who may talk to whom, rendered once for each change however
-many nodes ask."""
+"""Network state for the nodes (service rules, policies, DNS zone, links): rendered once per change, shared by all node
+loops. Drift renders it from a World that stands still."""
 
 from __future__ import annotations
 

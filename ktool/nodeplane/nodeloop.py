@@ -1,4 +1,4 @@
-"""The kubelet's loop, one per node, run from the control plane: observe, plan, act, report.
+"""Kubelet loop of one node, run from the control plane: observe, plan, report, act. `nodes.Nodes` steps it.
 
 Every pass observes the node anew and plans from that, so whatever an interrupted command, a reboot or a person left
 behind is repaired by the next pass. What takes long (pulls, starts, ends) runs in lanes, one per pod, beside the loop.
@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import inf
 
 from ktool.api.action import Action, Delete, Patch, Status
@@ -21,15 +22,17 @@ from ktool.logic.node import nodeevents, nodestatus
 from ktool.logic.node.backoff import delay
 from ktool.logic.node.nodeaction import Failure, NodeFacts, Outcome, PodFact, SetPolicies
 from ktool.logic.plan import netplan, nodeplan
-from ktool.logic.plan.nodeplan import Lane
+from ktool.logic.plan.nodeplan import Lane, Underway
 from ktool.logic.pod import podstatus
+from ktool.logic.pod.context import Context
 from ktool.node.base import NodeError, Runtime, Unreachable
-from ktool.nodeplane.endgate import Gate
+from ktool.nodeplane.endgate import EndGate
 from ktool.nodeplane.lanes import Failures, Lanes
-from ktool.nodeplane.netsettings import Teller
+from ktool.nodeplane.netsettings import NetSettings
 from ktool.nodeplane.netview import NetView
 from ktool.nodeplane.prober import Prober
 from ktool.nodeplane.vitals import VitalSigns
+from ktool.nodeplane.workitems import NodeEvents
 from ktool.registry.cache import Cache
 from ktool.registry.registry import Registry
 
@@ -38,37 +41,51 @@ log = logging.getLogger(__name__)
 RESYNC = 15.0
 """Seconds after which a node is observed again although nothing was heard of it."""
 GATHER, PER_LANE, SHARE, BURST = 2.0, 0.25, 8, 0.3
-"""While lanes are running, an observation costs the node some of its processor, and waits for the containers that are
-just being started or ended. So from one to the next it is PER_LANE seconds for each lane up to GATHER, and SHARE times
-as long as the last one took up to 5 s; and while one lane after the other ends within BURST seconds, GATHER: the last
-one of them shows what the others did."""
+"""Least interval between observations while lanes run, for each costs the node processor time: PER_LANE x lanes (at
+most GATHER); at least SHARE x the duration of the last observation (at most 5 s); GATHER while lanes keep ending within
+BURST seconds of each other, for the last of them shows what the others did."""
 COMPONENT = "kubelet"
 
 
-class NodeLoop:
-    """One node. `step` is called by one thread at a time; `wake` asks for another step."""
+@dataclass(frozen=True)
+class NodeContext:
+    """What all node loops of one control plane share. `connect` opens a node; `clock` gives epoch seconds."""
 
-    def __init__(
-        self,
-        node: str,
-        connect: Callable[[Obj], Runtime],
-        registry: Registry,
-        cache: Cache,
-        *,
-        cluster: str,
-        net: NetView,
-        prober: Prober,
-        gate: Gate,
-        clock: Callable[[], float],
-        wake: Callable[[float], None],
-        confirmed: Callable[[], None],
-        news: Callable[[], None],
-    ) -> None:
+    registry: Registry
+    cache: Cache
+    cluster: str
+    connect: Callable[[Obj], Runtime]
+    clock: Callable[[], float]
+    net: NetView
+    gate: EndGate
+    prober: Prober
+    events: NodeEvents
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One look at a node: its object and pods as the store has them, what runs there, and what lanes were doing when
+    the look began (time.monotonic)."""
+
+    node: Obj
+    pods: list[Obj]
+    facts: NodeFacts
+    busy: frozenset[str]
+    failed: Failures
+    began: float
+
+
+class NodeLoop:
+    """One node. `step` is called by one thread at a time."""
+
+    def __init__(self, node: str, context: NodeContext) -> None:
         self.node, self._ref = node, Ref(NODE, "", node)
-        self._connect, self._registry, self._cache = connect, registry, cache
-        self._cluster, self._net, self._clock, self._wake, self._news = cluster, net, clock, wake, news
-        self._gate, self._signs = gate, VitalSigns(node, prober)
-        self._lanes = Lanes(node, find=self._pod, done=self._signs.done, clock=clock, wake=self._lane_ended)
+        self._registry, self._cache, self._clock = context.registry, context.cache, context.clock
+        self._context, self._events = context, context.events
+        self._net, self._gate = context.net, context.gate
+        self._signs = VitalSigns(node, context.prober)
+        self._lanes = Lanes(node, self._signs, context.events, context.clock)
+        self._settings = NetSettings(context.net, self._lanes, context.events, context.clock)
         self._runtime: Runtime | None = None
         self._connection: tuple[str, ...] = ()
         self._addresses: dict[str, str] = {}
@@ -76,11 +93,10 @@ class NodeLoop:
         self._reporting = threading.Lock()
         self._unreachable = 0
         self._observed_at = 0.0
-        self._teller = Teller(
-            net, lambda: self._lanes.failures, lambda outcome: self._lanes.note("", outcome, None), confirmed, clock
-        )
         self._gather = 0.0
         self._first = False
+        """Lanes began when none was running: a command wants to see the first of many pods stay before it believes the
+        others, so the node is looked at as soon as one of them has ended."""
         self.seen = self.idle = 0.0
         """When the last pass began (time.monotonic) that has told what it saw, and the last one that found nothing
         to do. A node that cannot be asked counts as both."""
@@ -109,57 +125,65 @@ class NodeLoop:
         busy = self._lanes.busy
         early = self._earliest(busy) - time.monotonic()
         if early > 0 and busy and not self._may_end(busy):
-            self._teller.tell(runtime, node)
+            self._settings.tell(runtime, node)
             return early
+        seen = self._observe(runtime, node)
+        plan = self._plan(seen)
+        self._report(seen, plan)
+        again = self._act(runtime, seen, plan)
+        self._forget(seen)
+        self.seen = seen.began
+        if not (seen.busy or plan.lanes or plan.setup):
+            self.idle = seen.began
+        if deleting(seen.node) and not seen.facts.pods and not plan.lanes and not seen.busy:
+            runtime.release()
+            self._let_go(seen.node)
+        return again
+
+    def _observe(self, runtime: Runtime, node: Obj) -> Observation:
+        """Look at the node, and read what the store wants of it."""
         began = time.monotonic()
         busy, failed = self._lanes.look()
         facts = runtime.observe()
         self._observed_at = time.monotonic()
-        self._teller.saw(facts, began)
+        self._settings.saw(facts, began)
         self._gather = min(5.0, SHARE * (self._observed_at - began))
         self._cache.sync()
         with self._cache.lock:
             node = self._cache.world.get(self._ref) or node
             pods = [] if deleting(node) else self._cache.world.on_node(self.node)
         self._signs.look(runtime, node, pods, facts, self._clock())
-        plan = nodeplan.plan(
-            pods,
-            facts,
-            node=node,
-            cluster=self._cluster,
-            failures=failed,
-            busy=busy,
-            addresses=dict(self._addresses),
-            lookup=self._lookup,
-            now=self._clock(),
-            vitals=self._signs.now(),
-            held=self._gate.held(self.node, pods),
-            ending=self._lanes.ending,
+        return Observation(node, pods, facts, busy, failed, began)
+
+    def _plan(self, seen: Observation) -> nodeplan.NodePlan:
+        context = Context(
+            seen.node, self._context.cluster, seen.failed, self._lookup, self._clock(), vitals=self._signs.now()
         )
-        self._report(node, pods, facts, plan, failed)
+        held = self._gate.held(self.node, seen.pods)
+        underway = Underway(seen.busy, dict(self._addresses), held, self._lanes.ending)
+        return nodeplan.plan(seen.pods, seen.facts, context, underway)
+
+    def _act(self, runtime: Runtime, seen: Observation, plan: nodeplan.NodePlan) -> float:
+        """Set the node up, bring its settings up to date and begin the lanes; the seconds to the next pass."""
         self._addresses.update(plan.addresses)
         if self._net.hold(self.node, self._addresses):
-            self._news()
+            self._events.addresses_held()
         failures = [self._lanes.note("", runtime.perform(action), None) for action in plan.setup]
-        again = self._teller.tell(runtime, node)
-        lanes = [] if any(failures) else self._guarded(node, plan.lanes)
-        self._first = bool(lanes) and not busy
+        again = self._settings.tell(runtime, seen.node)
+        lanes = [] if any(failures) else self._guarded(seen.node, plan.lanes)
+        self._first = bool(lanes) and not seen.busy
         for action in plan.sooner:
             self._lanes.hasten(runtime, action)
         for lane in lanes:
-            self._lanes.start(runtime, lane)
-        self._forget(pods, facts)
-        self.seen = began
-        if not (busy or plan.lanes or plan.setup):
-            self.idle = began
-        if deleting(node) and not facts.pods and not plan.lanes and not busy:
-            runtime.release()
-            self._let_go(node)
+            self._lanes.start(runtime, lane, self._pod(lane.uid))
         waits = (plan.after, again, 0.0 if plan.setup else None, 0.1 if len(lanes) < len(plan.lanes) else None)
         return min((RESYNC, *(wait for wait in waits if wait is not None)))
 
     def _earliest(self, busy: frozenset[str]) -> float:
         """When the node may be looked at while these lanes are running (time.monotonic)."""
+        if self._first and self._lanes.last_end > self._observed_at:
+            self._first = False
+            return 0.0
         enough = max(min(GATHER, PER_LANE * len(busy)), self._gather)
         if not self._lanes.working or not self._observed_at:
             return self._observed_at + enough
@@ -177,8 +201,8 @@ class NodeLoop:
         """Have the next pass look at the node even where lanes are running."""
         self._observed_at = 0.0
 
-    def tell_health(self) -> None:
-        """Write down what probes say now, of what was seen last, without looking at the node."""
+    def report_health(self) -> None:
+        """Write what probes say now, of what was seen last, without looking at the node."""
         self._cache.sync()
         with self._reporting:
             node, facts = self._cache.world.get(self._ref), self._facts
@@ -193,20 +217,20 @@ class NodeLoop:
             self._tell([*actions, *self._signs.events()])
             self._cache.sync()
 
-    def tell_news(self) -> None:
-        """Tell the node of the cluster's services and policies without looking at its pods. It waits for no lane, and a
-        pass may go on beside it."""
+    def update_settings(self) -> None:
+        """Bring the node's network settings up to date without looking at its pods. It waits for no lane, and a pass
+        may go on beside it."""
         self._cache.sync()
         node, runtime = self._cache.world.get(self._ref), self._runtime
-        if node is None or runtime is None or not self._teller.ready:
-            self._wake(0.0)
+        if node is None or runtime is None or not self._settings.ready:
+            self._events.node_changed(self.node)
             return
         try:
-            again = self._teller.tell(runtime, node)
+            again = self._settings.tell(runtime, node)
         except NodeError:  # the next pass meets it too, and says so
             again = 0.0
         if again is not None:
-            self._wake(again)
+            self._events.node_changed(self.node, again)
         self._tell([])
 
     @property
@@ -215,7 +239,7 @@ class NodeLoop:
         node = self._cache.world.get(self._ref)
         if node is None or is_simulated(node) or self._unreachable:
             return True
-        return self._teller.told(node)
+        return self._settings.told(node)
 
     @property
     def confirmed(self) -> float:
@@ -223,12 +247,12 @@ class NodeLoop:
         node = self._cache.world.get(self._ref)
         if node is None or is_simulated(node) or deleting(node) or self._unreachable:
             return inf
-        return self._teller.confirmed
+        return self._settings.confirmed
 
     def _guarded(self, node: Obj, lanes: Sequence[Lane]) -> list[Lane]:
         """The lanes without those that would start a pod whose network policies are not in force here. Where the node
         refused them, the pod says so."""
-        waiting = self._teller.unguarded(node)
+        waiting = self._settings.unguarded(node)
         found = []
         for lane in lanes:
             action = netplan.starts(lane) if lane.uid in waiting else None
@@ -244,24 +268,18 @@ class NodeLoop:
         with self._cache.lock:
             return self._cache.world.get(ref)
 
-    def _report(
-        self,
-        node: Obj,
-        pods: list[Obj],
-        facts: NodeFacts,
-        plan: nodeplan.NodePlan,
-        failed: Failures,
-    ) -> None:
-        """Say in the store what was seen: the status of each pod, and which deleted pods are gone from here."""
-        seen: dict[str, PodFact] = {fact.uid: fact for fact in facts.pods}
+    def _report(self, seen: Observation, plan: nodeplan.NodePlan) -> None:
+        """Write what was seen: the status of each pod, and which deleted pods are gone from here."""
+        node, facts = seen.node, seen.facts
+        there: dict[str, PodFact] = {fact.uid: fact for fact in facts.pods}
         with self._reporting:
             self._facts = facts
             with self._cache.lock:
                 newest = {uid(pod): pod for pod in self._cache.world.on_node(self.node)}
-            pods = [newest.get(uid(pod), pod) for pod in pods]
-            actions = self._statuses(node, pods, seen, {**plan.problems, **failed})
+            pods = [newest.get(uid(pod), pod) for pod in seen.pods]
+            actions = self._statuses(node, pods, there, {**plan.problems, **seen.failed})
             actions += [Delete(gone.ref, gone.uid, grace=0) for gone in plan.gone]
-            actions += nodestatus.ready(node, facts.boot_id, self._clock(), self._teller.standing(node, failed))
+            actions += nodestatus.ready(node, facts.boot_id, self._clock(), self._settings.standing(node, seen.failed))
             actions += nodestatus.announced(node, facts)
             self._tell([*actions, *self._signs.events()])
 
@@ -277,12 +295,6 @@ class NodeLoop:
                 actions.extend(nodeevents.of_status(pod, status))
         return actions
 
-    def _lane_ended(self, after: float) -> None:
-        if self._first:  # a command wants to see the first of many pods stay before it believes the others
-            self._first = False
-            self.hurry()
-        self._wake(after)
-
     def _pod(self, pod_uid: str) -> Obj | None:
         with self._cache.lock:
             return next((pod for pod in self._cache.world.on_node(self.node) if uid(pod) == pod_uid), None)
@@ -291,9 +303,9 @@ class NodeLoop:
         """Write what was seen, and the Events that gathered in the lanes, in one transaction."""
         self._lanes.tell(actions, lambda all_: self._registry.execute(all_, component=COMPONENT))
 
-    def _forget(self, pods: list[Obj], facts: NodeFacts) -> None:
+    def _forget(self, seen: Observation) -> None:
         """What concerned pods that are gone from the store and the node is not kept."""
-        known = {uid(pod) for pod in pods} | {fact.uid for fact in facts.pods}
+        known = {uid(pod) for pod in seen.pods} | {fact.uid for fact in seen.facts.pods}
         self._lanes.forget(known)
         self._addresses = {key: value for key, value in self._addresses.items() if key in known}
 
@@ -305,15 +317,15 @@ class NodeLoop:
         if self._runtime is not None and wanted == self._connection:
             return self._runtime
         self.disconnect()
-        self._teller.forget()
-        runtime = self._connect(node)
+        self._settings.forget()
+        runtime = self._context.connect(node)
         try:
             info = runtime.info()
         except NodeError:
             runtime.close()
             raise
         self._runtime, self._connection, self._unreachable = runtime, wanted, 0
-        runtime.listen(lambda: self._wake(0.05))
+        runtime.listen(lambda: self._events.node_changed(self.node, 0.05))
         self._registry.execute(nodestatus.described(node, info, self._clock()), component=COMPONENT)
         self._cache.sync()
         return runtime

@@ -1,4 +1,6 @@
-"""All node loops of one control plane: a queue of node names, and threads that take one step at a time."""
+"""Node loops of one control plane: a queue of work items, and threads that handle one at a time.
+
+`app.ControlPlane` owns it. It turns changes in the cache and events of its parts into items (workitems)."""
 
 from __future__ import annotations
 
@@ -6,33 +8,40 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from enum import Enum
 
 from ktool.api.obj import Obj, annotations_of, deleting, get, meta, name, namespace
-from ktool.api.ref import NAMESPACE, NODE, POD, SECRET, GroupKind, Ref
+from ktool.api.ref import CONFIG_MAP, NAMESPACE, NODE, POD, SECRET, GroupKind, Ref
 from ktool.logic.network import links
 from ktool.logic.network.nodefields import is_simulated
 from ktool.logic.secrets.podrefs import pull_defaults
 from ktool.node.base import Runtime
 from ktool.nodeplane import netview
 from ktool.nodeplane.configreaders import Readers
-from ktool.nodeplane.endgate import Gate
-from ktool.nodeplane.nodeloop import NodeLoop, wants_attention
+from ktool.nodeplane.endgate import EndGate
+from ktool.nodeplane.nodeloop import NodeContext, NodeLoop, wants_attention
 from ktool.nodeplane.prober import Prober
+from ktool.nodeplane.workitems import Gate, Health, Look, Settings, WorkItem
 from ktool.registry.cache import Cache
 from ktool.registry.registry import Registry
 from ktool.registry.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
 
-MOST_THREADS = 32
-_NEWS = "/news"
-"""Behind a node's name in the queue: it is to be told of services or policies, and need not be looked at."""
-_HEALTH = "/health"
-"""Behind a node's name: what probes say of its containers is to be written down."""
-_GATE = "/gate"
-"""The key for pods that wait until they may end."""
 _SOON = 1.0
 """Seconds for which failed probes gather that have changed nothing, before Events tell of them."""
+_SIMULATED = 2
+"""Threads for all simulated nodes: they compute, and wait for nothing."""
+
+
+class _Phase(Enum):
+    """`LISTING`: the cache tells of what there is already. `READY`: nothing runs by itself. Then threads do, until
+    `STOPPED`."""
+
+    LISTING = 0
+    READY = 1
+    RUNNING = 2
+    STOPPED = 3
 
 
 class Nodes:
@@ -49,54 +58,62 @@ class Nodes:
         connect: Callable[[Obj], Runtime],
         clock: Callable[[], float],
         every_node: bool,
-        queue: WorkQueue[str] | None = None,
+        queue: WorkQueue[WorkItem] | None = None,
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._registry, self._cache, self._cluster = registry, cache, cluster
-        self._connect, self._clock, self._every_node = connect, clock, every_node
-        self._queue: WorkQueue[str] = WorkQueue() if queue is None else queue
+        self._cache, self._every_node = cache, every_node
+        self._queue: WorkQueue[WorkItem] = WorkQueue() if queue is None else queue
         self._loops: dict[str, NodeLoop] = {}
-        self._threads: list[threading.Thread] = []
         self._real: set[str] = set()
-        self._started = self._stopping = False
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
         self._net = netview.NetView(cache)
-        self.prober = Prober(self._asked, ticks, spread=every_node)
-        self._gate = Gate(self._net, self._real_loops, self._reach_all, self._may_end, ticks)
+        self.prober = Prober(self, ticks, spread=every_node)
+        self._gate = EndGate(self._net, self, ticks)
+        self._context = NodeContext(
+            registry, cache, cluster, connect, clock, self._net, self._gate, self.prober, events=self
+        )
         self._readers = Readers()
         self._lock = threading.Lock()
-        self._news = self._listening = False
+        self._settings_moved = False
+        """Whether nodes may lack a setting that changed since this began."""
+        self._phase = _Phase.LISTING
         cache.listen(self._changed)
-        self._listening = True
+        self._phase = _Phase.READY
 
     # --- which node to look at
 
     def _changed(self, type_: str, obj: Obj, before: Obj | None) -> None:
         """Called by the cache, under its lock. Our own reports about a pod are no reason to look again."""
-        if self._net.moved(type_, obj, before) and self._listening:
-            self._tell_known()
-        match obj.get("kind"):
-            case "Service" | "EndpointSlice":
-                self._net.changed()
-                if self._listening:
-                    self.tell_all()
-                    if self._gate.shut:
-                        self._queue.add(_GATE)
-            case "Pod":
-                self._pod_changed(type_, obj, before)
-            case "Node":
-                if type_ == "DELETED" or before is None or _moved(obj, before):
-                    self._news |= self._listening and not is_simulated(obj)
-                    for known in [*self._loops, meta(obj)["name"]]:
-                        self._wake(known)
-            case "ConfigMap" if Ref.of(obj) == links.SETTINGS:
-                if self._listening:
-                    self.tell_all()
-            case "Namespace" if before is not None and annotations_of(obj) != annotations_of(before):
+        listening = self._phase is not _Phase.LISTING
+        if self._net.moved(type_, obj, before) and listening:
+            self.addresses_held()
+        gk = GroupKind.of(obj)
+        if gk in netview.KINDS:
+            self._net.changed()
+            if listening:
+                self.settings_changed()
+                self.rules_confirmed()
+        elif gk == POD:
+            self._pod_changed(type_, obj, before)
+        elif gk == NODE:
+            if type_ == "DELETED" or before is None or _moved(obj, before):
+                self._settings_moved |= listening and not is_simulated(obj)
+                for known in [*self._loops, name(obj)]:
+                    self._look(known)
+        elif gk == NAMESPACE:
+            if before is not None and annotations_of(obj) != annotations_of(before):
                 for node in sorted(self._nodes_of(name(obj))):  # it may have other pull secrets now
-                    self._wake(node)
-            case "ConfigMap" | "Secret" if self._listening:
-                for node in sorted(self._readers.nodes(obj["kind"], namespace(obj), name(obj)) | self._pullers(obj)):
-                    self._wake(node)
+                    self._look(node)
+        elif gk in (CONFIG_MAP, SECRET) and listening:
+            self._config_changed(obj)
+
+    def _config_changed(self, obj: Obj) -> None:
+        if Ref.of(obj) == links.SETTINGS:
+            self.settings_changed()
+            return
+        for node in sorted(self._readers.nodes(obj["kind"], namespace(obj), name(obj)) | self._pullers(obj)):
+            self._look(node)
 
     def _pod_changed(self, type_: str, pod: Obj, before: Obj | None) -> None:
         node = get(pod, "spec", "nodeName")
@@ -105,7 +122,7 @@ class Nodes:
         elif before is None or get(before, "spec", "nodeName") != node:
             self._readers.add(pod)
         if node and (type_ == "DELETED" or before is None or _asks_for_more(pod, before)):
-            self._wake(node)
+            self._look(node)
 
     def _pullers(self, secret: Obj) -> set[str]:
         """The nodes with pods that may pull with a Secret because it is their namespace's default."""
@@ -117,56 +134,21 @@ class Nodes:
     def _nodes_of(self, space: str) -> set[str]:
         return {node for pod in self._cache.world.list(POD, space) if (node := get(pod, "spec", "nodeName"))}
 
-    def tell_all(self) -> None:
+    def settings_changed(self) -> None:
         """Every real node is told of every change of a service or of the mode, whether it has pods or not. What was
         there before we began, a node learns when it is reached for another reason."""
-        self._news = True
+        self._settings_moved = True
         for node in self._cache.world.list(NODE):
             if is_simulated(node):
                 continue
             if name(node) in self._loops:
-                self._queue.add_after(name(node) + _NEWS, netview.BATCH)
+                self._queue.add_after(Settings(name(node)), netview.BATCH)
             else:
-                self._wake(name(node), anyway=True)
+                self._look(name(node), anyway=True)
 
-    def _reach_all(self) -> None:
-        """Every real node is to be told what there is to know of services."""
-        with self._cache.lock:
-            found = self._cache.world.list(NODE)
-        for node in found:
-            if not is_simulated(node) and name(node) not in self._loops:
-                self._wake(name(node), anyway=True)
-
-    def _real_loops(self) -> list[NodeLoop]:
-        return [loop for node, loop in list(self._loops.items()) if node in self._real]
-
-    def _may_end(self, node: str) -> None:
-        """A pod of this node that is being deleted gets no new connections any more."""
-        if (loop := self._loops.get(node)) is not None:
-            loop.hurry()
-        self._wake(node)
-
-    def _confirmed(self) -> None:
-        if self._gate.shut:
-            self._queue.add(_GATE)
-
-    def _asked(self, node: str, moved: bool, act: bool) -> None:
-        """Probes of this node have something to tell."""
-        if moved:
-            self._queue.add(node + _HEALTH)
-        else:
-            self._queue.add_after(node + _HEALTH, _SOON)
-        if act:
-            self._wake(node)
-
-    def _tell_known(self) -> None:
-        """Policies matter where there are pods, and these nodes have loops."""
-        self._news = True
-        for node in list(self._real):
-            self._queue.add_after(node + _NEWS, netview.BATCH)
-
-    def _wake(self, node: str, after: float = 0.0, anyway: bool = False) -> None:
-        if self._stopping:
+    def _look(self, node: str, after: float = 0.0, anyway: bool = False) -> None:
+        """Have a node looked at. `anyway`: also one that has nothing to do, by a command that runs for a moment."""
+        if self._phase is _Phase.STOPPED:
             return
         if node not in self._loops:
             found = self._cache.world.get(Ref(NODE, "", node))
@@ -174,89 +156,125 @@ class Nodes:
                 return
             if not (self._every_node or anyway) and not wants_attention(found, self._cache.world.on_node(node)):
                 return
-            self._loops[node] = self._loop(node)
+            self._loops[node] = NodeLoop(node, self._context)
             if not is_simulated(found):
                 self._real.add(node)
             self._more_threads()
         if after:
-            self._queue.add_after(node, after)
+            self._queue.add_after(Look(node), after)
         else:
-            self._queue.add(node)
+            self._queue.add(Look(node))
 
-    def _loop(self, node: str) -> NodeLoop:
-        return NodeLoop(
-            node,
-            self._connect,
-            self._registry,
-            self._cache,
-            cluster=self._cluster,
-            net=self._net,
-            prober=self.prober,
-            gate=self._gate,
-            clock=self._clock,
-            wake=lambda after: self._wake(node, after),
-            confirmed=self._confirmed,
-            news=self._tell_known,
-        )
+    # --- events (workitems.NodeEvents)
+
+    def node_changed(self, node: str, after: float = 0.0) -> None:
+        self._look(node, after)
+
+    def health_changed(self, node: str, verdict: bool, act: bool) -> None:
+        if verdict:
+            self._queue.add(Health(node))
+        else:
+            self._queue.add_after(Health(node), _SOON)
+        if act:
+            self._look(node)
+
+    def addresses_held(self) -> None:
+        """Policies matter where there are pods, and these nodes have loops."""
+        self._settings_moved = True
+        for node in list(self._real):
+            self._queue.add_after(Settings(node), netview.BATCH)
+
+    def rules_confirmed(self) -> None:
+        if self._gate.shut:
+            self._queue.add(Gate())
+
+    def may_end(self, node: str) -> None:
+        if (loop := self._loops.get(node)) is not None:
+            loop.hurry()
+        self._look(node)
+
+    def reach_all(self) -> None:
+        with self._cache.lock:
+            found = self._cache.world.list(NODE)
+        for node in found:
+            if not is_simulated(node) and name(node) not in self._loops:
+                self._look(name(node), anyway=True)
+
+    def confirmations(self) -> list[float]:
+        return [loop.confirmed for node, loop in list(self._loops.items()) if node in self._real]
 
     # --- stepping
 
     def start(self) -> None:
-        self._started = True
+        self._phase = _Phase.RUNNING
         self._more_threads()
         self.prober.start()
 
     def _more_threads(self) -> None:
-        """One thread for each real node, for it may wait on the network, and one more that such a wait does not hold
-        up; two for all the simulated ones."""
+        """One thread that waits for the next item, and a second one where simulated nodes compute."""
         with self._lock:
-            simulated = len(self._loops) - len(self._real)
-            wanted = min(MOST_THREADS, len(self._real) + bool(self._real) + min(2, simulated))
-            while self._started and len(self._threads) < wanted:
-                thread = threading.Thread(target=self._run, name=f"nodes-{len(self._threads)}", daemon=True)
-                self._threads.append(thread)
-                thread.start()
+            wanted = min(_SIMULATED, len(self._loops) - len(self._real)) or min(1, len(self._real))
+            while len(self._threads) < wanted:
+                if not self._one_more():
+                    return
 
-    def _run(self) -> None:
-        while not self._stopping:
-            self.step(timeout=5)
-
-    def step(self, timeout: float = 0.0) -> bool:
-        """Let one node that wants it take a step; False where none did in time."""
-        node = self._queue.get(timeout)
-        if node is None:
+    def _one_more(self) -> bool:
+        if self._phase is not _Phase.RUNNING:
             return False
-        try:
-            self._step(node)
-        except Exception:
-            log.exception("%s: a step failed", node)
-            self._queue.retry(node)
-        finally:
-            self._queue.done(node)
+        thread = threading.Thread(target=self._run, name=f"nodes-{len(self._threads)}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
         return True
 
-    def _step(self, key: str) -> None:
-        if key == _GATE:
-            self._gate.recheck()
-            return
-        node = key.removesuffix(_NEWS).removesuffix(_HEALTH)
-        loop = self._loops.get(node)
-        if loop is None:
-            return
-        if key.endswith(_NEWS):
-            loop.tell_news()
-            return
-        if key.endswith(_HEALTH):
-            loop.tell_health()
-            return
+    def _run(self) -> None:
+        """Take items until the end. Before an item that may wait on the network, another thread stands ready for the
+        next one: however many nodes are dark, the others are looked at without waiting for them. A node has at most two
+        items under way that ask it something (Look, Settings), which bounds the number of threads."""
+        while self._phase is _Phase.RUNNING:
+            with self._lock:
+                self._idle += 1
+            item = self._queue.get(timeout=5)
+            with self._lock:
+                self._idle -= 1
+                if self._idle == 0 and isinstance(item, (Look, Settings)) and item.node in self._real:
+                    self._one_more()
+            if item is not None:
+                self._handle(item)
+
+    def step(self, timeout: float = 0.0) -> bool:
+        """Handle one item; False where there was none in time."""
+        item = self._queue.get(timeout)
+        if item is None:
+            return False
+        self._handle(item)
+        return True
+
+    def _handle(self, item: WorkItem) -> None:
+        try:
+            match item:
+                case Gate():
+                    self._gate.recheck()
+                case Look(node) if (loop := self._loops.get(node)) is not None:
+                    self._step(item, loop)
+                case Settings(node) if (loop := self._loops.get(node)) is not None:
+                    loop.update_settings()
+                case Health(node) if (loop := self._loops.get(node)) is not None:
+                    loop.report_health()
+        except Exception:
+            log.exception("%s: a step failed", item)
+            self._queue.retry(item)
+        finally:
+            self._queue.done(item)
+
+    def _step(self, item: Look, loop: NodeLoop) -> None:
         after = loop.step()
         if after is None:
             with self._lock:
-                self._loops.pop(node, None)
-                self._real.discard(node)
+                self._loops.pop(item.node, None)
+                self._real.discard(item.node)
         else:
-            self._queue.add_after(node, after)
-        self._queue.forget(node)
+            self._queue.add_after(item, after)
+        self._queue.forget(item)
 
     # --- waiting for them
 
@@ -264,7 +282,7 @@ class Nodes:
         """Have these nodes looked at and wait until each has told what it is like, `since` that moment (monotonic) or
         later. What the store says may be old: nobody has looked while no control plane ran."""
         for node in nodes:
-            self._wake(node)
+            self._look(node)
         self._wait(nodes, lambda loop: loop.seen >= since, timeout)
 
     def rest(self, nodes: Iterable[str], since: float, timeout: float) -> None:
@@ -280,16 +298,19 @@ class Nodes:
     @property
     def told(self) -> bool:
         """Whether every node that answers knows of every change of a service or policy since this began."""
-        return not self._news or all(loop.told for loop in list(self._loops.values()))
+        return not self._settings_moved or all(loop.told for loop in list(self._loops.values()))
 
     def stop(self, timeout: float = 20.0) -> None:
-        self._stopping = True
+        """End within about `timeout` seconds: what is under way on nodes ends, nothing begins, and what came of it is
+        reported."""
+        self._phase = _Phase.STOPPED
+        end = time.monotonic() + timeout
         self.prober.stop()
         self._queue.close()
         for loop in list(self._loops.values()):
-            loop.stop(timeout)
+            loop.stop(max(0.1, end - time.monotonic()))
         for thread in self._threads:
-            thread.join(timeout)
+            thread.join(max(0.1, end - time.monotonic()))
         for loop in list(self._loops.values()):
             loop.close()
 

@@ -30,15 +30,18 @@ class Backend(Protocol):
 
 
 class Reader(Protocol):
-    """The one method of the Registry that is needed here."""
+    """What is needed of the Registry here, for the Actor who asks."""
 
     def get(self, ref: Ref) -> Obj: ...
+
+    def connect(self, ref: Ref, subresource: str) -> Obj:
+        """The Pod, if the Actor may open its `log` or `exec`."""
 
 
 def open_logs(registry: Reader, backend: Backend, ref: Ref, container: str, options: LogOptions) -> Iterator[bytes]:
     """The log of a container; "" is the only one there is. What the node refuses comes as ApiError, at once or with
     the first piece."""
-    pod, container = _target(registry, ref, container)
+    pod, container = _target(registry.connect(ref, "log"), container)
     try:
         return _Guarded(backend.logs(pod, container, options))
     except NodeError as error:
@@ -51,7 +54,7 @@ def open_exec(
     """A command in a container, running. Raises ApiError where it cannot be started."""
     if not argv:
         raise bad_request("you must specify at least one command for the container")
-    pod, container = _target(registry, ref, container)
+    pod, container = _target(registry.connect(ref, "exec"), container)
     try:
         return backend.exec(pod, container, list(argv), stdin=stdin, tty=tty)
     except NodeError as error:
@@ -90,23 +93,22 @@ class _Guarded:
                 pass
 
 
-def _target(registry: Reader, ref: Ref, container: str) -> tuple[Obj, str]:
+def _target(pod: Obj, container: str) -> tuple[Obj, str]:
     """The Pod and the name of the container, chosen as the API server does (registry/core/pod, ValidateLogs)."""
-    pod = registry.get(ref)
     ordinary = [c["name"] for c in app_containers(pod)]
     starting = [c["name"] for c in init_containers(pod)]
     if container:
         if container not in (*ordinary, *starting):
-            raise bad_request(f"container {container} is not valid for pod {ref.name}")
+            raise bad_request(f"container {container} is not valid for pod {name(pod)}")
     elif len(ordinary) == 1:
         container = ordinary[0]
     else:
         others = f" or one of the init containers: [{' '.join(starting)}]" if starting else ""
         raise bad_request(
-            f"a container name must be specified for pod {ref.name}, choose one of: [{' '.join(ordinary)}]{others}"
+            f"a container name must be specified for pod {name(pod)}, choose one of: [{' '.join(ordinary)}]{others}"
         )
     if not node_of(pod):
-        raise bad_request(f"pod {ref.name} does not have a host assigned")
+        raise bad_request(f"pod {name(pod)} does not have a host assigned")
     return pod, container
 
 

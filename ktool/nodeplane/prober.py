@@ -21,6 +21,7 @@ from ktool.logic.node.probecalls import Answer
 from ktool.logic.pod import probes
 from ktool.logic.pod.probes import Health, Key, Probe, Record
 from ktool.node.base import NodeError, Runtime
+from ktool.nodeplane.workitems import NodeEvents
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +53,12 @@ class _Node:
 
 
 class Prober:
-    """`changed` is called, by any thread, with a node of whose containers something is to be told; whether a verdict
-    has changed; and whether something is to be done there. `spread`: see logic/pod/probes.begin. `clock` gives seconds
-    that only go forward. Nothing is asked before `start`, unless somebody calls `step`. Thread-safe."""
+    """`events` hears, on any thread, of each node with something to tell (health_changed). `spread`: see
+    logic/pod/probes.begin. `clock` gives seconds that only go forward. Nothing is asked before `start`, unless somebody
+    calls `step`. Thread-safe."""
 
-    def __init__(self, changed: Callable[[str, bool, bool], None], clock: Callable[[], float], *, spread: bool) -> None:
-        self._changed, self._clock, self._spread = changed, clock, spread
+    def __init__(self, events: NodeEvents, clock: Callable[[], float], *, spread: bool) -> None:
+        self._events, self._clock, self._spread = events, clock, spread
         self._lock = threading.Condition()
         self._nodes: dict[str, _Node] = {}
         self._due: list[tuple[float, int, str, Key]] = []
@@ -202,7 +203,7 @@ class Prober:
             log.exception("%s: a probe of %s failed", node, entry.probe.container)
         tell, moved, act, following = self._answered(node, entry, answer, asked)
         if tell:
-            self._changed(node, moved, act)
+            self._events.health_changed(node, moved, act)
         if following is not None:
             self._ask_soon(*following)
 

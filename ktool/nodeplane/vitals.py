@@ -1,4 +1,6 @@
-"""What is known of the containers of one node beside what is seen there: what probes say, and which hooks are done."""
+"""Vital signs of one node's containers: what probes say, and which postStart hooks are done.
+
+The node loop plans and reports with them; lanes tell of hooks, the prober of answers."""
 
 from __future__ import annotations
 

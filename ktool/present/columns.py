@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ktool.api.kind import Column, Kind
-from ktool.api.obj import Obj, labels, name, namespace
+from ktool.api.obj import Obj, labels, namespace
+from ktool.logic.columns import AGE, NAME
 from ktool.present.table import Table
 
 
@@ -55,5 +56,5 @@ class KindTable:
 
 
 def columns_of(kind: Kind) -> tuple[Column, ...]:
-    """A kind's columns; its name alone where it has not said any."""
-    return kind.looks.columns or (Column("NAME", lambda obj, now: name(obj)),)
+    """A kind's columns; name and age where it has not said any."""
+    return kind.looks.columns or (NAME, AGE)

@@ -1,241 +1,194 @@
-"""What an object has to go through before it is written: shape, defaults, validation and the metadata of the system.
+"""Admission: the chain of checks between what a verb is about to write and the write itself, in their order.
 
-Nothing here reads or writes the store, except to look at the namespace of a new object.
+Each is a small pure function of the request, the object before and after, and a Reader. It gives back the object to
+write, its own where it changes it, or refuses with an ApiError. `old` is None for a new object, `new` is None where
+one is removed. What changes an object has its place before `valid`, what only judges it after. The verbs call
+`admitted`, in the one door through which everything is written (registry/verbs).
 """
 
 from __future__ import annotations
 
-import difflib
-import json
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from ktool.api import names, schema
-from ktool.api.errors import ApiError, Cause, bad_request, conflict, forbidden, invalid, not_found
+from ktool.api.errors import Cause, conflict, forbidden, invalid, not_found
 from ktool.api.kind import Kind
 from ktool.api.kinds import Kinds
-from ktool.api.masked import UNREADABLE
-from ktool.api.obj import Obj, deleting, get, meta, name, timestamp, uid
-from ktool.api.patch import same
-from ktool.api.ref import NAMESPACE, GroupKind, Ref
-from ktool.store.store import Transaction
+from ktool.api.obj import Obj, deleting, get, meta, name
+from ktool.api.ref import EVENT, NAMESPACE, GroupKind, Ref
+from ktool.api.rules import validation
+from ktool.registry.request import Attributes, Objects
 
-_SYSTEM = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
-"""Metadata that only the system writes."""
-
-_GENERATED_LIMIT = 58
-"""Longest part of a generated name before its suffix, as in Kubernetes: 63 less the five random characters."""
+KEPT_NAMESPACES = ("default", "kube-system", "kube-public")
 
 
-def plain(obj: Any) -> Any:
-    """A copy that shares nothing with the caller's and holds JSON only. Raises ApiError 400 for what is no JSON."""
-    try:
-        return json.loads(json.dumps(obj, allow_nan=False))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise bad_request(f"the object cannot be written as JSON: {error}") from None
+class Judge:
+    """Shape, defaults and rules of objects (api/rules/validation), as refusals."""
+
+    def shaped(self, kind: Kind, obj: Obj) -> Obj:
+        """The object with all its defaults. ApiError 422 where its fields are wrong."""
+        if causes := validation.shape_causes(kind, obj):
+            raise refused(kind, obj, causes)
+        return validation.defaulted(kind, obj)
+
+    def causes(self, kind: Kind, obj: Obj, old: Obj | None) -> list[Cause]:
+        return validation.causes(kind, obj, old)
 
 
-def kind_of(kinds: Kinds, obj: Any) -> Kind:
-    """The Kind an object says it is of. ApiError 400 where it does not say, 404 where there is no such kind."""
-    if not isinstance(obj, dict) or not isinstance(obj.get("kind"), str) or not obj["kind"]:
-        raise bad_request("the object names no kind")
-    if not isinstance(obj.get("apiVersion"), str) or not obj["apiVersion"]:
-        raise bad_request(f"the {obj['kind']} names no apiVersion")
-    kind = kinds.get(GroupKind.of(obj))
-    if kind is not None and kind.serves(obj["apiVersion"]):
-        return kind
-    others = [kind] if kind is not None else kinds.named(obj["kind"])
-    if others:
-        known = " or ".join(other.api_version for other in others)
-        raise _no_match(obj["kind"], obj["apiVersion"], f"; it is of {known} here")
-    near = difflib.get_close_matches(obj["kind"], [known.name for known in kinds], n=1)
-    raise _no_match(obj["kind"], obj["apiVersion"], f"; did you mean {near[0]}?" if near else "")
+class SpecMemo(Judge):
+    """The Judge of components: it knows specs it has seen, by identity. A controller creates many objects around one
+    and the same spec (a template's): defaults and rules of the first of them are those of the others."""
+
+    LIMIT = 256
+
+    def __init__(self) -> None:
+        self._shaped: dict[tuple[GroupKind, int], tuple[Obj, Obj]] = {}
+        self._valid: dict[tuple[GroupKind, int], Obj] = {}
+
+    def shaped(self, kind: Kind, obj: Obj) -> Obj:
+        """The memo holds on to the spec itself, so its identity cannot be another's."""
+        spec = obj.get("spec")
+        known = self._shaped.get((kind.gk, id(spec)))
+        if known is not None:
+            return {**obj, **known[1]}
+        result = super().shaped(kind, obj)
+        given = {key: result[key] for key in result if key in ("spec", "status")}
+        if isinstance(spec, dict) and {**obj, **given} == result:
+            if len(self._shaped) >= self.LIMIT:
+                self._shaped.clear()
+            self._shaped[kind.gk, id(spec)] = (spec, given)
+        return result
+
+    def causes(self, kind: Kind, obj: Obj, old: Obj | None) -> list[Cause]:
+        """Of a new object around a spec that was found valid only the metadata is judged, and of a component's Event
+        nothing: the registry has composed it (events.recorded)."""
+        if kind.gk == EVENT:
+            return []
+        spec = obj.get("spec")
+        if old is not None or not isinstance(spec, dict):
+            return super().causes(kind, obj, old)
+        if (kind.gk, id(spec)) in self._valid:
+            return validation.meta_causes(kind, obj)
+        found = super().causes(kind, obj, old)
+        if not found:
+            if len(self._valid) >= self.LIMIT:
+                self._valid.clear()
+            self._valid[kind.gk, id(spec)] = spec
+        return found
 
 
-def named(kinds: Kinds, gk: GroupKind) -> Kind:
-    """The Kind of that identity. ApiError 404 where there is none."""
-    kind = kinds.get(gk)
-    if kind is None:
-        raise _no_match(str(gk), "", "")
-    return kind
+class Reader:
+    """What admission may look at: the kinds, the objects as the transaction has them, and the judge."""
+
+    def __init__(self, objects: Objects, kinds: Kinds, judge: Judge) -> None:
+        self._objects, self.kinds, self.judge = objects, kinds, judge
+
+    def get(self, ref: Ref) -> Obj | None:
+        return self._objects.get(ref.key)
+
+    def list(self, gk: GroupKind, namespace: str | None = None) -> list[Obj]:
+        return self._objects.list(gk.in_namespace(namespace))
+
+    def kind(self, gk: GroupKind) -> Kind:
+        """ApiError 404 where the kind is served no more."""
+        found = self.kinds.get(gk)
+        if found is None:
+            raise not_found(gk.kind.lower(), "")
+        return found
 
 
-def _no_match(kind: str, version: str, hint: str) -> ApiError:
-    where = f' in version "{version}"' if version else ""
-    return ApiError(404, "NotFound", f'no matches for kind "{kind}"{where}{hint}', kind=kind)
+Check = Callable[[Attributes, Obj | None, Obj | None, Reader], Obj | None]
 
 
-def full_name(kind: Kind) -> str:
-    """The kind as `is invalid` messages name it: `Pod`, `Deployment.apps`."""
-    return str(kind.gk)
+def admitted(chain: Sequence[Check], asked: Attributes, old: Obj | None, new: Obj | None, reader: Reader) -> Obj | None:
+    """What the chain makes of `new`. Raises the ApiError of the first check that refuses."""
+    for check in chain:
+        new = check(asked, old, new, reader)
+    return new
 
 
-def readable(obj: Obj) -> Obj:
-    """The object, if the store could read all of it. ApiError 500 where it could not be decrypted."""
-    if UNREADABLE in obj:
-        raise ApiError(500, "InternalError", str(obj[UNREADABLE]))
-    return obj
+def refused(kind: Kind, obj: Obj, causes: Sequence[Cause]) -> Exception:
+    """422 with every cause; it finds a name also in metadata that makes no sense."""
+    shown = str(get(obj, "metadata", "name") or get(obj, "metadata", "generateName") or "")
+    return invalid(str(kind.gk), shown, causes)
 
 
-# --- new objects -------------------------------------------------------------------------------------------------
+# --- the checks --------------------------------------------------------------------------------------------------
+
+_WHOLE = frozenset(("", "scale"))
+"""Subresources of requests that bring a whole object. A status has been looked at alone; a binding is an edit of the
+registry's own, as deletion is."""
 
 
-def prepared(kind: Kind, obj: Obj, suffix: Callable[[], str]) -> Obj:
-    """A new object as its client meant it: with a namespace and a name, and without what only the system writes."""
-    metadata = obj.get("metadata")
-    if not isinstance(metadata, dict):
-        raise invalid(full_name(kind), "", [Cause("metadata", "must be an object with a name", "FieldValueRequired")])
-    if metadata.get("resourceVersion"):
-        raise bad_request("resourceVersion should not be set on objects to be created")
-    new = {key: value for key, value in metadata.items() if key not in _SYSTEM and key not in _IGNORED}
-    if kind.namespaced and not new.get("namespace"):
-        new["namespace"] = "default"
-    if not new.get("name") and isinstance(new.get("generateName"), str) and new["generateName"]:
-        new["name"] = new["generateName"][:_GENERATED_LIMIT] + suffix()
-    obj = {**obj, "metadata": new}
-    if "status" in obj and "status" in kind.subresources:
-        del obj["status"]
-    return obj
+def valid(asked: Attributes, old: Obj | None, new: Obj | None, reader: Reader) -> Obj | None:
+    """Validation: the rules for metadata and those of the kind."""
+    if new is None or asked.subresource not in _WHOLE or asked.verb == "delete":
+        return new
+    kind = reader.kind(asked.gk)
+    if causes := reader.judge.causes(kind, new, old):
+        raise refused(kind, new, causes)
+    return new
 
 
-_IGNORED = ("managedFields", "selfLink", "resourceVersion")
-
-
-def validated(kind: Kind, obj: Obj, old: Obj | None = None) -> Obj:
-    """The object with all its defaults. Raises ApiError 422 with every cause where anything is wrong with it."""
-    causes = schema.check(kind.schema, obj)
-    if not causes:
-        obj = schema.default(kind.schema, obj)
-        if kind.rules.default is not None:
-            obj = kind.rules.default(obj)
-        causes = meta_causes(kind, obj)
-        if kind.rules.validate is not None:
-            known = set(causes)
-            causes += [cause for cause in kind.rules.validate(obj, old) if cause not in known]
-    if causes:
-        raise invalid(full_name(kind), shown_name(obj), causes)
-    return obj
-
-
-def shown_name(obj: Obj) -> str:
-    """A name for messages, also of an object whose metadata makes no sense."""
-    return str(get(obj, "metadata", "name") or get(obj, "metadata", "generateName") or "")
-
-
-def meta_causes(kind: Kind, obj: Obj) -> list[Cause]:
-    causes = names.meta_causes(meta(obj), namespaced=kind.namespaced)
-    owners = meta(obj).get("ownerReferences") or ()
-    if sum(1 for owner in owners if owner.get("controller")) > 1:
-        causes.append(Cause("metadata.ownerReferences", "only one of them may have controller: true"))
-    return causes
-
-
-def stamped(kind: Kind, obj: Obj, new_uid: str, now: float) -> Obj:
-    """A new object with the metadata that the system gives it."""
-    metadata = {**obj["metadata"], "uid": new_uid, "creationTimestamp": timestamp(now)}
-    if "spec" in kind.schema.fields:
-        metadata["generation"] = 1
-    return {**obj, "metadata": metadata}
-
-
-def namespace_ready(tx: Transaction, kinds: Kinds, kind: Kind, obj: Obj) -> None:
-    """ApiError 404 where the namespace of a new object does not exist, 403 where it is being deleted."""
-    if not kind.namespaced or NAMESPACE not in kinds:
-        return
-    metadata = obj["metadata"]
-    found = tx.get(Ref(NAMESPACE, "", metadata["namespace"]).key)
+def namespace_ready(asked: Attributes, old: Obj | None, new: Obj | None, reader: Reader) -> Obj | None:
+    """The namespace of a new object exists (404) and is not being deleted (403)."""
+    if old is not None or not asked.namespace or NAMESPACE not in reader.kinds:
+        return new
+    found = reader.get(Ref(NAMESPACE, "", asked.namespace))
     if found is None:
-        raise not_found("namespaces", metadata["namespace"])
+        raise not_found("namespaces", asked.namespace)
     if deleting(found):
         raise forbidden(
-            f'{kind.resource} "{metadata.get("name", "")}" is forbidden: unable to create new content in namespace '
-            f"{metadata['namespace']} because it is being terminated"
+            f'{reader.kind(asked.gk).resource} "{asked.name}" is forbidden: unable to create new content in namespace '
+            f"{asked.namespace} because it is being terminated"
         )
+    return new
 
 
-# --- changes -----------------------------------------------------------------------------------------------------
+def namespace_kept(asked: Attributes, old: Obj | None, new: Obj | None, reader: Reader) -> Obj | None:
+    """The namespaces that every cluster has cannot be deleted (403)."""
+    if asked.verb == "delete" and asked.gk == NAMESPACE and asked.name in KEPT_NAMESPACES:
+        raise forbidden(f'namespaces "{asked.name}" is forbidden: this namespace may not be deleted')
+    return new
 
 
-def check_preconditions(kind: Kind, old: Obj, new: Obj) -> None:
-    """ApiError 409 where `new` names a uid or a resourceVersion that `old` does not have."""
-    said = meta(new)
-    if said.get("uid") and said["uid"] != uid(old):
-        raise uid_conflict(kind, old, said["uid"])
-    if said.get("resourceVersion") and said["resourceVersion"] != meta(old).get("resourceVersion"):
-        raise conflict(kind.resource, name(old))
+def namespace_empty(asked: Attributes, old: Obj | None, new: Obj | None, reader: Reader) -> Obj | None:
+    """A Namespace that goes has nothing in it any more (409) but Events."""
+    if new is None and asked.gk == NAMESPACE:
+        for kind in reader.kinds:
+            if kind.namespaced and kind.gk != EVENT and reader.list(kind.gk, asked.name):
+                why = f"the namespace still has a {kind.name} in it"
+                raise conflict(reader.kind(NAMESPACE).resource, asked.name, why)
+    return new
 
 
-def uid_conflict(kind: Kind, old: Obj, wanted: str) -> ApiError:
-    why = f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid(old)}"
-    return conflict(kind.resource, name(old), why)
-
-
-def updated(kind: Kind, old: Obj, new: Obj) -> Obj:
-    """What an update of everything but the status makes of `old`: `old` itself where nothing changes. generation
-    moves when something other than metadata and status does."""
-    candidate = _merged(old, new)
-    if "status" in kind.subresources:
-        candidate = _with(candidate, "status", old.get("status"))
-    if unchanged(candidate, old):
-        return old
-    candidate = validated(kind, candidate, old)
-    if "status" in kind.subresources:
-        candidate = _with(candidate, "status", old.get("status"))
-    if unchanged(candidate, old):
-        return old
-    _check_finalizers(kind, old, candidate)
-    if "generation" in meta(old) and _desired(candidate) != _desired(old):
-        candidate["metadata"] = {**candidate["metadata"], "generation": int(meta(old)["generation"]) + 1}
-    return candidate
-
-
-def status_updated(kind: Kind, old: Obj, new: Obj) -> Obj:
-    """What an update of the status alone makes of `old`; `old` itself where nothing changes."""
-    if unchanged(new.get("status"), old.get("status")):
-        return old
-    candidate = _with(old, "status", new.get("status"))
-    causes = schema.check(kind.schema, candidate)
-    if causes:
-        raise invalid(full_name(kind), name(old), causes)
-    return candidate
-
-
-def unchanged(new: Any, old: Any) -> bool:
-    """Whether two JSON values are the same; for Python alone, 1 and true are."""
-    return new is old or (new == old and same(new, old))
-
-
-def _merged(old: Obj, new: Obj) -> Obj:
-    """`new` with the metadata that no client may change."""
-    was, said = meta(old), new.get("metadata")
-    kept = {k: v for k, v in said.items() if k not in _SYSTEM and k not in _IGNORED} if isinstance(said, dict) else {}
-    for field in ("name", "namespace", "resourceVersion", *_SYSTEM):
-        if field in was:
-            kept[field] = was[field]
-    return {**new, "metadata": kept}
-
-
-def _with(obj: Obj, field: str, value: Any) -> Obj:
-    copy = dict(obj)
-    if value is None:
-        copy.pop(field, None)
-    else:
-        copy[field] = value
-    return copy
-
-
-def _desired(obj: Obj) -> Obj:
-    return {key: value for key, value in obj.items() if key not in ("metadata", "status")}
-
-
-def _check_finalizers(kind: Kind, old: Obj, new: Obj) -> None:
-    if deleting(old):
-        added = sorted(set(_finalizers(new)) - set(_finalizers(old)))
+def no_new_finalizers(asked: Attributes, old: Obj | None, new: Obj | None, reader: Reader) -> Obj | None:
+    """What is being deleted gets no more finalizers (422), but by deletion itself."""
+    if old is not None and new is not None and deleting(old) and asked.verb != "delete":
+        added = sorted(set(meta(new).get("finalizers") or ()) - set(meta(old).get("finalizers") or ()))
         if added:
             message = f"no new finalizers can be added if the object is being deleted, found {', '.join(added)}"
             cause = Cause("metadata.finalizers", message, "FieldValueForbidden")
-            raise invalid(full_name(kind), name(old), [cause])
+            raise refused(reader.kind(asked.gk), old, [cause])
+    return new
 
 
-def _finalizers(obj: Obj) -> Iterable[str]:
-    return meta(obj).get("finalizers") or ()
+def unique(asked: Attributes, old: Obj | None, new: Obj | None, reader: Reader) -> Obj | None:
+    """What only one object of the kind can have is free (422; Rules.taken)."""
+    if new is None or asked.subresource not in _WHOLE or asked.verb == "delete":
+        return new
+    kind = reader.kind(asked.gk)
+    if kind.rules.taken is None:
+        return new
+
+    def others() -> list[Obj]:
+        return [obj for obj in reader.list(asked.gk) if Ref.of(obj) != asked.ref]
+
+    if causes := kind.rules.taken(new, old, others):
+        raise invalid(str(kind.gk), name(new), causes)
+    return new
+
+
+FOR_COMPONENTS: tuple[Check, ...] = (valid, namespace_ready, namespace_kept, namespace_empty, no_new_finalizers)
+"""Of what controllers ask for. They see all objects of a kind and give only what is free, so none is read for that."""
+
+FOR_CLIENTS: tuple[Check, ...] = (*FOR_COMPONENTS, unique)

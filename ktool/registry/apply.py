@@ -19,7 +19,7 @@ from ktool.api.kinds import Kinds
 from ktool.api.marks import LAST_APPLIED
 from ktool.api.obj import Obj, annotations_of, deleting, put
 from ktool.api.ref import NAMESPACE, GroupKind, Ref
-from ktool.registry import admission
+from ktool.registry import shaping
 from ktool.registry.registry import Registry
 from ktool.registry.verbs import Verbs
 
@@ -41,7 +41,7 @@ def apply(registry: Registry, objects: Sequence[Obj], *, dry_run: bool = False, 
     with registry.verbs(dry_run) as verbs:
         for index in sorted(range(len(objects)), key=lambda i: (_order(registry.kinds, objects[i]), i)):
             try:
-                outcomes.append(_one(verbs, admission.plain(objects[index]), strict))
+                outcomes.append(_one(verbs, shaping.plain(objects[index]), strict))
             except ApiError as error:
                 refused[index] = error
         refused = _without_followers(objects, refused)
@@ -56,7 +56,7 @@ def _order(kinds: Kinds, obj: Any) -> int:
 
 
 def _one(verbs: Verbs, manifest: Obj, strict: bool) -> Outcome:
-    kind = admission.kind_of(verbs.kinds, manifest)
+    kind = shaping.kind_of(verbs.kinds, manifest)
     version = kind.version_of(manifest)
     manifest = _checked(kind, kind.stored(manifest))
     if kind.rules.absorb is not None:
@@ -67,17 +67,17 @@ def _one(verbs: Verbs, manifest: Obj, strict: bool) -> Outcome:
     if live is None:
         outcome, result = "created", verbs.create(modified)
     else:
-        admission.check_preconditions(kind, admission.readable(live), manifest)
-        merged = patch.three_way(_last_applied(live), modified, live, kind.schema)
-        wanted = admission.updated(kind, live, merged)
-        verbs.check_free(kind, wanted, live)
-        result = verbs.store(kind, live, wanted)
+        result = verbs.change(
+            kind,
+            verbs.asked("patch", ref),
+            lambda old: patch.three_way(_last_applied(old), modified, old, kind.schema),
+        )
         outcome = "unchanged" if result is live else "configured"
     paths = schema.not_acted_on(kind.schema, manifest)
     advice = list(kind.rules.warn(result)) if kind.rules.warn is not None else []
     if strict and (paths or advice):
         causes = [Cause(path, _NOT_ACTED_ON, "FieldValueNotSupported") for path in paths]
-        raise invalid(admission.full_name(kind), ref.name, causes + [Cause("", text) for text in advice])
+        raise invalid(str(kind.gk), ref.name, causes + [Cause("", text) for text in advice])
     warnings = [f"{path}: {_NOT_ACTED_ON}" for path in paths] + advice
     if outcome == "configured" and deleting(result):
         warnings.append(f"{ref} has been changed, but it is being deleted")
@@ -91,10 +91,10 @@ def _checked(kind: Kind, manifest: Obj) -> Obj:
         if isinstance(metadata, dict) and metadata.get("generateName"):
             raise bad_request("apply needs metadata.name; an object with generateName can only be created")
         cause = Cause("metadata.name", "is required", "FieldValueRequired")
-        raise invalid(admission.full_name(kind), "", [cause])
+        raise invalid(str(kind.gk), "", [cause])
     wrong = schema.check(kind.schema.fields["metadata"], metadata, "metadata")
     if wrong:
-        raise invalid(admission.full_name(kind), metadata["name"], wrong)
+        raise invalid(str(kind.gk), metadata["name"], wrong)
     if kind.namespaced and not metadata.get("namespace"):
         manifest = put(manifest, "metadata", "namespace", "default")
     return {key: value for key, value in manifest.items() if key != "status" or "status" not in kind.subresources}

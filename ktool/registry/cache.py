@@ -1,4 +1,7 @@
-"""The cache: a World kept true by the store's watch, and the place where changes become keys to look at."""
+"""The cache, Kubernetes' informer: a World kept up to date by a watch of the store, and listeners to its changes.
+
+The control plane's loops (control/, nodeplane/) read from it. It also follows what other processes commit.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ class Cache:
         self._listeners: list[Listener] = []
         objects, revision = store.list("")
         self.world = World(objects)
-        self._subscription = store.watch("", revision)
+        self._subscription = store.watch("", revision).poll_others()
 
     def listen(self, listener: Listener) -> None:
         """Hear of every change from now on, and of every object there is as ADDED."""
@@ -47,7 +50,7 @@ class Cache:
         """The watch was closed because this process fell behind: tell the differences from a new list."""
         self._subscription.close()
         objects, revision = self._store.list("")
-        self._subscription = self._store.watch("", revision)
+        self._subscription = self._store.watch("", revision).poll_others()
         present = {Ref.of(obj): obj for obj in objects}
         for kind in self.world.kinds():
             for obj in self.world.list(kind):

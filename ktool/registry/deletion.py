@@ -1,4 +1,4 @@
-"""How an object goes: finalizers, grace periods and what happens to what it owns.
+"""Deletion: finalizers, grace periods and what becomes of an object's dependents. Pure functions, called by the verbs.
 
 Source: kubernetes.io/docs/concepts/architecture/garbage-collection and .../overview/working-with-objects/finalizers.
 """
@@ -8,20 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ktool.api.errors import bad_request, conflict, forbidden
+from ktool.api.errors import bad_request
 from ktool.api.kind import Kind
-from ktool.api.kinds import Kinds
-from ktool.api.obj import Obj, deleting, epoch, get, meta, name, namespace, put, timestamp, uid
-from ktool.api.ref import EVENT, NAMESPACE, Ref
-from ktool.registry.admission import uid_conflict
-from ktool.store.store import Transaction
+from ktool.api.obj import Obj, deleting, epoch, get, meta, namespace, put, timestamp, uid
+from ktool.api.ref import EVENT, NAMESPACE
+from ktool.registry.admission import Reader
+from ktool.registry.shaping import check_uid
 
 FOREGROUND = "foregroundDeletion"
 """The finalizer of an owner that waits for its dependents to go first."""
 
 PROPAGATIONS = ("", "Background", "Foreground", "Orphan")
-
-_KEPT_NAMESPACES = ("default", "kube-system", "kube-public")
 
 
 @dataclass(frozen=True)
@@ -34,23 +31,19 @@ class DeleteOptions:
     uid: str = ""
 
 
-def delete(tx: Transaction, kinds: Kinds, kind: Kind, old: Obj, options: DeleteOptions, now: float) -> Obj:
-    """Remove `old`, or mark it as being deleted where finalizers or a grace period stand before its end. Returns it as
-    it was last, or as it is now.
+def marked(kind: Kind, old: Obj, options: DeleteOptions, now: float) -> Obj:
+    """`old` as it is once its deletion was asked for: with what stands before its end, a finalizer or a grace period.
+    `old` itself where that was so already.
 
-    Raises ApiError 409 for another uid, 400 for options that make no sense, 403 for what must stay."""
+    Raises ApiError 409 for another uid and 400 for options that make no sense."""
     _check(kind, old, options)
     finalizers = _finalizers(old, options.propagation)
-    if options.propagation == "Orphan":
-        _orphan(tx, kinds, old)
     pending = int(meta(old).get("deletionGracePeriodSeconds") or 0) if deleting(old) else None
     seconds = _seconds(kind, old, options.grace, pending)
     new = _marked(old, finalizers, seconds, pending, now)
     if kind.gk == NAMESPACE:
         new = _terminating(new, first=pending is None)
-    if gone(kind, new):
-        return remove(tx, kinds, kind, old)
-    return old if new == old else tx.put(Ref.of(old).key, new)
+    return old if new == old else new
 
 
 def gone(kind: Kind, obj: Obj) -> bool:
@@ -62,20 +55,6 @@ def holders(kind: Kind, obj: Obj) -> list[str]:
     """The finalizers that must be taken away before the object can go. A Namespace has some in its spec as well."""
     found = list(meta(obj).get("finalizers") or ())
     return found + list(get(obj, "spec", "finalizers", default=())) if kind.gk == NAMESPACE else found
-
-
-def remove(tx: Transaction, kinds: Kinds, kind: Kind, old: Obj) -> Obj:
-    """Take the object out of the store. With a Namespace go the Events in it, which nothing else waits for; ApiError
-    409 where anything else is still in it."""
-    if kind.gk == NAMESPACE:
-        content = {k.gk: tx.list(k.gk.in_namespace(name(old))) for k in kinds if k.namespaced}
-        events = content.pop(EVENT, [])
-        for left, objects in content.items():
-            if objects:
-                raise conflict(kind.resource, name(old), f"the namespace still has a {left.kind} in it")
-        for event in events:
-            tx.remove(Ref.of(event).key)
-    return tx.remove(Ref.of(old).key) or old
 
 
 def _terminating(namespace_: Obj, first: bool) -> Obj:
@@ -91,10 +70,7 @@ def _check(kind: Kind, old: Obj, options: DeleteOptions) -> None:
         raise bad_request(f'propagationPolicy "{options.propagation}" is not one of {allowed}')
     if options.grace is not None and options.grace < 0:
         raise bad_request(f"gracePeriodSeconds must not be negative: {options.grace}")
-    if options.uid and options.uid != uid(old):
-        raise uid_conflict(kind, old, options.uid)
-    if kind.gk == NAMESPACE and name(old) in _KEPT_NAMESPACES:
-        raise forbidden(f'namespaces "{name(old)}" is forbidden: this namespace may not be deleted')
+    check_uid(kind, old, options.uid)
 
 
 def _finalizers(old: Obj, propagation: str) -> list[str]:
@@ -127,20 +103,21 @@ def _marked(old: Obj, finalizers: list[str], seconds: int, pending: int | None, 
     return {**old, "metadata": metadata}
 
 
-def _orphan(tx: Transaction, kinds: Kinds, owner: Obj) -> None:
-    for kind, dependent in _dependents(tx, kinds, owner):
-        left = [ref for ref in meta(dependent)["ownerReferences"] if ref.get("uid") != uid(owner)]
-        metadata = {key: value for key, value in meta(dependent).items() if key != "ownerReferences"}
-        if left:
-            metadata["ownerReferences"] = left
-        tx.put(Ref(kind.gk, namespace(dependent), name(dependent)).key, {**dependent, "metadata": metadata})
+def orphaned(dependent: Obj, owner: Obj) -> Obj:
+    """A dependent without its reference to `owner`."""
+    left = [ref for ref in meta(dependent)["ownerReferences"] if ref.get("uid") != uid(owner)]
+    metadata = {key: value for key, value in meta(dependent).items() if key != "ownerReferences"}
+    if left:
+        metadata["ownerReferences"] = left
+    return {**dependent, "metadata": metadata}
 
 
-def _dependents(tx: Transaction, kinds: Kinds, owner: Obj) -> Iterator[tuple[Kind, Obj]]:
-    for kind in kinds:
+def dependents(reader: Reader, owner: Obj) -> Iterator[tuple[Kind, Obj]]:
+    """The objects with an ownerReference to `owner`, in its namespace or, for one of the cluster, anywhere."""
+    for kind in reader.kinds:
         within = namespace(owner) or None
         if kind.gk == EVENT or (within and not kind.namespaced):
             continue
-        for obj in tx.list(kind.gk.in_namespace(within)):
+        for obj in reader.list(kind.gk, within):
             if any(ref.get("uid") == uid(owner) for ref in meta(obj).get("ownerReferences") or ()):
                 yield kind, obj

@@ -1,4 +1,6 @@
-"""core/v1 Events: what happened to an object, said once and counted when it happens again.
+"""Events (core/v1): one for each thing that happened to an object, counted when it happens again, and their ageing.
+
+Called by the verbs for Emit, and by the registry, which lets old ones go.
 
 Source: kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1.
 """
@@ -6,11 +8,14 @@ Source: kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from ktool.api.action import Emit
 from ktool.api.obj import Obj, content_hash, get, meta, timestamp
 from ktool.api.ref import EVENT, Ref
-from ktool.store.store import Transaction
+
+if TYPE_CHECKING:
+    from ktool.store.store import Transaction
 
 RETENTION = 3600
 """Seconds for which an Event is kept after it was last seen, as in Kubernetes."""
@@ -25,9 +30,7 @@ def event_ref(about: Ref, reason: str, message: str, component: str, uid: str) -
     return Ref(EVENT, about.namespace or "default", f"{about.name[: _NAME_LIMIT - len(digest) - 1]}.{digest}")
 
 
-def recorded(
-    before: Obj | None, ref: Ref, emit: Emit, *, api_version: str, component: str, event_uid: str, now: float
-) -> Obj:
+def recorded(before: Obj | None, ref: Ref, emit: Emit, *, api_version: str, component: str, now: float) -> Obj:
     """The Event `ref` after one more sighting at `now`; `before` is the Event as it stands, if it does.
     `api_version` is that of the object the Event is about."""
     seen = timestamp(now)
@@ -43,7 +46,7 @@ def recorded(
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": ref.name, "namespace": ref.namespace, "uid": event_uid, "creationTimestamp": seen},
+        "metadata": {"name": ref.name, "namespace": ref.namespace},
         "involvedObject": {key: value for key, value in about.items() if value},
         "reason": emit.reason,
         "message": emit.message,
@@ -56,7 +59,21 @@ def recorded(
     }
 
 
-def prune(tx: Transaction, now: float, limit: int = 500) -> bool:
+class Ageing:
+    """When Events were looked through last. It is the one thing that removes objects past admission."""
+
+    EVERY = 60.0
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def let_go(self, tx: Transaction, now: float) -> None:
+        """Remove what is too old, if that was not done a short while ago."""
+        if now >= self._next:
+            self._next = now + (0.0 if _prune(tx, now) else self.EVERY)
+
+
+def _prune(tx: Transaction, now: float, limit: int = 500) -> bool:
     """Remove Events that nobody has repeated for RETENTION seconds, at most `limit` of them. True where there may be
     more. It looks at those that were written longest ago, so it costs little where there is nothing to remove."""
     keys = tx.oldest(EVENT.prefix, limit)

@@ -1,15 +1,18 @@
-"""The API server as a library: every verb of the Kubernetes API on one Store, in this process.
+"""The registry, Kubernetes' API server as a library: every verb of the API on one Store, for one Actor at a time.
 
-Objects that come out of it are shared with others and must not be changed in place.
+Clients, the server and the control plane call it. Objects that come out of it are shared with others and must not be
+changed in place.
 """
 
 from __future__ import annotations
 
+import copy
 import random
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from ktool.api import selector
@@ -20,18 +23,21 @@ from ktool.api.kinds import Kinds
 from ktool.api.masked import UNREADABLE
 from ktool.api.obj import HASH_ALPHABET, Obj, labels, namespace
 from ktool.api.ref import NAMESPACE, GroupKind, Ref
-from ktool.registry import admission, events
+from ktool.registry import admission, authorize, shaping
 from ktool.registry.deletion import DeleteOptions
-from ktool.registry.execute import Batch, SpecMemo
-from ktool.registry.scale import scale_of
-from ktool.registry.verbs import Verbs
+from ktool.registry.events import Ageing
+from ktool.registry.execute import Batch
+from ktool.registry.request import APISERVER, LOCAL, Actor, Attributes, Record
+from ktool.registry.request import component as _component
+from ktool.registry.verbs import Setup, Verbs
 from ktool.registry.watching import Matches, stream
 from ktool.store.store import Store
 
-_PRUNE_SECONDS = 60.0
-
 Outcomes = list[ApiError | None]
 """One for each action: None, or why it was refused."""
+
+Observer = Callable[[Record], None]
+"""Hears of each write once it is committed: the audit."""
 
 
 def _new_uid() -> str:
@@ -44,7 +50,10 @@ def _suffix() -> str:
 
 class Registry:
     """`clock` gives seconds since 1970, `new_uid` an identity for each new object, `suffix` five characters for the
-    end of a generated name. Every method raises ApiError for a refusal and StoreError where the database fails."""
+    end of a generated name. An Actor may do what any of `policies` allows. Every method raises ApiError for a refusal
+    and StoreError where the database fails.
+
+    It acts for the owner of this machine's database; `as_` is the same registry for another Actor."""
 
     def __init__(
         self,
@@ -54,12 +63,21 @@ class Registry:
         clock: Callable[[], float] = time.time,
         new_uid: Callable[[], str] = _new_uid,
         suffix: Callable[[], str] = _suffix,
+        policies: Sequence[authorize.Policy] = (authorize.masters,),
+        observers: Sequence[Observer] = (),
     ) -> None:
-        self.store, self.kinds = store, kinds
-        self._clock, self._new_uid, self._suffix = clock, new_uid, suffix
-        self._memo = SpecMemo()
-        self._prune_at = 0.0
-        self._ensure_default_namespace()
+        self.store, self.kinds, self.actor = store, kinds, LOCAL
+        self._clock, self._observers = clock, tuple(observers)
+        self._setup = Setup(kinds, new_uid, suffix, tuple(policies))
+        self._for_components = replace(self._setup, chain=admission.FOR_COMPONENTS, judge=admission.SpecMemo())
+        self._ageing = Ageing()
+        self.as_(APISERVER)._ensure_default_namespace()
+
+    def as_(self, actor: Actor) -> Registry:
+        """This registry, asked by `actor`."""
+        other = copy.copy(self)
+        other.actor = actor
+        return other
 
     def _ensure_default_namespace(self) -> None:
         ref = Ref(NAMESPACE, "", "default")
@@ -75,24 +93,48 @@ class Registry:
         with self.store.transaction() as tx:
             if dry_run:
                 tx.discard()
-            yield Verbs(tx, self.kinds, self._clock(), self._new_uid, self._suffix)
+            verbs = Verbs(tx, self._setup, self.actor, self._clock())
+            yield verbs
+        if not dry_run:
+            self._observe(verbs.records)
+
+    def _observe(self, records: Sequence[Record]) -> None:
+        for observer in self._observers:
+            for record in records:
+                observer(record)
+
+    def _allow(self, verb: str, gk: GroupKind, namespace: str | None, name: str = "", subresource: str = "") -> None:
+        """ApiError 403 where this actor may not read that."""
+        asked = Attributes(verb, gk, namespace or "", name, subresource)
+        authorize.check(self._setup.policies, self.kinds, asked, self.actor)
 
     # --- reading
 
     def get(self, ref: Ref, subresource: str = "") -> Obj:
         """An object, or its Scale for the subresource `scale`. ApiError 404 where there is none."""
-        kind = admission.named(self.kinds, ref.gk)
+        kind = shaping.named(self.kinds, ref.gk)
+        self._allow("get", ref.gk, ref.namespace, ref.name, subresource)
+        return _view(kind, self._read(kind, ref), subresource)
+
+    def connect(self, ref: Ref, subresource: str) -> Obj:
+        """The Pod whose `log` or `exec` is to be opened: that needs a right of its own."""
+        kind = shaping.named(self.kinds, ref.gk)
+        self._allow("get" if subresource == "log" else "create", ref.gk, ref.namespace, ref.name, subresource)
+        return self._read(kind, ref)
+
+    def _read(self, kind: Kind, ref: Ref) -> Obj:
         found = self.store.get(ref.key)
         if found is None:
             raise not_found(kind.resource, ref.name)
-        return _view(kind, admission.readable(found), subresource)
+        return shaping.readable(found)
 
     def list(
         self, gk: GroupKind, namespace: str | None = None, labels: str = "", fields: str = ""
     ) -> tuple[list[Obj], str]:
         """The objects of a kind, by namespace and name, and the resourceVersion to watch from. `namespace` None is all
         of them; `labels` and `fields` are selectors as users write them."""
-        found = admission.named(self.kinds, gk)
+        found = shaping.named(self.kinds, gk)
+        self._allow("list", gk, namespace)
         matches = _matches(labels, fields)
         items, head = self.store.list(_scope(found, namespace))
         if labels or fields:
@@ -116,7 +158,8 @@ class Registry:
         with an ADDED for each existing object. Also what other processes write. Close the iterator to end it.
 
         Raises ApiError 410 where `since` is too old or the reader too slow: list again."""
-        found = admission.named(self.kinds, gk)
+        found = shaping.named(self.kinds, gk)
+        self._allow("watch", gk, namespace)
         matches = _matches(labels, fields)
         existing: list[Obj] = []
         if since in ("", "0"):
@@ -136,16 +179,16 @@ class Registry:
 
     def create(self, obj: Obj, dry_run: bool = False) -> Obj:
         with self.verbs(dry_run) as verbs:
-            return verbs.create(admission.plain(obj))
+            return verbs.create(shaping.plain(obj))
 
     def update(self, obj: Obj, subresource: str = "", dry_run: bool = False, ref: Ref | None = None) -> Obj:
         """Replace an object, its status or its scale; a Scale does not say whose it is, so that needs `ref`. Refused
         with 409 where metadata.resourceVersion is given and no longer the current one."""
-        obj = admission.plain(obj)
+        obj = shaping.plain(obj)
         if ref is None:
-            found = admission.kind_of(self.kinds, obj)
+            found = shaping.kind_of(self.kinds, obj)
             ref = Ref(found.gk, (namespace(obj) or "default") if found.namespaced else "", Ref.of(obj).name)
-        kind = admission.named(self.kinds, ref.gk)
+        kind = shaping.named(self.kinds, ref.gk)
         with self.verbs(dry_run) as verbs:
             return _view(kind, verbs.update(kind, ref, obj, subresource), subresource)
 
@@ -160,13 +203,15 @@ class Registry:
         version: str = "",
     ) -> Obj:
         """`type` is merge (RFC 7386), json (RFC 6902) or strategic. With `uid`, only that very object."""
-        kind = admission.named(self.kinds, ref.gk)
-        patch = admission.plain(patch)
+        kind = shaping.named(self.kinds, ref.gk)
+        patch = shaping.plain(patch)
         with self.verbs(dry_run) as verbs:
-            found = verbs.find(kind, ref)
-            if uid and uid != found["metadata"].get("uid"):
-                raise admission.uid_conflict(kind, found, uid)
-            return _view(kind, verbs.patch(kind, ref, patch, type, subresource, version), subresource)
+            return _view(kind, verbs.patch(kind, ref, patch, type, subresource, version, uid), subresource)
+
+    def bind(self, ref: Ref, node: str, uid: str = "") -> Obj:
+        """core/v1 Binding: put a Pod on a node; with `uid`, only that very Pod."""
+        with self.verbs() as verbs:
+            return verbs.bind(ref, node, uid)
 
     def delete(
         self,
@@ -178,23 +223,25 @@ class Registry:
     ) -> Obj:
         """`grace` in seconds, None for the kind's own; `propagation` is Background, Foreground or Orphan. Returns the
         object as it was last, or with its deletionTimestamp where it is still to end."""
-        kind = admission.named(self.kinds, ref.gk)
+        kind = shaping.named(self.kinds, ref.gk)
         with self.verbs(dry_run) as verbs:
             return verbs.delete(kind, ref, DeleteOptions(grace, propagation, uid))
 
     def execute(self, actions: Iterable[Action], *, component: str) -> Outcomes:
-        """Carry out what planners ask for, in one transaction. The answer has one entry for each action: None where it
-        was done or there was nothing to do, else why it was refused; the others are not affected.
+        """Carry out what a component of the control plane plans, in one transaction. The answer has one entry for each
+        action: None where it was done or there was nothing to do, else why it was refused; the others are not
+        affected.
 
         Nothing to do: creating what exists, and changing or deleting what is gone or has another uid."""
         actions = list(actions)
         if not actions:
             return []
-        with self.verbs() as verbs:
-            outcomes = Batch(verbs, self._memo, component).run(actions)
-            if verbs.now >= self._prune_at and any(isinstance(action, Emit) for action in actions):
-                more = events.prune(verbs.tx, verbs.now)
-                self._prune_at = verbs.now + (0.0 if more else _PRUNE_SECONDS)
+        with self.store.transaction() as tx:
+            verbs = Verbs(tx, self._for_components, _component(component), self._clock())
+            outcomes = Batch(verbs).run(actions)
+            if any(isinstance(action, Emit) for action in actions):
+                self._ageing.let_go(tx, verbs.now)
+        self._observe(verbs.records)
         return outcomes
 
 
@@ -214,7 +261,7 @@ def _view(kind: Kind, obj: Obj, subresource: str) -> Obj:
     if subresource == "scale":
         if "scale" not in kind.subresources:
             raise not_found(f"{kind.resource}/scale", "")
-        return scale_of(obj)
+        return shaping.scale_of(obj)
     return obj
 
 

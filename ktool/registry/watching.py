@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable
 
 from ktool.api.kind import Kind
 from ktool.api.obj import Obj, meta
-from ktool.registry import admission
+from ktool.registry import shaping
 from ktool.store.store import Change, Subscription
 
 Matches = Callable[[Obj], bool]
@@ -56,7 +56,7 @@ def stream(
                 for change in subscription.poll():
                     seen = seen_through(change, matches)
                     if seen is not None and served():
-                        yield (seen if seen[0] == "DELETED" else (seen[0], admission.readable(seen[1])))
+                        yield (seen if seen[0] == "DELETED" else (seen[0], shaping.readable(seen[1])))
             if left == 0.0:
                 return
 

@@ -21,6 +21,7 @@ from ktool.serve.resources import Request
 from ktool.store.errors import StoreError
 
 if TYPE_CHECKING:
+    from ktool.registry.registry import Registry
     from ktool.serve.server import Server
 
 BODY_LIMIT = 8 << 20
@@ -54,6 +55,8 @@ class Connection(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = IDLE_SECONDS
     server: Server  # type: ignore[assignment]
+    registry: Registry
+    """The registry for whoever sent the request: today always the owner of the socket."""
 
     def serve(self) -> None:
         """One request. BaseHTTPRequestHandler finds it by the names below."""

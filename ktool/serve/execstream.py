@@ -31,7 +31,7 @@ def serve(connection: Connection, route: Route, request: Request) -> None:
     if connection.headers.get("Upgrade") != execframes.PROTOCOL:
         raise bad_request(f"exec needs a connection upgrade to {execframes.PROTOCOL}")
     stream = open_exec(
-        connection.server.registry,
+        connection.registry,
         connection.server.backend,
         route.ref,
         routes.word(request.query, "container"),

@@ -32,7 +32,7 @@ def serve(connection: Connection, route: Route, request: Request) -> None:
     options = log_options(request.query, time.time())
     limit = routes.number(request.query, "limitBytes")
     container = routes.word(request.query, "container")
-    pieces = open_logs(connection.server.registry, connection.server.backend, route.ref, container, options)
+    pieces = open_logs(connection.registry, connection.server.backend, route.ref, container, options)
     with _Pump(pieces) as pump:
         data = pump.take(FIRST_SECONDS)
         connection.start_stream("text/plain; charset=utf-8")

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ktool.api.action import Bind
-from ktool.api.errors import ApiError, bad_request, conflict, method_not_allowed
+from ktool.api.errors import ApiError, bad_request, method_not_allowed
 from ktool.api.marks import DOMAIN
-from ktool.api.obj import Obj, get, uid
+from ktool.api.obj import Obj, get
 from ktool.api.ref import Ref
 from ktool.registry import apply as applying
 from ktool.registry.registry import Registry
@@ -139,13 +138,7 @@ def _bind(registry: Registry, route: Route, request: Request) -> Answer:
     node = get(body, "target", "name")
     if not node or not isinstance(node, str) or get(body, "target", "kind", default="Node") != "Node":
         raise bad_request("the target of a Binding is a Node with a name")
-    pod = registry.get(route.ref)
-    wanted = str(get(body, "metadata", "uid", default=""))
-    if wanted and wanted != uid(pod):
-        raise conflict(route.kind.resource, route.name, f"the uid is {uid(pod)}, not {wanted}")
-    refused = registry.execute([Bind(route.ref, node, uid(pod))], component="binding")[0]
-    if refused is not None:
-        raise refused
+    registry.bind(route.ref, node, str(get(body, "metadata", "uid", default="")))
     return 201, {"apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Success", "code": 201}
 
 

@@ -255,3 +255,8 @@ def patch_type(content_type: str) -> str:
         message = f"the body of the request was in an unknown format - accepted media types include: {known}"
         raise ApiError(415, "UnsupportedMediaType", message)
     return PATCH_TYPES[plain]
+
+
+def manager(query: Query, user_agent: str) -> str:
+    """The field manager that a request names, or the program that its User-Agent names, as in Kubernetes."""
+    return word(query, "fieldManager") or user_agent.partition("/")[0].strip() or "unknown"

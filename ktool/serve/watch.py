@@ -27,7 +27,7 @@ def serve(connection: Connection, route: Route, request: Request) -> None:
     event, as every error after the first byte must be."""
     options = routes.list_options(request.query)
     try:
-        events = connection.server.registry.watch(
+        events = connection.registry.watch(
             route.kind.gk,
             route.namespace,
             options.labels,

@@ -1,4 +1,6 @@
-"""StoreError: what goes wrong with the database file itself, as one plain sentence. Needs no SQLAlchemy."""
+"""StoreError: a failure of the database itself, as one plain sentence. Free of SQLAlchemy, so that client/local and
+serve/ can catch it cheaply.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ _SENTENCES = (
 
 
 def explained(error: BaseException, where: str) -> StoreError:
-    """The sentence for an error of the database driver about the file or URL `where`."""
+    """The StoreError sentence for a database driver's error; `where` is the file or URL."""
     text = str(getattr(error, "orig", None) or error)
     for sign, sentence in _SENTENCES:
         if sign in text.lower():

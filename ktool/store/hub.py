@@ -1,4 +1,7 @@
-"""Subscriptions: every change, once, in the order of its revision, to every watcher in this process."""
+"""Watch hub: delivers each committed change once, in revision order, to every subscription in this process.
+
+store/store and store/transaction publish; registry/watching and registry/cache subscribe through Store.watch.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,8 @@ OTHERS_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Change:
-    """One change of one object. `type` is ADDED, MODIFIED or DELETED; `obj` is the object after it (for DELETED as it
-    last was, with the revision of the deletion), `before` the object before it, None for ADDED."""
+    """A watch event. `type` is ADDED, MODIFIED or DELETED. `obj` is the object after the change (for DELETED its last
+    state, with the revision of the deletion), `before` the one before it, None for ADDED."""
 
     type: str
     key: str
@@ -29,10 +32,11 @@ class Change:
 
 
 class Subscription:
-    """The changes of all keys that begin with `prefix`. Made by Store.watch; close it, or use it with `with`.
+    """A watch on all keys that begin with `prefix`. Made by Store.watch; close it, or use it with `with`.
 
-    A watcher that lets more than `limit` changes pile up is closed: its next read raises ApiError 410 and it has to
-    list again."""
+    A watcher that lets more than `limit` changes pile up is expired: its next read raises ApiError 410 and it must list
+    again.
+    """
 
     def __init__(self, prefix: str, limit: int, close: Callable[[Subscription], None], look: Callable[[], None]):
         self.prefix = prefix
@@ -52,7 +56,7 @@ class Subscription:
     # --- the watcher's side
 
     def poll(self) -> list[Change]:
-        """Everything that has arrived, in order; never waits. ApiError 410 where this watcher was too slow."""
+        """All changes that have arrived, in order; never blocks. ApiError 410 where this watcher was too slow."""
         self._look_for_others()
         with self._condition:
             if self._expired:
@@ -62,7 +66,7 @@ class Subscription:
             return found
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until there is something to poll (True), or `timeout` seconds have passed or it is closed (False)."""
+        """Block until there is something to poll (True), or until the timeout in seconds or `close` (False)."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             self._look_for_others()
@@ -76,18 +80,19 @@ class Subscription:
                 self._condition.wait(min((t for t in (left, slice_) if t is not None), default=None))
 
     def __iter__(self) -> Iterator[Change]:
-        """Changes as they come, until the subscription is closed."""
+        """Changes as they arrive, until the subscription is closed."""
         while self.wait() or not self.closed:
             yield from self.poll()
 
     def poll_others(self) -> Subscription:
-        """Also look for the commits of other processes, five times a second, in `poll` and `wait`."""
+        """Also check for commits of other processes in `poll` and `wait`, five times a second."""
         self._others = True
         return self
 
     @property
     def reached(self) -> int:
-        """The revision up to which every change of the prefix has been handed out by `poll`: for bookmarks."""
+        """The revision up to which `poll` has delivered every change of the prefix: the resourceVersion for
+        bookmarks."""
         with self._condition:
             return self._queue[0].rv - 1 if self._queue else self._reached
 
@@ -116,7 +121,7 @@ class Subscription:
     # --- the hub's side
 
     def offer(self, changes: Sequence[Change]) -> None:
-        """Take the changes of one commit, in the order of their revisions."""
+        """Queue the changes of one commit, in revision order."""
         with self._condition:
             if self._closed or self._expired:
                 return
@@ -130,7 +135,7 @@ class Subscription:
             self._condition.notify_all()
 
     def start(self, history: Sequence[Change], reached: int) -> None:
-        """Put what happened before (up to revision `reached`) in front of what has arrived in the meantime."""
+        """Put the replayed history (up to revision `reached`) before the live changes that arrived meanwhile."""
         with self._condition:
             live = [change for change in self._queue if change.rv > reached]
             self._queue = deque((*history, *live))
@@ -140,7 +145,7 @@ class Subscription:
             self._condition.notify_all()
 
     def expire(self) -> None:
-        """Close it from the hub's side: its next read raises 410."""
+        """Expire it from the hub's side: the next read raises 410."""
         with self._condition:
             self._give_up()
             self._condition.notify_all()
@@ -151,8 +156,8 @@ class Subscription:
 
 
 class Hub:
-    """All subscriptions of one Store. `publish` is called by whoever holds the store's writer lock, so that the order
-    of delivery is the order of the revisions."""
+    """All subscriptions of one Store. The caller of `publish` holds the store's writer lock, so that changes are
+    delivered in revision order."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -163,7 +168,7 @@ class Hub:
         return bool(self._subscriptions)
 
     def add(self, subscription: Subscription, head: int) -> None:
-        """`head` is a revision that the subscription's own reading of history will certainly cover."""
+        """`head`: the newest revision when the subscription was added; its history read covers everything up to it."""
         with self._lock:
             if not self._subscriptions:
                 self.delivered = max(self.delivered, head)
@@ -183,7 +188,7 @@ class Hub:
             subscription.offer(changes)
 
     def expire(self, head: int) -> None:
-        """The history that the subscriptions still need is gone: all of them have to list again."""
+        """Expire all subscriptions: the history they still need was compacted, so they must list again."""
         with self._lock:
             subscriptions, self._subscriptions = self._subscriptions, ()
             self.delivered = max(self.delivered, head)

@@ -1,4 +1,4 @@
-"""Migrations: how a database of an older format becomes one of this program's, in order, each in one transaction.
+"""Migrations: ordered steps that bring a database of an older format to the current one, in one transaction.
 
 `schema.ready` calls them when a Store opens a database. A step works on rows and texts alone and needs no secret key,
 so that a database whose key is lost can be opened too.
@@ -56,7 +56,7 @@ def _prefixed(connection: Connection, table: Table, group: str, *where: ColumnEl
 
 
 def _refuse_while_held(connection: Connection, where: str) -> None:
-    """An older program that acts at this moment would go on writing keys of the old form."""
+    """StoreError while an older program holds the Lease: it would go on writing keys of the old format."""
     statement = select(HISTORY.c.body).join(OBJECTS, OBJECTS.c.rv == HISTORY.c.rv).where(OBJECTS.c.key == _LOCK)
     body = connection.execute(statement).scalar()
     spec = json.loads(body).get("spec") or {} if body else {}
@@ -79,7 +79,7 @@ FORMAT = max(MIGRATIONS)
 
 
 def migrate(connection: Connection, found: int, where: str) -> None:
-    """Bring a database from format `found` to FORMAT. StoreError where it is in use by an older program."""
+    """Migrate a database from format `found` to FORMAT. StoreError where an older program is using it."""
     for number in range(found + 1, FORMAT + 1):
         MIGRATIONS[number](connection, where)
     connection.execute(update(META).where(META.c.name == "format").values(value=str(FORMAT)))

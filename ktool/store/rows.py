@@ -1,4 +1,6 @@
-"""Reading rows: keys of a prefix, parsed bodies, and a memory of bodies that were parsed before."""
+"""Row reads: current objects, key ranges and history, with a cache of parsed bodies. The store, transactions and rekey
+use it.
+"""
 
 from __future__ import annotations
 
@@ -36,15 +38,15 @@ _SINCE = (
 
 
 def in_prefix(column: ColumnElement[str], prefix: str) -> list[ColumnElement[bool]]:
-    """The conditions under which a key begins with `prefix`: one range of the index."""
+    """SQL conditions for a key prefix, as one range of the index."""
     if not prefix:
         return []
     return [column >= prefix, column < prefix[:-1] + chr(ord(prefix[-1]) + 1)]
 
 
 class Rows:
-    """Reads on a connection that is given. A revision's body never changes, so one that was parsed (or written) by
-    this process is not parsed again; the database alone says which revision is the current one."""
+    """Reads on a given connection. A revision's body never changes, so bodies this process has parsed or written are
+    cached; only the database says which revision is current."""
 
     def __init__(self, where: str, seal: Seal | None = None, limit: int = 32_768) -> None:
         self._where, self._seal = where, seal
@@ -57,10 +59,11 @@ class Rows:
         return int(connection.execute(_HEAD).scalar_one())
 
     def compacted(self, connection: Connection) -> int:
-        """The highest revision whose history is gone."""
+        """The compaction revision: the highest one whose history is gone."""
         return int(connection.execute(_COMPACTED).scalar_one())
 
     def many(self, connection: Connection, keys: Iterable[str]) -> dict[str, Obj]:
+        """The objects at those of the keys that exist."""
         wanted = list(keys)
         if len(wanted) == 1:
             return {row[0]: self._body(*row) for row in connection.execute(_ONE, {"one": wanted[0]})}
@@ -71,11 +74,12 @@ class Rows:
         return found
 
     def scan(self, connection: Connection, prefix: str) -> list[tuple[str, Obj]]:
+        """The keys and objects under a prefix, in key order."""
         statement: Select[Any] = _CURRENT.where(*in_prefix(OBJECTS.c.key, prefix)).order_by(OBJECTS.c.key)
         return [(key, self._body(key, rv, body)) for key, rv, body in connection.execute(statement)]
 
     def since(self, connection: Connection, prefix: str, since: int, upto: int) -> list[Change]:
-        """The changes after `since` up to `upto`, each with the object it replaced."""
+        """The changes after revision `since` up to `upto`, each with the object it replaced."""
         statement = _SINCE.where(*in_prefix(HISTORY.c.key, prefix))
         return [
             Change(
@@ -85,7 +89,7 @@ class Rows:
         ]
 
     def remember(self, changes: Iterable[Change]) -> None:
-        """Keep what was just committed."""
+        """Add a committed body to the cache."""
         with self._lock:
             for change in changes:
                 if change.before is not None:
@@ -95,8 +99,8 @@ class Rows:
             self._shrink()
 
     def _body(self, key: str, rv: int, body: str) -> Obj:
-        """The body of a current revision, which is likely to be asked for again. One that could not be decrypted is not
-        remembered: its key may come back."""
+        """The parsed body of a current revision, cached. One that could not be decrypted is not cached: its key may
+        come back."""
         found = self._parsed(key, rv, body)
         if rv not in self._bodies and UNREADABLE not in found:
             with self._lock:

@@ -1,4 +1,6 @@
-"""How a database is created, opened, recognised and brought to this program's format. `Store` calls it."""
+"""Database setup: creating, opening and recognising a database, and bringing it to the current format. `Store` and
+rekey call it.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +33,8 @@ BUSY_SECONDS = 15.0
 
 
 def connect(where: str | os.PathLike[str]) -> tuple[Engine, str]:
-    """The engine for a path or a database URL, and the name messages use for it. A file is made with mode 0600, in a
-    directory that is made with 0700 where it is missing."""
+    """The SQLAlchemy engine for a path or a database URL, and the name that messages use for it. A missing file is
+    created with mode 0600, a missing directory with 0700."""
     text = os.fspath(where)
     if "://" in text and not text.startswith("sqlite:"):
         return create_engine(text), make_url(text).render_as_string(hide_password=True)
@@ -46,8 +48,8 @@ def connect(where: str | os.PathLike[str]) -> tuple[Engine, str]:
 
 
 def _prepare(path: Path) -> None:
-    """Make the file for its owner's eyes only. One that exists is not opened here: closing a file drops every lock
-    that this process has on it (fcntl(2)), those of another Store in it too."""
+    """Create the file with mode 0600. An existing one is not opened here: closing a file drops every lock that this
+    process has on it (fcntl(2)), those of another Store in it too."""
     try:
         if not path.parent.exists():
             path.parent.mkdir(mode=0o700, parents=True)
@@ -72,8 +74,8 @@ def _on_connect(connection: Any, _record: object) -> None:
 
 
 def _to_wal(cursor: Any) -> None:
-    """SQLite does not wait for others when it changes the journal mode, so two processes that make one new file
-    together have to wait here."""
+    """Switch to WAL with retries. SQLite does not wait for locks when it changes the journal mode, so two processes
+    that create one file together have to wait here."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -90,9 +92,8 @@ def _on_begin(connection: Connection) -> None:
 
 
 def ready(engine: Engine, where: str) -> str:
-    """Make the tables where there are none, check the format, and give the cluster's id.
-
-    Raises StoreError for a database of a newer ktool."""
+    """Create missing tables, check the format, migrate, and return the cluster id. StoreError for a database of a newer
+    ktool."""
     with engine.connect() as connection:
         found = _read_meta(connection) if inspect(connection).has_table("meta") else {}
     if not found:
@@ -114,7 +115,7 @@ def ready(engine: Engine, where: str) -> str:
 
 
 def key_in_use(connection: Connection) -> str:
-    """The id of the secret key; "" as long as there has been nothing confidential."""
+    """The id of the secret key in use; "" before the first confidential record."""
     return connection.execute(select(META.c.value).where(META.c.name == "key")).scalar() or ""
 
 

@@ -1,4 +1,4 @@
-"""The store: objects by key, one global revision, a bounded history, and subscriptions to what changes.
+"""Store: objects by key, one global revision, a bounded history, and watches. registry/ and control/lease use it.
 
 It knows keys and JSON, no kind. Any number of threads and processes may use one database.
 """
@@ -33,11 +33,12 @@ _COMPACTED = update(META).where(META.c.name == "compacted").values(value=bindpar
 
 
 class Store:
-    """Open the database at a path (made where it is missing) or at a URL.
+    """Opens the database at a path (created where it is missing) or at a URL.
 
     `keep`: how many of the newest revisions a watch can start from. `backlog`: how many changes a watcher may leave
-    waiting before it is closed. `seal` encrypts what is confidential; without it everything is written as it is. Every
-    method raises StoreError where the database cannot be used."""
+    unread before it is expired. `seal` encrypts confidential members; without it everything is written in the clear.
+    Every method raises StoreError where the database cannot be used.
+    """
 
     def __init__(
         self,
@@ -67,16 +68,16 @@ class Store:
     # --- reading
 
     def get(self, key: str) -> Obj | None:
-        """The object at a key. It must not be changed in place: others share it."""
+        """The object at a key, or None. It is shared: do not change it in place."""
         return self.get_many((key,)).get(key)
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Obj]:
-        """Those of the keys that exist, as of one moment."""
+        """The objects at those of the keys that exist, from one snapshot."""
         with self._plainly(), self._reading() as connection:
             return self._rows.many(connection, keys)
 
     def list(self, prefix: str) -> tuple[list[Obj], int]:
-        """The objects under a prefix in the order of their keys, and the revision as of which this is true."""
+        """The objects under a prefix in key order, and the revision of that snapshot."""
         with self._plainly(), self._reading() as connection:
             head = self._rows.head(connection)
             return [obj for _, obj in self._rows.scan(connection, prefix)], head
@@ -90,8 +91,8 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
-        """All or nothing: an exception inside undoes everything. One at a time in this process, and SQLite's own lock
-        makes it one at a time among processes. Watchers have the changes when this returns."""
+        """A write transaction: an exception inside rolls it back. Serialized within this process by a lock and between
+        processes by SQLite's own. Watchers have the changes when this returns."""
         if self._writing == threading.get_ident():
             raise RuntimeError("a transaction was begun inside another one of the same thread")
         with self._writer, self._plainly(), self._connected(writes=True) as connection:
@@ -115,8 +116,8 @@ class Store:
         self._hub.publish(changes)
 
     def _compact(self, connection: Connection, upto: int) -> None:
-        """Forget the history up to a revision, but for what is still current. It costs what was written since the
-        last time, and runs once in a thousand revisions or so."""
+        """Delete the history up to a revision, except current bodies. Costs what was written since the last time; runs
+        once in a thousand revisions or so."""
         old = self._rows.compacted(connection)
         if upto > old:
             connection.execute(_SUPERSEDED, {"old": old, "new": upto})
@@ -127,15 +128,16 @@ class Store:
     # --- the secret key
 
     def key_in_use(self) -> str:
-        """The id of the secret key; "" as long as there has been nothing confidential."""
+        """The id of the secret key in use; "" before the first confidential record."""
         with self._plainly(), self._reading() as connection:
             return key_in_use(connection)
 
     def rekey(self, source: str, argv: Sequence[str] = ()) -> tuple[str, int]:
-        """Write everything confidential anew under a new secret key, and forget the old one. The id of the new key and
-        the number of records. It is one transaction: whoever is killed in it has changed nothing.
+        """Rotate the secret key: re-encrypt every confidential record and forget the old key. Returns the id of the new
+        key and the number of records. One transaction: a kill inside it changes nothing.
 
-        Raises ApiError where a key cannot be had or a record cannot be read: nothing has been changed then."""
+        Raises ApiError where a key is not available or a record cannot be decrypted; nothing has changed then.
+        """
         assert self._seal is not None
         ring, in_use = self._seal.ring, self.key_in_use()
         if in_use:
@@ -147,9 +149,10 @@ class Store:
     # --- watching
 
     def watch(self, prefix: str, since: int) -> Subscription:
-        """The changes under `prefix` after revision `since`: those of the past first, then the live ones.
+        """Watch `prefix` from revision `since` on: first the history, then live changes.
 
-        Raises ApiError 410 where the history after `since` is gone, or `since` lies in the future."""
+        Raises ApiError 410 where the history after `since` was compacted, or `since` lies in the future.
+        """
         subscription = Subscription(prefix, self._backlog, self._hub.remove, self._look)
         self._hub.add(subscription, self.head())
         try:
@@ -164,7 +167,7 @@ class Store:
         return subscription
 
     def _look(self) -> None:
-        """Deliver what other processes have committed."""
+        """Publish the commits of other processes."""
         if self.head() > self._hub.delivered:
             with self._writer, self._plainly(), self._reading() as connection:
                 self._deliver(connection, self._rows.head(connection))
@@ -188,7 +191,7 @@ class Store:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        """A connection in a read transaction: all statements see one moment."""
+        """A connection in a read transaction: all statements see one snapshot."""
         with self._connected() as connection, connection.begin():
             yield connection
 

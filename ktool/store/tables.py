@@ -1,7 +1,7 @@
-"""The tables: `objects` says which revision of each object is the current one; `history` holds the text of every
-revision, and is what a watch replays. A body is written once, and an update never moves the old text.
+"""Database tables: `objects` has the current revision of each object, `history` the text of every revision (replayed by
+a watch).
 
-All of store/ uses them.
+A body is written once, and an update never moves the old text. All of store/ uses them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""One write transaction: reads see its own writes, revisions are taken in it, nothing is written before it ends."""
+"""Write transaction: reads see its own writes, revisions are assigned in it, and rows are written when it ends.
+
+`Store.transaction` makes it for the writes of registry/ and control/lease.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,8 @@ class _Write:
 
 
 class Transaction:
-    """Made by Store.transaction. Several writes of one key become one revision: nobody could have seen the others."""
+    """Made by Store.transaction. Several writes of one key become one revision: no watcher could have seen the
+    others."""
 
     def __init__(
         self,
@@ -57,7 +61,7 @@ class Transaction:
     # --- reading
 
     def get(self, key: str) -> Obj | None:
-        """The object as this transaction left it, or None. It must not be changed in place."""
+        """The object as of this transaction's own writes, or None. It must not be changed in place."""
         write = self._last.get(key)
         if write is not None:
             return None if write.change.type == "DELETED" else write.change.obj
@@ -84,7 +88,7 @@ class Transaction:
         return [found[key] for key in sorted(found)]
 
     def oldest(self, prefix: str, limit: int) -> Sequence[str]:
-        """The keys under `prefix` whose last write is longest ago, of those that this transaction has not touched."""
+        """The keys under `prefix` that were written longest ago, without those that this transaction touched."""
         statement = select(OBJECTS.c.key).where(*in_prefix(OBJECTS.c.key, prefix)).order_by(OBJECTS.c.rv).limit(limit)
         return [key for key in self._connection.execute(statement).scalars() if key not in self._last]
 
@@ -96,10 +100,11 @@ class Transaction:
     # --- writing
 
     def put(self, key: str, obj: Obj, expect: int | str | None = None) -> Obj:
-        """Write an object and give it back with its new metadata.resourceVersion. `expect` is the revision that the
-        stored object must have, 0 where there must be none.
+        """Write an object and return it with its new metadata.resourceVersion. `expect` is the revision that the stored
+        object must have, 0 for no stored object.
 
-        Raises ApiError 409 where that is not so, and 400 where the object is not JSON."""
+        Raises ApiError 409 on a mismatch, and 400 for an object that is not JSON.
+        """
         current = self.get(key)
         if expect is not None:
             _check(key, current, int(expect))
@@ -121,7 +126,7 @@ class Transaction:
         return obj
 
     def remove(self, key: str) -> Obj | None:
-        """Remove an object and give back what it was last, with the revision of its removal; None where none is."""
+        """Remove an object and return its last state with the revision of the removal; None where there is none."""
         current = self.get(key)
         if current is None:
             return None
@@ -139,7 +144,7 @@ class Transaction:
         return obj
 
     def _text(self, key: str, obj: Obj) -> str:
-        """The body as it is written: sealed where it is confidential. ApiError where the secret key is missing."""
+        """The body as written: sealed where it is confidential. ApiError where the secret key is not available."""
         if self._seal is None or self.discarded or not self._seal.covers(key):
             return _encode(obj)
         if not self._key_id:
@@ -149,7 +154,7 @@ class Transaction:
         return self._seal.sealed(key, obj, self._key_id)
 
     def discard(self) -> None:
-        """Write nothing when the transaction ends: for dry runs."""
+        """Roll back when the transaction ends: for dry runs."""
         self.discarded = True
 
     def _record(self, change: Change, body: str) -> None:
@@ -158,7 +163,7 @@ class Transaction:
         self._log[change.rv] = self._last[change.key] = _Write(change, prev, body)
 
     def _forget(self, key: str) -> None:
-        """An object made and removed in this transaction was never there; what it replaced is still removed."""
+        """Drop an object that was created and removed in this transaction; the object it replaced is still removed."""
         removed = [write for write in self._log.values() if write.change.key == key]
         if removed:
             self._last[key] = removed[-1]
@@ -168,7 +173,7 @@ class Transaction:
     # --- ending
 
     def flush(self) -> Sequence[Change]:
-        """Send everything to the database, and give the changes in the order of their revisions."""
+        """Write everything to the database and return the changes in revision order."""
         if self.discarded or not self._log:
             return []
         run = self._connection.execute

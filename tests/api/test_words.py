@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ktool.api import names, openapi
 from ktool.api.errors import ApiError
 from ktool.api.ref import CONFIG_MAP, POD
+from ktool.api.rules import names
 from ktool.api.units.duration import age, human
 from ktool.logic.workload.kinds import DEPLOYMENT
 from ktool.present.explain import explain, explain_tree
@@ -110,18 +110,3 @@ def test_explain_tree_names_every_field() -> None:
 def test_explain_of_no_field_says_what_was_meant() -> None:
     with pytest.raises(ApiError, match=r'field "spec\.containrs" does not exist in Pod; did you mean "containers"\?'):
         explain(KINDS[POD], ["spec", "containrs"])
-
-
-def test_openapi_carries_what_clients_read() -> None:
-    found = openapi.document(KINDS, "1.0")["components"]["schemas"]
-    deployment = found["io.k8s.api.apps.v1.Deployment"]
-    gvk = {"group": "apps", "version": "v1", "kind": "Deployment"}
-    assert deployment["x-kubernetes-group-version-kind"] == [gvk]
-    spec = deployment["properties"]["spec"]["properties"]["template"]["properties"]["spec"]
-    containers = spec["properties"]["containers"]
-    assert containers["x-kubernetes-patch-merge-key"] == "name"
-    assert containers["items"]["required"] == ["name"]
-    ports = containers["items"]["properties"]["ports"]
-    assert ports["x-kubernetes-list-map-keys"] == ["containerPort", "protocol"]
-    assert ports["items"]["properties"]["protocol"]["default"] == "TCP"
-    assert spec["properties"]["restartPolicy"]["enum"] == ["Always", "OnFailure", "Never"]

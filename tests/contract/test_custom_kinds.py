@@ -22,6 +22,7 @@ from ktool.api.kind import Kind, Names, Version
 from ktool.api.kinds import Kinds, discover
 from ktool.api.obj import Obj
 from ktool.api.ref import CONFIG_MAP, SERVICE, GroupKind, Ref
+from ktool.cli import main
 from ktool.client.http import HttpClient
 from ktool.client.kinds import OPEN
 from ktool.control.controller import Controllers, Stepper
@@ -263,18 +264,20 @@ def test_a_built_in_word_costs_no_request(running: Running, monkeypatch: pytest.
     whole = HttpClient.document
     monkeypatch.setattr(HttpClient, "document", lambda self, path: asked.append(path) or whole(self, path))
     monkeypatch.setenv("KTOOL_HOME", str(running.home))
-    from ktool.cli.main import run
+
+    def ktool(*argv: str) -> None:
+        assert main.run(argv) == 0
 
     (running.home / "list.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [CORE]}))
-    assert run(["get", "pods,svc,deploy"]) == 0
-    assert run(["apply", "-f", str(running.home / "list.json")]) == 0
-    assert run(["delete", "svc", "front"]) == 0
+    ktool("get", "pods,svc,deploy")
+    ktool("apply", "-f", str(running.home / "list.json"))
+    ktool("delete", "svc", "front")
     assert asked == []
     running.kinds.add(customkind.custom_service())
-    assert run(["get", "dsvc,services.demo.example"]) == 0
+    ktool("get", "dsvc,services.demo.example")
     assert asked[:3] == ["/version", "/api", "/apis"]
     asked.clear()
-    assert run(["get", "all"]) == 0
+    ktool("get", "all")
     assert asked == ["/version"]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from ktool.api.obj import get
 from ktool.api.ref import POD, Ref
-from ktool.control.scheduler import Binder
+from ktool.control.scheduler import Scheduler
 from ktool.registry.cache import Cache
 from ktool.registry.registry import Registry
 from ktool.store.store import Store
@@ -46,7 +46,7 @@ def pod(name: str, beside: str = "") -> Any:
 
 
 def test_a_pod_that_wants_to_be_beside_one_placed_after_it(registry: Registry, store: Store, clock: Clock) -> None:
-    binder = Binder(registry, Cache(store), clock=clock, wake=lambda: None)
+    binder = Scheduler(registry, Cache(store), clock=clock)
     registry.create(pod("first", beside="second"))
     registry.create(pod("second"))
     steps = 0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -104,3 +107,67 @@ def test_its_own_writes_are_there_after_a_sync(registry: Registry, heard) -> Non
     made = registry.create(thing())
     cache.sync()
     assert cache.world.get(a()) == made
+
+
+OTHER_PROCESS = """
+import sys, time
+from ktool.registry.registry import Registry
+from ktool.store.store import Store
+from tests.{room}.builders import thing
+from tests.{room}.kinds_for_tests import small_kinds
+
+registry = Registry(Store(sys.argv[1]), small_kinds())
+print("ready", flush=True)
+for line in sys.stdin:
+    registry.create(thing(line.strip()))
+    print(time.monotonic(), flush=True)
+"""
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Callable[[str], float]]:
+    """A process with a store of its own on the same file: it creates the thing it is given the name of, and says when
+    that was done (the monotonic clock is the machine's)."""
+    program = OTHER_PROCESS.replace("{room}", __package__.rpartition(".")[2])
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "ktool.db")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert process.stdin is not None and process.stdout is not None
+    sent, said = process.stdin, process.stdout
+    assert said.readline() == "ready\n"
+
+    def create(wanted: str) -> float:
+        sent.write(wanted + "\n")
+        sent.flush()
+        return float(said.readline())
+
+    yield create
+    sent.close()
+    process.wait(10)
+
+
+def seen(cache: Cache, wanted: str) -> float:
+    """When the cache has it, by the monotonic clock."""
+    give_up = time.monotonic() + 10
+    while cache.world.get(a(wanted)) is None:
+        assert time.monotonic() < give_up, f"{wanted} is never seen"
+        cache.wait(1)
+        cache.sync()
+    return time.monotonic()
+
+
+def test_commits_of_another_process_are_seen_within_half_a_second(registry: Registry, heard, other) -> None:
+    """Also after the cache has fallen behind and listed again; this process writes nothing meanwhile."""
+    cache, found = heard
+    done = other("first")
+    assert seen(cache, "first") - done < 0.5
+    for letter in "abcdefg":
+        other(letter)
+    cache.sync()
+    done = other("last")
+    assert seen(cache, "last") - done < 0.5
+    assert [entry[:2] for entry in found if entry[1] in ("first", "last")] == [("ADDED", "first"), ("ADDED", "last")]

@@ -17,7 +17,7 @@ import pytest
 
 from ktool import lab
 from ktool.lab import host
-from ktool.lab.model import load_plan
+from ktool.lab.layout import load_plan
 
 pytestmark = pytest.mark.podman
 

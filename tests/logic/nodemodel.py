@@ -10,8 +10,9 @@ from ktool.api.marks import DOMAIN
 from ktool.api.obj import Obj, get, name, put
 from ktool.logic.node import nodeaction as act
 from ktool.logic.node.nodeaction import ContainerFact, NodeFacts, PodFact
-from ktool.logic.plan.nodeplan import NodePlan, plan
+from ktool.logic.plan.nodeplan import NodePlan, Underway, plan
 from ktool.logic.pod import podstatus
+from ktool.logic.pod.context import Context
 from ktool.logic.pod.probes import UNKNOWN, Vitals
 
 NODE: Obj = {
@@ -58,18 +59,8 @@ class Model:
     # --- one pass of the node loop
 
     def plan(self) -> NodePlan:
-        return plan(
-            list(self.wanted.values()),
-            self.facts,
-            node=NODE,
-            cluster="c1",
-            failures={},
-            busy=frozenset(),
-            addresses=self.addresses,
-            lookup=lambda ref: None,
-            now=self.now,
-            vitals=self.vitals(),
-        )
+        context = Context(NODE, "c1", {}, lambda ref: None, self.now, vitals=self.vitals())
+        return plan(list(self.wanted.values()), self.facts, context, Underway(addresses=self.addresses))
 
     def vitals(self) -> Vitals:
         return UNKNOWN

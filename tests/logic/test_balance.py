@@ -1,4 +1,4 @@
-"""Rules of a node against golden texts: tests/golden/balance/<case>.yaml gives {node, services, slices, weights,
+"""Rules of a node against golden texts: tests/golden/balance/<case>.yaml gives {node, services, slices,
 keptPorts}, <case>.nft is what must come of it. Every one of them is also given to the real nft."""
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CASES = [pytest.param(path, id=path.stem) for path in sorted(GOLDEN.glob("*.yaml
 
 
 def rules(case: dict[str, Any]) -> Rules:
-    found = frontends(case["services"], case["slices"], case.get("weights"))
+    found = frontends(case["services"], case["slices"])
     return render(found, case["node"], {(protocol, port) for protocol, port in case.get("keptPorts", ())})
 
 

@@ -14,6 +14,7 @@ from ktool.logic.node.nodeaction import ContainerFact, NodeFacts, PodFact, SetLi
 from ktool.logic.plan import netplan
 from ktool.logic.plan.driftwords import Drift, told
 from ktool.logic.plan.nodeplan import NodePlan, plan
+from ktool.logic.pod.context import Context
 from tests.logic import test_golden_nodeplan as golden
 from tests.logic.nodemodel import NODE, pod
 
@@ -25,11 +26,11 @@ RIGHT = NodeFacts(pods=(ON_NODE,), links=LINKS, network="10.244.1.0/24", rules="
 NOW = 1_700_000_000.0
 
 
+CONTEXT: dict[str, Any] = {"node": NODE, "cluster": "c1", "failures": {}, "lookup": lambda ref: None, "now": NOW}
+
+
 def planned(pods: list[Obj], facts: NodeFacts, **more: Any) -> NodePlan:
-    given = {"node": NODE, **more}
-    return plan(
-        pods, facts, cluster="c1", failures={}, busy=frozenset(), addresses={}, lookup=lambda r: None, now=NOW, **given
-    )
+    return plan(pods, facts, Context(**{**CONTEXT, **more}))
 
 
 def drift(facts: NodeFacts, *pods: Obj, **more: Any) -> list[Drift]:

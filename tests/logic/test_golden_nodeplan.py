@@ -11,7 +11,8 @@ import yaml
 
 from ktool.api.ref import Ref
 from ktool.logic.node import nodeaction as act
-from ktool.logic.plan.nodeplan import NodePlan, plan
+from ktool.logic.plan.nodeplan import NodePlan, Underway, plan
+from ktool.logic.pod.context import Context
 from tests.logic.nodemodel import NODE
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "nodeplan"
@@ -89,14 +90,18 @@ def test_node_plan(path: Path) -> None:
     result = plan(
         pods(given.get("pods", [])),
         facts(given.get("facts", {})),
-        node=given.get("node", NODE),
-        cluster="c1",
-        failures=failures(given.get("failures", [])),
-        busy=frozenset(given.get("busy", ())),
-        addresses=given.get("addresses", {}),
-        lookup=lookup,
-        now=float(given.get("now", 1_700_000_000)),
-        ending=given.get("ending", {}),
+        Context(
+            given.get("node", NODE),
+            "c1",
+            failures(given.get("failures", [])),
+            lookup,
+            float(given.get("now", 1_700_000_000)),
+        ),
+        Underway(
+            busy=frozenset(given.get("busy", ())),
+            addresses=given.get("addresses", {}),
+            ending=given.get("ending", {}),
+        ),
     )
     does = result.setup or result.lanes or result.sooner or result.gone
     assert does or result.because, "an empty plan must say because"

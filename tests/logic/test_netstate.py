@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ktool.logic.node.netstate import condition
 from ktool.logic.node.nodeaction import Failure
+from ktool.logic.node.nodestatus import network_condition as condition
 
 
 def test_the_condition_says_what_failed_on_the_node_itself_and_nothing_of_pods() -> None:

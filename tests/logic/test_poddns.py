@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ktool.api.shapes.podrules import validate_pod_spec
+from ktool.api.rules.podrules import validate_pod_spec
 from ktool.logic.pod.poddns import resolv_conf, resolver
 from ktool.logic.pod.podenv import ConfigError
 

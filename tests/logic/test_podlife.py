@@ -13,6 +13,7 @@ from ktool.logic.node.nodeaction import (
     CreateContainer,
     DrainPod,
     Failure,
+    Failures,
     NodeAction,
     NodeFacts,
     PodFact,
@@ -23,9 +24,10 @@ from ktool.logic.node.nodeaction import (
     StopPod,
 )
 from ktool.logic.node.probecalls import Call, Exec, Sleep
-from ktool.logic.plan.nodeplan import NodePlan, plan
+from ktool.logic.plan.nodeplan import NodePlan, Underway, plan
 from ktool.logic.pod import podstatus, probes
-from ktool.logic.pod.probes import Health, Vitals
+from ktool.logic.pod.context import Context
+from ktool.logic.pod.probes import UNKNOWN, Health, Vitals
 from tests.logic.nodemodel import NODE, Model, pod
 
 NOW = 1_700_000_100.0
@@ -41,13 +43,12 @@ def planned(obj: Obj, *containers: ContainerFact, **more: Any) -> list[NodeActio
     """The plan for one pod that is on the node with these containers."""
     fact = PodFact("uid-web", "default", "web", "p1", "h", "10.244.1.5", "running", containers)
     facts = NodeFacts(pods=(fact,), network="10.244.1.0/24")
-    given: dict[str, Any] = {"failures": {}, **more}
-    return lane(
-        plan(
-            [obj], facts, node=NODE, cluster="c", busy=frozenset(), addresses={}, lookup=lambda ref: None, now=NOW,
-            **given,
-        )
-    )  # fmt: skip
+    underway = Underway(held=more.pop("held", {}))
+    return lane(plan([obj], facts, context(**more), underway))
+
+
+def context(failures: Failures | None = None, vitals: Vitals = UNKNOWN) -> Context:
+    return Context(NODE, "c", failures or {}, lambda ref: None, NOW, vitals=vitals)
 
 
 def web(**container: Any) -> Obj:
@@ -170,10 +171,8 @@ def test_how_long_open_connections_get(notes: dict[str, str], grace: int, second
 
 def test_waiting_at_the_gate_has_an_end() -> None:
     fact = PodFact("uid-web", "default", "web", "p1", "h", "10.244.1.5", "running", (RUNNING,))
-    result = plan(
-        [deleted(web())], NodeFacts(pods=(fact,), network="10.244.1.0/24"), node=NODE, cluster="c", failures={},
-        busy=frozenset(), addresses={}, lookup=lambda ref: None, now=NOW, held={"uid-web": 4.5},
-    )  # fmt: skip
+    facts = NodeFacts(pods=(fact,), network="10.244.1.0/24")
+    result = plan([deleted(web())], facts, context(), Underway(held={"uid-web": 4.5}))
     assert result.after == pytest.approx(4.5)
     assert result.because == "pod web ends when no node sends to it any more"
 

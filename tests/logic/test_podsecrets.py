@@ -11,7 +11,8 @@ import pytest
 from ktool.api.masked import Masked
 from ktool.api.obj import content_hash
 from ktool.api.ref import Ref
-from ktool.logic.node.nodeaction import CreateContainer, EnsureImage, VolumeFile
+from ktool.logic.node.nodeaction import CreateContainer, EnsureImage
+from ktool.logic.node.volume import VolumeFile
 from ktool.logic.pod import podspec
 from ktool.logic.secrets.podrefs import reads
 from tests.logic.nodemodel import NODE

@@ -20,7 +20,7 @@ import pytest
 from ktool.logic.node.probecalls import Answer, Call, Grpc, Handler, HttpGet, Impossible, Sleep, TcpSocket
 from ktool.node.podman import probeclient
 from ktool.node.podman.podmanapi import PodmanApi
-from ktool.node.reach.local import LocalTransport
+from ktool.node.reach.localhost import LocalTransport
 
 HERE = "127.0.0.1"
 

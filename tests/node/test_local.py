@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ktool.node.base import NodeError
-from ktool.node.reach.local import LocalTransport
+from ktool.node.reach.localhost import LocalTransport
 
 pytestmark = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="runs commands as root, without sudo")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -25,15 +25,17 @@ from ktool.logic.node.nodeaction import (
     StartPod,
     StopContainer,
     StopPod,
-    Volume,
     WriteVolumes,
 )
+from ktool.logic.node.volume import Volume
 from ktool.logic.plan import nodeplan
+from ktool.logic.pod.context import Context
 from ktool.logic.pod.podspec import Rendered, render
 from ktool.node.base import LogOptions, NodeError, Unreachable
 from ktool.node.simulated import runtime as simulated
+from ktool.node.simulated.faults import CRASH_AFTER, Fault
 from ktool.node.simulated.runtime import SimulatedRuntime, from_url
-from ktool.node.simulated.simmachine import CRASH_AFTER, Fault
+from ktool.node.simulated.simmachine import Settings
 
 Obj = dict[str, Any]
 NODE: Obj = {"kind": "Node", "metadata": {"name": "sim"}, "spec": {"podCIDR": "10.244.0.0/24"}}
@@ -73,8 +75,11 @@ def clock() -> Time:
     return Time()
 
 
-def runtime(clock: Time, **options: Any) -> SimulatedRuntime:
-    return SimulatedRuntime("sim", clock=clock, sleep=clock.sleep, call_later=clock.later, **options)
+def runtime(clock: Time, fail: Mapping[str, str] | None = None, **options: Any) -> SimulatedRuntime:
+    """`fail`: pattern -> reason."""
+    faults = tuple(Fault(reason, pattern) for pattern, reason in (fail or {}).items())
+    settings = Settings(faults=faults, **options)
+    return SimulatedRuntime("sim", settings=settings, clock=clock, sleep=clock.sleep, call_later=clock.later)
 
 
 def pod(name: str = "web", *, image: str = "nginx:1.25", init: bool = False, **spec: Any) -> Obj:
@@ -421,7 +426,7 @@ def test_volumes_are_reported_by_hash_until_the_pod_is_removed(clock: Time) -> N
 
 
 def test_real_time_rings_the_listeners() -> None:
-    node, rang = SimulatedRuntime("real", start_delay=0.05), threading.Event()
+    node, rang = SimulatedRuntime("real", settings=Settings(start_delay=0.05)), threading.Event()
     node.listen(rang.set)
     launch(node, pod())
     assert rang.wait(5)
@@ -435,10 +440,8 @@ def converge(node: SimulatedRuntime, pods: list[Obj], clock: Time, most: int = 2
     """Observe, plan, act until the plan is empty."""
     addresses: dict[str, str] = {}
     for _ in range(most):
-        plan = nodeplan.plan(
-            pods, node.observe(), node=NODE, cluster="c1", failures={}, busy=set(), addresses=addresses,
-            lookup=_nothing, now=clock.now,
-        )  # fmt: skip
+        context = Context(NODE, "c1", {}, _nothing, clock.now)
+        plan = nodeplan.plan(pods, node.observe(), context, nodeplan.Underway(addresses=addresses))
         if not (plan.setup or plan.lanes):
             assert plan.because or plan.gone
             return

@@ -23,21 +23,15 @@ from ktool.logic.node.nodeaction import (
 )
 from ktool.logic.pod import podspec, secretenv
 from ktool.node.podman.runtime import PodmanRuntime
-from ktool.node.reach.ssh import SshTransport
+from ktool.node.reach.ssh import Login, SshTransport
 
 WEB = "registry.lab/web:v1"
 SUBNETS = ("10.244.101.0/24", "10.244.102.0/24")
 
 
 def transport(machine: Any) -> SshTransport:
-    return SshTransport(
-        machine.name,
-        machine.address,
-        machine.port,
-        machine.user,
-        identity=machine.identity,
-        host_key=machine.host_key,
-    )
+    login = Login(machine.user, machine.identity, machine.host_key)
+    return SshTransport(machine.name, machine.address, machine.port, login)
 
 
 def connect(machine: Any, cluster: str) -> PodmanRuntime:

@@ -11,6 +11,7 @@ from ktool.api.obj import get, put
 from ktool.logic.node.nodeaction import Failure, NodeAction
 from ktool.logic.plan import nodeplan
 from ktool.logic.pod import podstatus
+from ktool.logic.pod.context import Context
 from tests.podman.support import SUBNETS, Node, pod
 
 pytestmark = pytest.mark.podman
@@ -36,13 +37,8 @@ class Loop:
         result = nodeplan.plan(
             list(self.pods.values()),
             facts,
-            node=self.obj,
-            cluster=self.node.cluster,
-            failures=self.failures,
-            busy=frozenset(),
-            addresses=self.addresses,
-            lookup=lambda ref: None,
-            now=time.time(),
+            Context(self.obj, self.node.cluster, self.failures, lambda ref: None, time.time()),
+            nodeplan.Underway(addresses=self.addresses),
         )
         assert not result.setup and not result.problems
         seen = {fact.uid: fact for fact in facts.pods}

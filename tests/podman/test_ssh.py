@@ -17,7 +17,7 @@ import pytest
 from ktool.node.base import NodeError, Unreachable
 from ktool.node.podman.podmanapi import SOCKET, PodmanApi
 from ktool.node.reach import hostkeys
-from ktool.node.reach.ssh import SshTransport
+from ktool.node.reach.ssh import Login, SshTransport
 from tests.podman.support import transport, until
 
 pytestmark = pytest.mark.podman
@@ -80,9 +80,9 @@ class Server:
         _keygen("-s", str(self.keys / "ca"), "-h", "-I", "host", *options, str(public))
         self._run(f"cat >{self.directory}/ed25519-cert.pub", (self.keys / f"host-{self.port}-cert.pub").read_bytes())
 
-    def connect(self, **options: Any) -> SshTransport:
-        options = {"identity": self.keys / "user", "known_hosts": [], "connect_timeout": 10.0, **options}
-        return SshTransport("n3", self.machine.address, self.port, "root", **options)
+    def connect(self, connect_timeout: float = 10.0, **options: Any) -> SshTransport:
+        login = Login(**{"identity": self.keys / "user", "known_hosts": [], **options})
+        return SshTransport("n3", self.machine.address, self.port, login, connect_timeout=connect_timeout)
 
     def _run(self, script: str, stdin: bytes = b"") -> str:
         other = transport(self.machine)
@@ -398,7 +398,7 @@ def test_nothing_is_ever_written_to_stderr() -> None:
     script = """
 import socket, threading
 from ktool.node.base import Unreachable
-from ktool.node.ssh import SshTransport
+from ktool.node.reach.ssh import SshTransport
 def server(answer):
     listener = socket.socket(); listener.bind(("127.0.0.1", 0)); listener.listen(8)
     def serve():

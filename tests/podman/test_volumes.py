@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from ktool.logic.node.nodeaction import PreparePath, RemoveVolumes, Volume, VolumeFile, WriteVolumes
+from ktool.logic.node.nodeaction import PreparePath, RemoveVolumes, WriteVolumes
+from ktool.logic.node.volume import Volume, VolumeFile
 from tests.podman.support import Node, done, pod
 
 pytestmark = pytest.mark.podman

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from ktool.api.obj import Obj, deleting
 from ktool.api.ref import NODE, Ref
 from ktool.logic.workload.kinds import DEPLOYMENT
+from ktool.node.simulated.faults import Fault
 from ktool.node.simulated.runtime import RUNTIMES
-from ktool.node.simulated.simmachine import Fault
 
 from .world import Cluster, Killed, deployment, rolling
 

@@ -20,12 +20,12 @@ from ktool.api.obj import Obj, deleting, get, name, uid
 from ktool.api.ref import ENDPOINT_SLICE, EVENT, POD, Ref
 from ktool.api.world import World
 from ktool.control.controller import Controllers
-from ktool.control.scheduler import Binder
+from ktool.control.scheduler import Scheduler
 from ktool.logic.node.nodeaction import NodeAction, Outcome, StopPod
 from ktool.logic.schedule import project
 from ktool.logic.workload.kinds import DEPLOYMENT, REPLICA_SET
 from ktool.node.simulated.runtime import RUNTIMES, SimulatedRuntime
-from ktool.node.simulated.simmachine import Machine
+from ktool.node.simulated.simmachine import Machine, Settings
 from ktool.nodeplane.nodes import Nodes
 from ktool.registry.apply import apply
 from ktool.registry.cache import Cache
@@ -129,7 +129,7 @@ class Plane:
     ) -> None:
         self.cache = Cache(registry.store)
         self.controllers = Controllers(registry, self.cache, KINDS, clock=clock, queue=WorkQueue(clock))
-        self.binder = Binder(registry, self.cache, clock=clock, wake=lambda: None)
+        self.scheduler = Scheduler(registry, self.cache, clock=clock)
         self.nodes = Nodes(
             registry,
             self.cache,
@@ -144,10 +144,10 @@ class Plane:
     def decide(self) -> bool:
         if self.controllers.step():
             return True
-        if not self.binder.dirty:
+        if not self.scheduler.dirty:
             return False
         try:
-            self.binder.step()
+            self.scheduler.step()
         except StoreError:
             return False  # the thread logs it, waits a little and goes on
         return True
@@ -204,9 +204,7 @@ class Cluster:
         cpu, memory = self._sizes[name(node)]
         runtime = MortalRuntime(
             name(node),
-            cpu=cpu,
-            memory=memory,
-            start_delay=self._start_delay,
+            settings=Settings(cpu, memory, self._start_delay),
             clock=self.clock,
             sleep=self.clock.sleep,
             call_later=self.clock.later,

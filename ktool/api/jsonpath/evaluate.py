@@ -1,7 +1,8 @@
-"""JSONPath templates in kubectl's dialect (kubernetes.io/docs/reference/kubectl/jsonpath).
+"""JSONPath templates in kubectl's dialect (kubernetes.io/docs/reference/kubectl/jsonpath): evaluation and printing.
 
-Own code because the dialect is kubectl's own: templates with literal text, `range`/`end`, relaxed paths, keys with
-escaped dots, and its printing rules. No JSONPath library reads it.
+`get -o jsonpath`, `--sort-by` and custom columns (present/) use it. Own code because the dialect is kubectl's own:
+templates with literal text, `range`/`end`, relaxed paths, keys with escaped dots, and its printing rules. No JSONPath
+library reads it.
 """
 
 from __future__ import annotations
@@ -33,13 +34,14 @@ __all__ = ["JsonPathError", "Path", "Template", "find", "relaxed", "text_of"]
 
 
 class Template:
-    """A template that was read once and can be rendered for many values. Raises JsonPathError where it cannot be."""
+    """A parsed template that can be rendered for many values. Raises JsonPathError where the text cannot be parsed."""
 
     def __init__(self, text: str) -> None:
         self.nodes = Reader(text).template()
 
     def render(self, value: Any) -> str:
-        """The text. What a path does not find is nothing, as with kubectl's --allow-missing-template-keys."""
+        """The rendered text. A path without a match renders as nothing, as with kubectl's
+        --allow-missing-template-keys."""
         return "".join(self._render(self.nodes, value, value))
 
     def _render(self, nodes: Iterable[Node], root: Any, here: Any) -> Iterable[str]:
@@ -54,7 +56,8 @@ class Template:
 
 
 def relaxed(text: str) -> Path:
-    """One path as `--sort-by` and custom-columns take it: `{.metadata.name}`, `.metadata.name`, `metadata.name`."""
+    """Parse one path as `--sort-by` and custom-columns accept it: `{.metadata.name}`, `.metadata.name`,
+    `metadata.name`."""
     text = text.strip()
     if text.startswith("{") != text.endswith("}"):
         raise JsonPathError(f"unexpected path {text!r}: braces must match")
@@ -66,7 +69,7 @@ def relaxed(text: str) -> Path:
 
 
 def find(path: Path, root: Any, here: Any) -> list[Any]:
-    """The values at `path`, in order."""
+    """The values at `path`, in document order."""
     values = [root if path.rooted else here]
     for step in path.steps:
         parts = step.parts if isinstance(step, Union_) else (step,)
@@ -130,7 +133,7 @@ def _operand_values(operand: Path | Literal, root: Any, here: Any) -> list[Any]:
 
 
 def _compare(left: Any, op: str, right: Any) -> bool:
-    """Values of different types are unequal, and in no order."""
+    """A filter's comparison. Values of different types are unequal and have no order."""
     same = _sort(left) == _sort(right)
     if op == "==":
         return same and bool(left == right)
@@ -150,7 +153,7 @@ def _sort(value: Any) -> str:
 
 
 def text_of(value: Any) -> str:
-    """A value as kubectl prints it: text as it is, lists and objects as JSON."""
+    """A value as kubectl prints it: strings as they are, lists and objects as JSON."""
     if isinstance(value, str):
         return value
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=True)

@@ -1,4 +1,4 @@
-"""Reading a JSONPath template of kubectl's dialect into a tree."""
+"""Parser for JSONPath templates of kubectl's dialect: from text to a tree of nodes. `evaluate` renders the tree."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Text:
 
 @dataclass(frozen=True)
 class Name:
-    """A member of an object; on a list nothing."""
+    """A member of an object. It selects nothing in a list."""
 
     value: str
 
 
 @dataclass(frozen=True)
 class Key:
-    """A quoted member, `['a.b']`: that very key where the object has it, else the path a, b as kubectl reads it."""
+    """A quoted member, `['a.b']`: that exact key where the object has it, else the path a, b as kubectl reads it."""
 
     value: str
     path: tuple[str, ...]
@@ -38,7 +38,7 @@ class Wildcard:
 
 @dataclass(frozen=True)
 class Recursive:
-    """The values below and including this one that hold others (`..`)."""
+    """Recursive descent (`..`): this value and all objects and lists below it."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Union_:
 
 @dataclass(frozen=True)
 class Filter:
-    """`?(left op right)`; `op` "exists" where only a path stands there."""
+    """`?(left op right)`. `op` is "exists" where the filter is a path alone."""
 
     left: Path | Literal
     op: str
@@ -77,7 +77,7 @@ Step = Name | Key | Wildcard | Recursive | Slice | Index | Union_ | Filter
 
 @dataclass(frozen=True)
 class Path:
-    """`rooted` begins at `$`, else at the present value."""
+    """A path: `rooted` starts at the root (`$`), else at the current value."""
 
     steps: tuple[Step, ...]
     rooted: bool = False
@@ -102,7 +102,7 @@ _OPERATORS = ("==", "!=", "<=", ">=", "<", ">")
 
 
 class Reader:
-    """A hand-written parser: the text and how far it has been read."""
+    """A recursive-descent parser: the text and the position in it."""
 
     def __init__(self, text: str) -> None:
         self.text, self.at = text, 0
@@ -114,7 +114,7 @@ class Reader:
         return nodes
 
     def _nodes(self, inside: bool) -> tuple[tuple[Node, ...], bool]:
-        """The nodes up to the end of the text or to `{end}`; whether it was `{end}`."""
+        """The nodes up to the end of the text or to `{end}`, and True if `{end}` closed them."""
         nodes: list[Node] = []
         while self.at < len(self.text):
             brace = self.text.find("{", self.at)
@@ -133,7 +133,7 @@ class Reader:
         return tuple(nodes), False
 
     def _action(self, nodes: list[Node]) -> bool:
-        """What stands between one pair of braces; True where that was `end`."""
+        """Parse the content of one pair of braces. True if it was `end`."""
         while True:
             self._blank()
             if self.at >= len(self.text):

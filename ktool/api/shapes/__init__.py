@@ -1,1 +1,3 @@
-"""Field trees of Kubernetes' types that several kinds share."""
+"""Shapes: field trees and validation of Kubernetes' types that several kinds share. kinds/ builds its schemas from
+them.
+"""

@@ -1,4 +1,6 @@
-"""core/v1: where a pod may run. Affinity, tolerations and topology spread."""
+"""core/v1 pod placement: field trees of affinity, tolerations and topology spread constraints. shapes/podspec includes
+them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Short constructors for field trees, so that a shape reads like the type it describes."""
+"""Constructors for field trees, short so that a shape reads like the type it describes. The other shapes and kinds/ use
+them.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,12 @@ def string(doc: str, **options: Any) -> Field:
 
 
 def choice(doc: str, *values: str, **options: Any) -> Field:
-    """A string with fixed values."""
+    """An enum: a string with fixed values."""
     return Field("string", doc, enum=values, **options)
 
 
 def integer(doc: str, **options: Any) -> Field:
-    """An int32; give `format="int64"` for the wider one."""
+    """An int32, or an int64 with `format="int64"`."""
     return Field("integer", doc, **{"format": "int32", **options})
 
 

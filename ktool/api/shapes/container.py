@@ -1,4 +1,6 @@
-"""core/v1 Container, its probes and its hooks."""
+"""core/v1 Container: field trees of containers, probes and lifecycle hooks. shapes/podspec and shapes/podstatus include
+them.
+"""
 
 from __future__ import annotations
 

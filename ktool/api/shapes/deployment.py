@@ -1,4 +1,4 @@
-"""apps/v1 Deployment: its fields."""
+"""apps/v1 Deployment: the field trees of its spec and status. kinds/deployment uses them."""
 
 from __future__ import annotations
 

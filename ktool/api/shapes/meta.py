@@ -1,4 +1,4 @@
-"""meta/v1: ObjectMeta, LabelSelector, Condition, and the frame of every kind."""
+"""meta/v1: field trees of ObjectMeta, LabelSelector and Condition, and `resource`, the frame of every kind's schema."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ LIST_META = obj(
 
 
 def resource(spec: Field | None = None, status: Field | None = None, **extra: Field) -> Field:
-    """The whole tree of a kind: apiVersion, kind and metadata, then spec and status where it has them, then members
-    of its own such as a ConfigMap's `data`. The status is read-only."""
+    """The schema of a kind: apiVersion, kind, metadata, spec and status where it has them, then other top-level members
+    such as a ConfigMap's `data`. The status is read-only."""
     fields: dict[str, Field] = {
         "apiVersion": string("Group and version of the schema this object follows.", required=True),
         "kind": string("Kind of the object.", required=True),

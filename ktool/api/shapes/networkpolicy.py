@@ -1,19 +1,21 @@
-"""networking.k8s.io/v1 NetworkPolicySpec: shape, defaults and rules.
+"""networking.k8s.io/v1 NetworkPolicySpec: schema, defaults and validation. kinds/networkpolicy and logic/network use
+them.
 
 Source: kubernetes.io/docs/reference/kubernetes-api/policy-resources/network-policy-v1 and its defaults and validation
-(k8s.io/kubernetes/pkg/apis/networking/v1/defaults.go and validation, ValidateNetworkPolicySpec)."""
+(k8s.io/kubernetes/pkg/apis/networking/v1/defaults.go and validation, ValidateNetworkPolicySpec).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network
 
-from ktool.api import names
 from ktool.api.errors import Cause
 from ktool.api.obj import Obj, get, put
+from ktool.api.rules import names
+from ktool.api.rules.placementrules import FORBIDDEN, REQUIRED, selector_causes
 from ktool.api.shapes.build import array, choice, int_or_string, integer, obj, string, strings
 from ktool.api.shapes.meta import LABEL_SELECTOR
-from ktool.api.shapes.placementrules import FORBIDDEN, REQUIRED, selector_causes
 from ktool.api.shapes.service import PROTOCOLS
 
 INGRESS, EGRESS = "Ingress", "Egress"
@@ -160,7 +162,7 @@ _NO_CIDR = "must be a valid CIDR value, such as 10.9.8.0/24 or 2001:db8::/64"
 
 
 def cidr(text: object) -> IPv4Network | IPv6Network | None:
-    """An address block; bits behind the prefix are of no concern. None for anything else."""
+    """The network of a CIDR text, with host bits ignored; None for an invalid text."""
     if not isinstance(text, str) or "%" in text:
         return None
     _, slash, prefix = text.partition("/")
@@ -173,7 +175,7 @@ def cidr(text: object) -> IPv4Network | IPv6Network | None:
 
 
 def _inside(part: IPv4Network | IPv6Network, whole: IPv4Network | IPv6Network) -> bool:
-    """Whether it is a real part, not the whole."""
+    """Whether `except` is a strict subset of the block."""
     if isinstance(part, IPv4Network) and isinstance(whole, IPv4Network):
         return part != whole and part.subnet_of(whole)
     if isinstance(part, IPv6Network) and isinstance(whole, IPv6Network):
@@ -182,7 +184,7 @@ def _inside(part: IPv4Network | IPv6Network, whole: IPv4Network | IPv6Network) -
 
 
 def warn_network_policy(policy: Obj) -> list[str]:
-    """IPv6 blocks are right in Kubernetes, and mean nobody here."""
+    """Warnings for IPv6 blocks: valid in Kubernetes, but pods here have no IPv6 addresses to match."""
     found = []
     for side, who in SIDES:
         for index, rule in enumerate(get(policy, "spec", side, default=())):

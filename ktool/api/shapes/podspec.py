@@ -1,4 +1,7 @@
-"""core/v1 PodSpec and PodTemplateSpec, as of Kubernetes 1.34."""
+"""core/v1 PodSpec and PodTemplateSpec as of Kubernetes 1.34: field trees and the defaults that depend on other fields.
+
+kinds/pod, kinds/replicaset and the workload shapes use them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 
 from ktool.api.obj import Obj
 from ktool.api.pod import CONTAINER_GROUPS
+from ktool.api.rules.podrules import validate_pod_spec as validate_pod_spec
 from ktool.api.schema import Field
 from ktool.api.shapes.affinity import AFFINITY, TOLERATION, TOPOLOGY_SPREAD
 from ktool.api.shapes.build import (
@@ -34,7 +38,6 @@ from ktool.api.shapes.container import (
     WINDOWS_OPTIONS,
 )
 from ktool.api.shapes.meta import OBJECT_META
-from ktool.api.shapes.podrules import validate_pod_spec as validate_pod_spec
 from ktool.api.shapes.volumes import VOLUMES
 
 POD_SECURITY_CONTEXT = obj(
@@ -180,8 +183,8 @@ POD_TEMPLATE = obj(
 
 
 def default_pod_spec(spec: Obj) -> Obj:
-    """Puts in the defaults that depend on other fields, after those of the schema: imagePullPolicy by the image's
-    tag, requests by limits, hostPort by hostNetwork. `spec` itself where nothing changes."""
+    """Fill in the defaults that depend on other fields, after those of the schema: imagePullPolicy from the image's
+    tag, requests from limits, hostPort from hostNetwork. Returns `spec` itself where nothing changes."""
     changes: Obj = {}
     host_network = bool(spec.get("hostNetwork"))
     for member in CONTAINER_GROUPS:
@@ -197,7 +200,7 @@ def default_pod_spec(spec: Obj) -> Obj:
 
 
 def default_container(container: Obj, host_network: bool) -> Obj:
-    """One container with its defaults; itself where nothing changes."""
+    """The same for one container."""
     changes: Obj = {}
     if not container.get("imagePullPolicy") and container.get("image"):
         changes["imagePullPolicy"] = "Always" if tag_of(container["image"]) == "latest" else "IfNotPresent"
@@ -212,7 +215,7 @@ def default_container(container: Obj, host_network: bool) -> Obj:
 
 
 def tag_of(image: str) -> str:
-    """The tag of an image reference: latest where it has none, "" where it has a digest only."""
+    """The tag of an image reference: "latest" where it has none, "" where it has only a digest."""
     name, _, digest = image.partition("@")
     tag = name.rpartition("/")[2].partition(":")[2]
     return tag or ("" if digest else "latest")

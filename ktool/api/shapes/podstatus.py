@@ -1,4 +1,4 @@
-"""core/v1 PodStatus: what the system says of a pod; read-only for users."""
+"""core/v1 PodStatus: its field tree, read-only for users. kinds/pod uses it."""
 
 from __future__ import annotations
 

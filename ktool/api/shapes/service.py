@@ -1,26 +1,27 @@
-"""core/v1 ServiceSpec and ServiceStatus: shape, defaults and rules.
+"""core/v1 ServiceSpec and ServiceStatus: schema, defaults and validation. kinds/service and logic/network use them.
 
 Source: kubernetes.io/docs/reference/kubernetes-api/service-resources/service-v1 and its validation
-(k8s.io/kubernetes/pkg/apis/core/validation, ValidateService and ValidateServiceUpdate)."""
+(k8s.io/kubernetes/pkg/apis/core/validation, ValidateService and ValidateServiceUpdate).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import IPv4Address, ip_address
 
-from ktool.api import names
 from ktool.api.errors import Cause
 from ktool.api.marks import CLUSTER_DNS, SERVICE_CIDR
 from ktool.api.obj import Obj, get, put
+from ktool.api.rules import names
 from ktool.api.schema import Field
 from ktool.api.shapes.build import array, boolean, choice, int_or_string, integer, obj, string, string_map, strings
+from ktool.api.shapes.container import PORT
 from ktool.api.shapes.meta import CONDITIONS
 
 NODE_PORTS = range(30000, 32768)
 DAY = 86400
 AFFINITY_SECONDS = 10800
 
-PORT = {"minimum": 1, "maximum": 65535}
 PROTOCOLS = ("TCP", "UDP", "SCTP")
 APP_PROTOCOL = string("What is spoken on it: a name of IANA's or one with a prefix. For people and meshes.")
 
@@ -125,7 +126,7 @@ def is_headless(service: Obj) -> bool:
 
 
 def is_exposed(service: Obj) -> bool:
-    """Whether it is also reached from outside the cluster at ports of the nodes."""
+    """Whether the service is also reachable from outside the cluster at node ports."""
     return get(service, "spec", "type") in ("NodePort", "LoadBalancer")
 
 
@@ -133,7 +134,8 @@ def is_exposed(service: Obj) -> bool:
 
 
 def default_service(service: Obj) -> Obj:
-    """The defaults that depend on other fields; addresses and node ports are given by the controller."""
+    """Fill in the defaults that depend on other fields. Cluster IPs and node ports are allocated by the controller
+    later."""
     spec = service.get("spec")
     if not isinstance(spec, dict):
         return service
@@ -176,7 +178,7 @@ def validate_service(service: Obj, old: Obj | None) -> list[Cause]:
 
 
 def _name(service: Obj) -> Iterator[Cause]:
-    """RFC 1035: what is the first part of DNS names begins with a letter."""
+    """RFC 1035 label: the first label of a DNS name begins with a letter."""
     own = str(get(service, "metadata", "name", default=""))
     if names.dns_label(own) or not own[:1].isalpha():
         message = f"\"{own}\" must be lower case letters, digits and '-', at most 63, and begin with a letter"
@@ -267,7 +269,7 @@ def _ipv4(text: str) -> str:
 
 
 def usable_address(text: str) -> str:
-    """What is wrong with an address that packets are sent on to or taken from; "" where nothing is."""
+    """Why traffic cannot be sent to (or received at) an address; "" for a usable one."""
     if problem := _ipv4(text):
         return problem
     found = ip_address(text)
@@ -297,7 +299,8 @@ def _external_name(spec: Obj) -> Iterator[Cause]:
 
 
 def _changes(spec: Obj, old: Obj) -> list[Cause]:
-    """An address is kept as long as the service lives. One that an update leaves out is given again."""
+    """Validate an update: a cluster IP is kept for the life of the service, and allocated again where an update leaves
+    it out."""
     before, now = old.get("clusterIP") or "", spec.get("clusterIP") or ""
     if "ExternalName" in (spec.get("type"), old.get("type")) or not before or not now or now == before:
         return []

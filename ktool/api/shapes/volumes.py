@@ -1,4 +1,6 @@
-"""core/v1 Volume and its many sources."""
+"""core/v1 Volume: field trees of volumes and of the sources ktool acts on. shapes/podspec and shapes/container include
+them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""core/v1 volume sources that ktool knows by their shape only: network file systems and clouds."""
+"""core/v1 volume sources that ktool knows by their schema only: network file systems and cloud disks. shapes/volumes
+includes them.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ _SECRET_REF = name_ref("Secret with the credentials.")
 
 
 def _source(doc: str, fields: Mapping[str, Field]) -> Field:
-    """A source that ktool knows by its shape only."""
+    """A volume source that is not acted on."""
     return obj(doc, fields, acted=False)
 
 

@@ -1,18 +1,20 @@
-"""What the kinds that make pods from a template have in common."""
+"""Pod template rules shared by workload kinds (Deployment, ReplicaSet): defaults, validation and the image columns.
+kinds/ calls it.
+"""
 
 from __future__ import annotations
 
-from ktool.api import names
 from ktool.api.errors import Cause
 from ktool.api.obj import Obj, annotations_of, get, labels
+from ktool.api.rules import names
+from ktool.api.rules.placementrules import selector_causes
+from ktool.api.rules.podrules import pod_annotation_causes
 from ktool.api.selector import from_label_selector
-from ktool.api.shapes.placementrules import selector_causes
-from ktool.api.shapes.podrules import pod_annotation_causes
 from ktool.api.shapes.podspec import default_pod_spec, validate_pod_spec
 
 
 def default_template(obj: Obj) -> Obj:
-    """The object with the defaults of core/v1 PodSpec in spec.template.spec."""
+    """The object with the defaults of core/v1 PodSpec filled in at spec.template.spec."""
     spec = get(obj, "spec", "template", "spec")
     if not isinstance(spec, dict):
         return obj
@@ -21,7 +23,13 @@ def default_template(obj: Obj) -> Obj:
 
 
 def template_causes(obj: Obj, old: Obj | None) -> list[Cause]:
-    """The rules of apps/v1: the selector matches the template's labels and never changes; the pods restart always."""
+    """Validate by the rules of apps/v1: the selector matches the template's labels and is immutable; restartPolicy is
+    Always."""
+    return selector_and_template_causes(obj, old, ("Always",))
+
+
+def selector_and_template_causes(obj: Obj, old: Obj | None, policies: tuple[str, ...]) -> list[Cause]:
+    """The same for any workload: `policies` are the restart policies that its pods may have."""
     spec = get(obj, "spec", default={})
     template = spec.get("template") or {}
     causes = names.label_causes(labels(template), "spec.template.metadata.labels")
@@ -31,8 +39,9 @@ def template_causes(obj: Obj, old: Obj | None) -> list[Cause]:
     if old is not None and get(old, "spec", "selector") != spec.get("selector"):
         causes.append(Cause("spec.selector", "field is immutable; delete the object and create it anew"))
     pod = get(template, "spec", default={})
-    if pod.get("restartPolicy", "Always") != "Always":
-        causes.append(Cause("spec.template.spec.restartPolicy", f'must be "Always", not "{pod["restartPolicy"]}"'))
+    if (policy := pod.get("restartPolicy", "Always")) not in policies:
+        allowed = " or ".join(f'"{one}"' for one in policies)
+        causes.append(Cause("spec.template.spec.restartPolicy", f'must be {allowed}, not "{policy}"'))
     return causes + validate_pod_spec(pod, "spec.template.spec")
 
 
@@ -47,6 +56,6 @@ def _selector_causes(selector: Obj, wanted: dict[str, str]) -> list[Cause]:
 
 
 def images(obj: Obj) -> tuple[list[str], list[str]]:
-    """Names and images of the template's containers, for the wide columns."""
+    """Names and images of the template's containers, for the wide columns of `get`."""
     containers = get(obj, "spec", "template", "spec", "containers", default=())
     return [c.get("name", "") for c in containers], [c.get("image", "") for c in containers]

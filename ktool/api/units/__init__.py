@@ -1,0 +1,1 @@
+"""Units of Kubernetes' texts: resource quantities and durations."""

@@ -1,4 +1,4 @@
-"""Lengths of time as kubectl writes them in its AGE columns."""
+"""Durations as kubectl prints them in AGE columns. The columns of kinds/ and `describe` use them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _two(seconds: int, unit: int, sign: str, smaller: int, smaller_sign: str) ->
 
 
 def since(time: str | None, now: float) -> str:
-    """How long ago an RFC 3339 time was; `<unknown>` where there is none."""
+    """The age of an RFC 3339 time; `<unknown>` where there is none."""
     return human(now - epoch(time)) if time else UNKNOWN
 
 

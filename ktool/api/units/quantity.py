@@ -1,6 +1,7 @@
-"""Quantities: `100m`, `1.5`, `64Mi`, `12e6`, as Kubernetes' resource.Quantity reads and writes them, computed exactly.
+"""Quantities: `100m`, `1.5`, `64Mi`, `12e6`, parsed and written exactly as Kubernetes' resource.Quantity does.
 
-Source: k8s.io/apimachinery/pkg/api/resource (the grammar stands in the documentation of Quantity).
+api/schema, the scheduler, pod rendering and `describe` use them. Source: k8s.io/apimachinery/pkg/api/resource (the
+grammar is in the documentation of Quantity).
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ HELP = 'must be a quantity such as 2, "500m" or "64Mi"'
 
 @lru_cache(maxsize=4096)
 def _parse(text: str) -> tuple[Fraction, str]:
-    """The exact number and the family its suffix belongs to: binary, decimal or exponent. Finer than nano is rounded
-    up and more than 2^63-1 is cut, as Kubernetes does."""
+    """The exact number and the suffix family: binary, decimal or exponent. Values finer than nano are rounded up and
+    values above 2^63-1 capped, as in Kubernetes."""
     found = _SYNTAX.fullmatch(text)
     if found is None or len(text) > 64:
         raise ValueError(f'{HELP}, not "{text}"')
@@ -44,7 +45,7 @@ def _parse(text: str) -> tuple[Fraction, str]:
 
 
 def value(quantity: str | int | float) -> Fraction:
-    """The exact number: cores for cpu, bytes for memory. ValueError where the text is no quantity."""
+    """The exact number: cores for cpu, bytes for memory. ValueError for an invalid quantity."""
     if isinstance(quantity, str):
         return _parse(quantity)[0]
     if isinstance(quantity, bool):

@@ -11,11 +11,11 @@ from ipaddress import IPv4Network, ip_network
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ktool.api import names
 from ktool.api.errors import ApiError, UsageError, UserError, is_not_found
 from ktool.api.marks import CONNECTION, HOST_KEY, IDENTITY, POD_CIDR
 from ktool.api.obj import Obj, annotations_of, get, labels, meta, name, put
 from ktool.api.ref import NODE, Ref
+from ktool.api.rules import names
 from ktool.cli.verbs.network import mode as network_mode
 from ktool.logic.network.links import HOSTGW
 from ktool.logic.network.nodefields import address_of

@@ -181,7 +181,7 @@ def _simulated(base: Newcomer, simulation: dict[str, object]) -> list[Newcomer]:
 
 def _fault(text: str) -> str:
     """REASON or REASON@PATTERN. UsageError for a reason that simulated machines do not know."""
-    from ktool.node.simulated.simmachine import Fault
+    from ktool.node.simulated.faults import Fault
 
     reason, _, pattern = text.partition("@")
     try:

@@ -14,9 +14,9 @@ from typing import Annotated
 
 import typer
 
-from ktool.api import names
 from ktool.api.errors import UsageError, UserError
 from ktool.api.masked import Masked
+from ktool.api.rules import names
 
 MOST = 2 * 1024 * 1024
 """Bytes that are read at most; a Secret or ConfigMap holds half of that."""

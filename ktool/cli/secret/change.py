@@ -20,7 +20,7 @@ from ktool.cli.plumbing.converge import converge
 from ktool.cli.plumbing.durations import seconds
 from ktool.cli.secret import edit as secret_edit
 from ktool.cli.secret.create import Name
-from ktool.logic.secrets.secretuse import uses
+from ktool.logic.secrets.podrefs import ways
 
 if TYPE_CHECKING:
     from ktool.app import Session
@@ -188,7 +188,7 @@ def rotate(
         raise UsageError("name the new values: --from-literal, --from-file or --from-env-file")
     ref = Ref(SECRET, settings(ctx).namespace, secret_name)
     with session(ctx, act=True) as opened:
-        readers_ = [one for one in readers(opened.client, ref.namespace) if uses(pod_spec(one), secret_name)]
+        readers_ = [one for one in readers(opened.client, ref.namespace) if ways(pod_spec(one), secret_name)]
         _write(opened.client, ref, found)
         print(f"secret/{secret_name} updated", flush=True)
         return converge(opened, [ref, *_rolled(opened, readers_)], wait=True, timeout=patience)

@@ -14,12 +14,12 @@ from ktool.api.errors import DONE, UsageError, UserError
 from ktool.api.masked import Masked, encoded
 from ktool.api.obj import Obj
 from ktool.api.ref import Ref
+from ktool.api.rules import validation
 from ktool.cli.plumbing import options, resourceargs, sources
 from ktool.cli.plumbing.command import Verb, examples, session, settings, verbs
 from ktool.cli.plumbing.converge import converge
 from ktool.cli.verbs.apply import SUFFIX
 from ktool.logic.secrets import secretdata
-from ktool.manifests.load import field_causes
 from ktool.present import output
 
 GROUP = """
@@ -156,7 +156,7 @@ def create(ctx: typer.Context, obj: Obj, dry_run: str, output_format: str) -> in
     options.dry_run(dry_run)
     obj = {**obj, "metadata": {**obj["metadata"], "namespace": settings(ctx).namespace}}
     kind = resourceargs.kinds()[Ref.of(obj).gk]
-    causes = field_causes(kind, obj)
+    causes = validation.manifest_causes(kind, obj)
     if causes:
         raise UserError("\n".join(f"{kind.display(obj['metadata']['name'])}: {cause}" for cause in causes))
     if dry_run == "client":

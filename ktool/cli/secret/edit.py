@@ -14,10 +14,10 @@ from pathlib import Path
 from ktool.api.errors import Cause, UserError
 from ktool.api.masked import Masked, encoded, values
 from ktool.api.ref import SECRET
+from ktool.api.rules import validation
 from ktool.cli.plumbing.resourceargs import kinds
 from ktool.logic.secrets import secretdata
 from ktool.manifests import dump, yamltext
-from ktool.manifests.load import field_causes
 
 HEAD = """\
 # The values of {what}: save and leave the editor to store them. Without a change, and with nothing left in
@@ -106,7 +106,9 @@ def _read(text: str) -> dict[str, Masked] | None:
         raise UserError("the file must be one map with stringData and data")
     kind = kinds()[SECRET]
     obj = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x", "namespace": "x"}, **whole}
-    if causes := field_causes(kind, obj) or [Cause(key, "does not belong here") for key in whole if key not in _HELD]:
+    if causes := validation.manifest_causes(kind, obj) or [
+        Cause(key, "does not belong here") for key in whole if key not in _HELD
+    ]:
         raise UserError("; ".join(map(str, causes)))
     return values(secretdata.absorbed(obj))
 

@@ -14,6 +14,7 @@ from ktool.api.masked import Masked, encoded, values
 from ktool.api.obj import Obj, get, name, namespace
 from ktool.cli.plumbing import resourceargs, sources
 from ktool.cli.plumbing.command import Verb, examples, session, settings
+from ktool.cli.secret.audit import person, record
 from ktool.logic.secrets import sealing, secretdata
 from ktool.manifests import dump
 from ktool.manifests.load import Manifest, load
@@ -90,8 +91,6 @@ def _manifests(ctx: typer.Context, file: str, kind: str, done: str) -> list[Mani
 
 def unseal(ctx: typer.Context, file: File = "-") -> int:
     """Print what is sealed as plain Secrets. Whoever can do that can read the cluster's Secrets anyway."""
-    from ktool.cli.secret.secret import person, record
-
     manifests = _manifests(ctx, file, "SealedSecret", "unsealed")
     with session(ctx, act=False) as opened:
         holder = opened.client.get(sealing.KEY_REF)

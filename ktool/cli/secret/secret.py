@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import sys
-import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,14 +10,15 @@ import typer
 from ktool.api.describe import Description
 from ktool.api.errors import DONE, UserError
 from ktool.api.masked import values
-from ktool.api.obj import Obj, name, namespace, timestamp, uid
+from ktool.api.obj import Obj, name, namespace
 from ktool.api.ref import SECRET, Ref
 from ktool.cli.plumbing import options
 from ktool.cli.plumbing.command import Verb, examples, session, settings, verbs
 from ktool.cli.secret import change, create, seal
 from ktool.cli.secret import key as secret_key
+from ktool.cli.secret.audit import person, record
 from ktool.cli.verbs.get import get as get_verb
-from ktool.logic.secrets.secretuse import uses
+from ktool.logic.secrets.podrefs import ways
 from ktool.present import sheet
 from ktool.present.table import Table
 
@@ -112,41 +110,6 @@ def _reveal(client: Client, found: Obj, key: str) -> int:
     return DONE
 
 
-def record(client: Client, about: Obj, reason: str, message: str) -> None:
-    """Leave an Event. It is written before what it tells of is done, so that nothing is done without one."""
-    now = time.time()
-    client.create(
-        {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"name": f"{name(about)[:200]}.{time.time_ns():x}", "namespace": namespace(about)},
-            "involvedObject": {
-                "apiVersion": about["apiVersion"],
-                "kind": about["kind"],
-                "namespace": namespace(about),
-                "name": name(about),
-                "uid": uid(about),
-            },
-            "reason": reason,
-            "message": message,
-            "type": "Normal",
-            "source": {"component": "ktool-cli"},
-            "reportingComponent": "ktool-cli",
-            "firstTimestamp": timestamp(now),
-            "lastTimestamp": timestamp(now),
-            "count": 1,
-        }
-    )
-
-
-def person() -> str:
-    """Who sits here, as the operating system knows them."""
-    try:
-        return f"{getpass.getuser()} (uid {os.getuid()})"
-    except (KeyError, OSError, ImportError):
-        return f"uid {os.getuid()}"
-
-
 @app.command("usage", cls=Verb, epilog=examples(USAGE))
 def usage(ctx: typer.Context, secret_name: create.Name) -> int:
     """Say who reads a Secret: workloads and pods, and in what way."""
@@ -165,5 +128,5 @@ def users(client: Client, secret: Obj) -> list[tuple[str, str]]:
     return [
         (change.shown(obj), how)
         for obj in change.readers(client, namespace(secret))
-        for how in uses(change.pod_spec(obj), name(secret))
+        for how in ways(change.pod_spec(obj), name(secret))
     ]

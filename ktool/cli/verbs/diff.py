@@ -10,6 +10,7 @@ import typer
 
 from ktool.api.errors import ApiError, UsageError, is_not_found
 from ktool.api.marks import LAST_APPLIED
+from ktool.api.masked import MASK
 from ktool.api.obj import Obj, annotations_of, drop, name, namespace, put
 from ktool.api.ref import SECRET, Ref
 from ktool.cli.plumbing import errors, options, resourceargs
@@ -105,9 +106,6 @@ def _shown(obj: Obj | None) -> Obj:
         obj = drop(obj, "metadata", key)
     notes = {key: text for key, text in annotations_of(obj).items() if key != LAST_APPLIED}
     return put(obj, "metadata", "annotations", notes) if notes else drop(obj, "metadata", "annotations")
-
-
-MASK = "***"
 
 
 def masked(old: Obj, new: Obj) -> tuple[Obj, Obj]:

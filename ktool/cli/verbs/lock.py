@@ -9,14 +9,13 @@ import typer
 
 from ktool.api.errors import DONE, ApiError, is_not_found
 from ktool.api.obj import Obj, epoch, get, put
-from ktool.api.ref import LEASE, Ref
+from ktool.api.ref import LOCK
 from ktool.api.units.duration import human
 from ktool.cli.plumbing.command import ActingGroup, Verb, examples, session, verbs
 
 if TYPE_CHECKING:
     from ktool.registry.client import Client
 
-LOCK = Ref(LEASE, "kube-system", "ktool")
 
 app = verbs("Show or break the lock of the control plane.", cls=ActingGroup)
 

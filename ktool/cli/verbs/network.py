@@ -200,7 +200,7 @@ def set_mode(
         _refuse_unable(real_nodes(opened.client), chosen)
         print(f"network mode {chosen} {_write(opened.client, chosen)}", flush=True)
         if opened.plane is not None:
-            opened.plane.nodes.tell_all()
+            opened.plane.nodes.settings_changed()
         return _follow(opened, chosen, patience)
 
 

@@ -19,6 +19,7 @@ from ktool.cli.plumbing.errors import say
 from ktool.cli.plumbing.podtemplates import Changes, Meant, chosen, pod_path, split
 from ktool.cli.plumbing.targets import each
 from ktool.cli.verbs.get import Query
+from ktool.logic.pod.podenv import VARIABLE_NAME
 
 EXAMPLES = """
 ktool set env deploy/web COLOUR=blue
@@ -27,7 +28,6 @@ ktool set env deploy/web --list
 ktool set env deploy/web --from=configmap/settings --prefix=APP_
 """
 
-_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
 _FOREIGN = re.compile(r"[^a-zA-Z0-9_]")
 
 
@@ -89,7 +89,7 @@ def _read(updates: list[str]) -> tuple[list[Obj], list[str]]:
             gone.append(key)
         else:
             sets.append({"name": key, "value": text, "valueFrom": None})
-        if not _NAME.fullmatch(key):
+        if not VARIABLE_NAME.fullmatch(key):
             raise UsageError(f"{key!r} is not a valid name of an environment variable")
     if both := [entry["name"] for entry in sets if entry["name"] in gone]:
         raise UsageError(f"can not both modify and remove an environment variable in the same command: {both[0]}")

@@ -19,9 +19,9 @@ from functools import lru_cache
 from ipaddress import IPv4Address
 from typing import TypeGuard
 
-from ktool.api import names
 from ktool.api.marks import CLUSTER_DNS, POD_CIDR, SERVICE_CIDR
 from ktool.api.obj import Obj, get, name, namespace, uid
+from ktool.api.rules import names
 from ktool.api.shapes.service import (
     AFFINITY_SECONDS,
     DAY,
@@ -51,7 +51,6 @@ class Endpoint:
     address: str
     port: int
     node: str
-    weight: int = 1
 
 
 @dataclass(frozen=True)
@@ -82,11 +81,8 @@ class Rules:
 # --- from objects ------------------------------------------------------------------------------------------------
 
 
-def frontends(
-    services: Iterable[Obj], slices: Iterable[Obj], weights: Mapping[str, int] | None = None
-) -> list[Frontend]:
-    """Every service port that has an address, in the order of their labels. `weights`: endpoint address -> its share
-    of new connections, 1 for those that are not named, 0 for none at all."""
+def frontends(services: Iterable[Obj], slices: Iterable[Obj]) -> list[Frontend]:
+    """Every service port that has an address, in the order of their labels."""
     services = list(services)
     held = allocation.holders(services)
     by_service: dict[tuple[str, str], list[Obj]] = defaultdict(list)
@@ -95,13 +91,11 @@ def frontends(
     found = []
     for service in services:
         own = sorted(by_service.get((namespace(service), name(service)), ()), key=name)
-        found += list(_of_service(service, own, held, weights or {}))
+        found += list(_of_service(service, own, held))
     return sorted(found, key=lambda one: one.label)
 
 
-def _of_service(
-    service: Obj, slices: list[Obj], held: Mapping[allocation.Claim, str], weights: Mapping[str, int]
-) -> Iterator[Frontend]:
+def _of_service(service: Obj, slices: list[Obj], held: Mapping[allocation.Claim, str]) -> Iterator[Frontend]:
     if is_external_name(service) or is_headless(service):
         return
     if names.dns_label(name(service)) or names.dns_label(namespace(service)):
@@ -125,14 +119,14 @@ def _of_service(
             inside=((address, number),),
             outside=tuple((one, number) for one in external if one and held.get((one, protocol, number)) == own),
             node_ports=tuple(one for one in candidates if _within(one, 65535) and held["node", protocol, one] == own),
-            backends=tuple(_backends(slices, port.get("name") or "", protocol, weights)),
+            backends=tuple(_backends(slices, port.get("name") or "", protocol)),
             affinity=affinity,
             local_inside=spec.get("internalTrafficPolicy") == "Local",
             local_outside=spec.get("externalTrafficPolicy") == "Local",
         )
 
 
-def _backends(slices: list[Obj], port_name: str, protocol: str, weights: Mapping[str, int]) -> list[Endpoint]:
+def _backends(slices: list[Obj], port_name: str, protocol: str) -> list[Endpoint]:
     """The endpoints that new connections go to: the ready ones; where there are none, those that still serve while
     they end (KEP-1669)."""
     chosen: dict[tuple[str, int], Endpoint] = {}
@@ -143,10 +137,9 @@ def _backends(slices: list[Obj], port_name: str, protocol: str, weights: Mapping
         number = _number(slice_, port_name, protocol)
         for entry in slice_.get("endpoints") or () if number else ():
             address = _address(next(iter(entry.get("addresses") or ()), ""))
-            weight = weights.get(address, 1)
-            if not address or weight <= 0:
+            if not address:
                 continue
-            endpoint = Endpoint(address, number, str(entry.get("nodeName") or ""), weight)
+            endpoint = Endpoint(address, number, str(entry.get("nodeName") or ""))
             if endpoints.ready(entry):
                 chosen.setdefault((address, number), endpoint)
             elif endpoints.serving_while_ending(entry):
@@ -186,16 +179,16 @@ def render(found: Iterable[Frontend], node: str, kept_ports: Set[tuple[str, int]
         table.add(frontend)
     body = table.text()
     digest = hashlib.sha256(body.encode()).hexdigest()[:16]
-    return Rules(body.replace(_HASH_HERE, digest, 1), digest, table.flows)
+    return Rules(body.replace(HASH_HERE, digest, 1), digest, table.flows)
 
 
-_HASH_HERE = "HASH-HERE"
+HASH_HERE = "HASH-HERE"
 
 _HEAD = f"""table ip {TABLE} {{
     chain {FORMAT} {{
     }}
     chain {FACT} {{
-        return comment "{_HASH_HERE}"
+        return comment "{HASH_HERE}"
     }}
     ct timeout {RESET} {{
         protocol tcp
@@ -316,7 +309,7 @@ class _Table:
             if one.affinity:
                 self.chains[chain] = self._sticky(one, backends)
             else:
-                targets = [(f"{backend.address} . {backend.port}", backend.weight) for backend in backends]
+                targets = [f"{backend.address} . {backend.port}" for backend in backends]
                 self.chains[chain] = [f"meta l4proto {one.protocol} dnat ip to {_pick('map', targets)}"]
         return chain
 
@@ -331,7 +324,7 @@ class _Table:
             to = f"meta l4proto {one.protocol} dnat ip to {backend.address}:{backend.port}"
             self.chains[chain] = [f"update @{clients} {{ ip saddr }}", to]
             lines.append(f"ip saddr @{clients} goto {chain}")
-            targets.append((f"goto {chain}", backend.weight))
+            targets.append(f"goto {chain}")
         return [*lines, _pick("vmap", targets)]
 
     def text(self) -> str:
@@ -348,15 +341,11 @@ class _Table:
         return "".join([*parts, _BASE])
 
 
-def _pick(kind: str, targets: list[tuple[str, int]]) -> str:
-    """One of the targets at random, each as often as its weight says. The closing brace stands in a line of its own:
-    nft 1.0.6 does not read it otherwise."""
-    start, ranges = 0, []
-    for target, weight in targets:
-        last = start + weight - 1
-        ranges.append(f"{start if weight == 1 else f'{start}-{last}'} : {target}")
-        start += weight
-    return f"numgen random mod {start} {kind} {{ {', '.join(ranges)}\n        }}"
+def _pick(kind: str, targets: list[str]) -> str:
+    """One of the targets at random. The closing brace stands in a line of its own: nft 1.0.6 does not read it
+    otherwise."""
+    numbered = ", ".join(f"{number} : {target}" for number, target in enumerate(targets))
+    return f"numgen random mod {len(targets)} {kind} {{ {numbered}\n        }}"
 
 
 def _elements(what: str, type_: str, elements: list[str]) -> str:

@@ -15,7 +15,7 @@ from ktool.logic.network.endpoints import ready
 
 CONTROLLER = "endpoint-controller"
 MIRROR = "endpointslicemirroring-controller.k8s.io"
-MOST = 1000
+MOST_ADDRESSES = 1000
 """The most addresses one object has; what is more is left out and said in an annotation."""
 
 
@@ -31,7 +31,7 @@ def endpoints_for(service: Obj, slices: Iterable[Obj]) -> Obj:
             if not usable and get(endpoint, "conditions", "terminating"):
                 continue  # the old controller leaves out pods that are ending
             count += 1
-            if count <= MOST:
+            if count <= MOST_ADDRESSES:
                 subset = subsets.setdefault(key, {"ports": ports})
                 subset.setdefault("addresses" if usable else "notReadyAddresses", []).append(_address(endpoint))
     metadata: Obj = {
@@ -40,7 +40,7 @@ def endpoints_for(service: Obj, slices: Iterable[Obj]) -> Obj:
         "labels": {**labels(service), ENDPOINTS_MANAGED_BY: CONTROLLER, **_headless(slices)},
         "ownerReferences": [owner_reference(service)],
     }
-    if count > MOST:
+    if count > MOST_ADDRESSES:
         metadata["annotations"] = {OVER_CAPACITY: "truncated"}
     ordered = [_ordered(subset) for _, subset in sorted(subsets.items())]
     return {"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata, "subsets": ordered}
@@ -74,7 +74,7 @@ def mirrored(endpoints: Obj) -> list[Obj]:
         entries = [_endpoint(address, True) for address in subset.get("addresses") or ()]
         entries += [_endpoint(address, False) for address in subset.get("notReadyAddresses") or ()]
         if entries:
-            made.append(_slice(endpoints, index, entries[:MOST], subset.get("ports") or []))
+            made.append(_slice(endpoints, index, entries[:MOST_ADDRESSES], subset.get("ports") or []))
     return made
 
 

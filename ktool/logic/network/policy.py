@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ktool.api.marks import CLUSTER_DNS
+from ktool.logic.network.balance import HASH_HERE
 
 TABLE = "ktool-pol"
 FORMAT = "format-1"
@@ -83,16 +84,14 @@ def render(pods: Iterable[Isolated]) -> Policies:
         return Policies("", "", frozenset())
     body = table.text()
     digest = _digest(body)
-    return Policies(body.replace(_HASH_HERE, digest, 1), digest, frozenset(table.guarded))
+    return Policies(body.replace(HASH_HERE, digest, 1), digest, frozenset(table.guarded))
 
-
-_HASH_HERE = "HASH-HERE"
 
 _HEAD = f"""table ip {TABLE} {{
     chain {FORMAT} {{
     }}
     chain identity {{
-        return comment "{_HASH_HERE}"
+        return comment "{HASH_HERE}"
     }}
 """
 

@@ -14,6 +14,7 @@ from typing import Any
 from ktool.api.masked import Masked
 from ktool.logic.network.links import Links
 from ktool.logic.node.probecalls import Call, Handler
+from ktool.logic.node.volume import Volume
 
 # --- what is seen ------------------------------------------------------------------------------------------------
 
@@ -183,35 +184,6 @@ class EnsureImage:
     logins: tuple[Credential, ...] = ()
     missing: tuple[str, ...] = ()
     hint: str = ""
-
-
-@dataclass(frozen=True)
-class VolumeFile:
-    """One file of a volume: a path inside it, its bytes and its mode. `origin` stands for the bytes of a Secret where
-    a hash is made of them: the hash is seen on the node, and could be guessed back from."""
-
-    path: str
-    data: bytes | Masked = field(repr=False)
-    mode: int
-    origin: str = ""
-
-    @property
-    def content(self) -> bytes:
-        return self.data.reveal() if isinstance(self.data, Masked) else self.data
-
-
-@dataclass(frozen=True)
-class Volume:
-    """A volume directory of a pod. `medium` "" is the disk, "Memory" a tmpfs of `size` bytes (0: no limit).
-    `files` are written in one step, so that a reader sees the old set or the new one. `gid`: fsGroup, or -1."""
-
-    name: str
-    medium: str = ""
-    size: int = 0
-    files: tuple[VolumeFile, ...] = ()
-    hash: str = ""
-    mode: int = 0o777
-    gid: int = -1
 
 
 @dataclass(frozen=True)
@@ -387,12 +359,18 @@ class Failure:
     logins: tuple[Credential, ...] = field(default=(), repr=False)
 
 
+Failures = Mapping[tuple[str, str], Failure]
+"""What failed last, by (uid, container or ""); ("", step or "") for the node itself."""
+
+Notes = tuple[tuple[str, str], ...]
+"""(reason, message) of what went wrong on the way and held nothing up."""
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one action: `failure` is None where it was done. `id` is the id Podman gave to what was made;
-    `notes` are (reason, message) of what went wrong on the way and held nothing up."""
+    """What came of one action: `failure` is None where it was done. `id` is the id Podman gave to what was made."""
 
     action: NodeAction
     failure: Failure | None = None
     id: str = ""
-    notes: tuple[tuple[str, str], ...] = ()
+    notes: Notes = ()

@@ -21,10 +21,13 @@ from ktool.api.obj import (
 from ktool.api.ref import Ref
 from ktool.logic.network import links
 from ktool.logic.network.nodefields import answers, is_simulated, silent_since
-from ktool.logic.node import netstate
-from ktool.logic.node.nodeaction import Failure, NodeFacts, NodeInfo
+from ktool.logic.node.nodeaction import Failures, NodeFacts, NodeInfo
 
 _UNREACHABLE = "NodeStatusUnknown"
+NETWORK_CONDITION = "NetworkUnavailable"
+"""The condition of a Node that tells of its network (core/v1 NodeConditionType): True is bad."""
+
+_LONGEST = 300
 SILENCE = 50.0
 """Seconds that a node may be silent before its pods count as not Ready: kube-controller-manager's
 --node-monitor-grace-period."""
@@ -78,19 +81,27 @@ def announced(node: Obj, facts: NodeFacts) -> list[Action]:
     return [Patch(Ref.of(node), {"metadata": {"annotations": notes}}, uid(node))]
 
 
-def ready(
-    node: Obj, boot_id: str, now: float, failures: Mapping[tuple[str, str], Failure] | None = None
-) -> list[Action]:
+def ready(node: Obj, boot_id: str, now: float, failures: Failures | None = None) -> list[Action]:
     """The node was observed just now, in the boot that has this id. `failures`: what went wrong with its own things,
     as nodeplan has them; None where nobody tried."""
     status = get(node, "status", default={})
     if failures is not None and not is_simulated(node):
-        value, reason, message = netstate.condition(failures)
-        conditions = with_condition(status.get("conditions", []), netstate.CONDITION, value, now, reason, message)
+        value, reason, message = network_condition(failures)
+        conditions = with_condition(status.get("conditions", []), NETWORK_CONDITION, value, now, reason, message)
         status = {**status, "conditions": conditions}
     if boot_id and status.get("nodeInfo"):
         status = {**status, "nodeInfo": {**status["nodeInfo"], "bootID": boot_id}}
     return _answering(node, status, boot_id, now)
+
+
+def network_condition(failures: Failures) -> tuple[str, str, str]:
+    """Status, reason and message of NETWORK_CONDITION. `failures` as nodeplan's: those under no pod are the node's
+    own."""
+    own = {key: failure for key, failure in failures.items() if not key[0]}
+    if not own:
+        return "False", "NetworkReady", "pod network, routes, service rules and names were set without an error"
+    text = "; ".join(f"{failure.step}: {failure.message}" for _, failure in sorted(own.items()))
+    return "True", "NetworkNotReady", text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _answering(node: Obj, status: Obj, boot_id: str, now: float) -> list[Action]:

@@ -13,6 +13,7 @@ from ktool.logic.node.backoff import retry_at
 from ktool.logic.node.nodeaction import (
     CreatePod,
     Failure,
+    Failures,
     NodeAction,
     NodeFacts,
     SetLinks,
@@ -45,9 +46,7 @@ def seen(facts: NodeFacts) -> dict[str, str]:
     }
 
 
-def standing(
-    wanted: Iterable[Setting], have: Mapping[str, str], failures: Mapping[tuple[str, str], Failure]
-) -> dict[tuple[str, str], Failure]:
+def standing(wanted: Iterable[Setting], have: Mapping[str, str], failures: Failures) -> dict[tuple[str, str], Failure]:
     """The failures without those of settings that came right since: the world may have changed, not the node."""
     right = {type(one).__name__ for one in wanted if have.get(type(one).__name__) == one.hash}
     return {key: failure for key, failure in failures.items() if key[0] or key[1] not in right}
@@ -66,9 +65,7 @@ def starts(lane: Lane) -> NodeAction | None:
     return next((one for one in lane.actions if isinstance(one, CreatePod | StartPod | StartContainer)), None)
 
 
-def refresh(
-    wanted: Iterable[Setting], have: Mapping[str, str], failures: Mapping[tuple[str, str], Failure], now: float
-) -> Refresh:
+def refresh(wanted: Iterable[Setting], have: Mapping[str, str], failures: Failures, now: float) -> Refresh:
     """Those of `wanted` that the node does not have. `failures` as nodeplan's; those of a setting lie under the name
     of its action."""
     due: list[Setting] = []

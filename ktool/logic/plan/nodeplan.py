@@ -7,9 +7,8 @@ but failures (for their back-off) and the addresses it was told to reserve.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address, ip_network
-from types import MappingProxyType
 
 from ktool.api.obj import Obj, deleting, get, name, namespace, uid
 from ktool.api.pod import finished
@@ -20,6 +19,7 @@ from ktool.logic.node.nodeaction import (
     CreatePod,
     EnsureNetwork,
     Failure,
+    Failures,
     NodeAction,
     NodeFacts,
     PodFact,
@@ -27,12 +27,8 @@ from ktool.logic.node.nodeaction import (
     StopPod,
 )
 from ktool.logic.pod import podlife, podplan
-from ktool.logic.pod.podenv import Lookup
+from ktool.logic.pod.context import Context
 from ktool.logic.pod.podfields import host_network
-from ktool.logic.pod.probes import UNKNOWN, Vitals
-
-NOT_HELD: Mapping[str, float] = MappingProxyType({})
-NOT_ENDING: Mapping[str, int] = MappingProxyType({})
 
 FORCED = 2
 """Seconds for a pod that is ending when it is deleted by force, as kubelet has it (minimumGracePeriodInSeconds)."""
@@ -67,57 +63,45 @@ class NodePlan:
     sooner: tuple[StopPod, ...] = ()
     addresses: Mapping[str, str] = field(default_factory=dict)
     gone: tuple[Gone, ...] = ()
-    problems: Mapping[tuple[str, str], Failure] = field(default_factory=dict)
+    problems: Failures = field(default_factory=dict)
     waiting: Mapping[str, str] = field(default_factory=dict)
     after: float | None = None
     because: str = ""
 
 
-def plan(
-    pods: Sequence[Obj],
-    facts: NodeFacts,
-    *,
-    node: Obj,
-    cluster: str,
-    failures: Mapping[tuple[str, str], Failure],
-    busy: Set[str],
-    addresses: Mapping[str, str],
-    lookup: Lookup,
-    now: float,
-    vitals: Vitals = UNKNOWN,
-    held: Mapping[str, float] = NOT_HELD,
-    ending: Mapping[str, int] = NOT_ENDING,
-) -> NodePlan:
+@dataclass(frozen=True)
+class Underway:
+    """What goes on while a node is planned, by the uids of pods. `busy`: their lane runs right now; they are left
+    alone, but for those that are `ending` with more seconds of grace than they have now. `addresses`: reserved before.
+    `held`: deleted pods that serve, with the seconds for which they may be sent to still and are not to be ended; 0
+    where that is over."""
+
+    busy: Set[str] = frozenset()
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    held: Mapping[str, float] = field(default_factory=dict)
+    ending: Mapping[str, int] = field(default_factory=dict)
+
+
+NOTHING = Underway()
+
+
+def plan(pods: Sequence[Obj], facts: NodeFacts, context: Context, underway: Underway = NOTHING) -> NodePlan:
     """Plan a node. `pods`: every Pod bound to it, the ones being deleted too; whatever else the node has of ours is
-    removed, so never call this with a list that is not complete. `busy`: uids whose lane runs right now; they are
-    left alone, but for those that are `ending` with more seconds of grace than they have now. `failures`: what failed
-    last, by (uid, container or "") and ("", "") for the setup. `lookup` gives ConfigMaps. `now` in epoch seconds.
-    `vitals`: what probes and hooks say. `held`: for deleted pods that serve, by uid, the seconds for which they may be
-    sent to still and are not to be ended; 0 where that is over."""
-    context = podplan.Context(node, cluster, failures, lookup, now, facts.volumes, vitals)
-    return _Planner(pods, facts, context, busy, addresses, held, ending).plan()
+    removed, so never call this with a list that is not complete. What is written on the node is read from `facts`."""
+    return _Planner(pods, facts, replace(context, written=facts.volumes), underway).plan()
 
 
 class _Planner:
     """One plan in the making: collects lanes, reserved addresses, reasons and times to wake."""
 
-    def __init__(
-        self,
-        pods: Sequence[Obj],
-        facts: NodeFacts,
-        context: podplan.Context,
-        busy: Set[str],
-        addresses: Mapping[str, str],
-        held: Mapping[str, float],
-        ending: Mapping[str, int],
-    ) -> None:
+    def __init__(self, pods: Sequence[Obj], facts: NodeFacts, context: Context, underway: Underway) -> None:
         self.pods = sorted(pods, key=lambda pod: (namespace(pod), name(pod), uid(pod)))
         self.facts, self.context = facts, context
-        self.busy, self.held, self.ending = busy, held, ending
+        self.busy, self.held, self.ending = underway.busy, underway.held, underway.ending
         self.failures, self.now = context.failures, context.now
         self.subnet = str(get(context.node, "spec", "podCIDR", default=""))
         self.on_node: dict[str, PodFact] = {fact.uid: fact for fact in facts.pods}
-        self.pool = _Addresses(self.subnet, self.pods, facts, addresses)
+        self.pool = _Addresses(self.subnet, self.pods, facts, underway.addresses)
         self.lanes: list[Lane] = []
         self.sooner: list[StopPod] = []
         self.gone: list[Gone] = []

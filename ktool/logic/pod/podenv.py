@@ -17,12 +17,12 @@ from ktool.api.masked import Masked, Unreadable
 from ktool.api.obj import Obj, get, meta, name, namespace, uid
 from ktool.api.pod import app_containers, init_containers
 from ktool.api.ref import CONFIG_MAP, SECRET, Ref
+from ktool.api.rules.containerrules import SUBSCRIPT
 from ktool.api.units import quantity
 
 Lookup = Callable[[Ref], Obj | None]
 
-_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
-_SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
+VARIABLE_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
 
 
 class ConfigError(Exception):
@@ -129,7 +129,7 @@ def environment(container: Obj, scope: Scope) -> Environment:
     for source in container.get("envFrom") or ():
         prefix = source.get("prefix") or ""
         for key, value in sorted(_from_source(source, scope, found).items()):
-            if _NAME.fullmatch(prefix + key):
+            if VARIABLE_NAME.fullmatch(prefix + key):
                 found.put(prefix + key, value)
     for entry in container.get("env") or ():
         if "valueFrom" in entry and not entry.get("value"):
@@ -239,7 +239,7 @@ def field_value(path: str, scope: Scope) -> str:
     }
     if path in fields:
         return fields[path]()
-    if match := _SUBSCRIPT.fullmatch(path):
+    if match := SUBSCRIPT.fullmatch(path):
         found = meta(pod).get(match[1]) or {}
         return str(found.get(match[2], ""))
     raise ConfigError(f"unsupported fieldPath: {path}")

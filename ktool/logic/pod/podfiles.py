@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from ktool.api.masked import Masked
 from ktool.api.obj import Obj, get, meta
-from ktool.logic.node.nodeaction import VolumeFile
+from ktool.logic.node.volume import VolumeFile
 from ktool.logic.pod.podenv import ConfigError, Scope, field_value, resource_value, version
 
 MODE = 0o644

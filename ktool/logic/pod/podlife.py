@@ -5,19 +5,15 @@ Source: kubernetes.io/docs/concepts/containers/container-lifecycle-hooks and ...
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ktool.api.obj import Obj, get, uid
 from ktool.api.pod import containers_of, is_sidecar, statuses_by_name
 from ktool.logic.node import probecalls
 from ktool.logic.node.nodeaction import NodeAction, PodFact, RemovePod, RunHook, StartContainer, StopContainer, StopPod
 from ktool.logic.pod import probes, secretenv
+from ktool.logic.pod.context import Context
 from ktool.logic.pod.podenv import Scope
 from ktool.logic.pod.podfields import grace_period
 from ktool.logic.pod.podrun import FREE, Run
-
-if TYPE_CHECKING:
-    from ktool.logic.pod.podplan import Context
 
 POST_START_TIMEOUT = 600.0
 """Seconds a postStart hook may take; Kubernetes has no limit, but no call of ours is without one."""

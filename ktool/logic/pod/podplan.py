@@ -31,7 +31,8 @@ from ktool.logic.node.nodeaction import (
     WriteVolumes,
 )
 from ktool.logic.pod import podlife, pullauth, secretenv
-from ktool.logic.pod.podenv import Lookup, Scope
+from ktool.logic.pod.context import Context
+from ktool.logic.pod.podenv import Scope
 from ktool.logic.pod.podfields import GRACE, container_name, grace_period, image_name, image_of
 from ktool.logic.pod.podrun import Run
 from ktool.logic.pod.podspec import Rendered, render
@@ -50,20 +51,6 @@ over."""
 AS_WANTED = "it is as wanted"
 _NOT_HELD = frozenset({"EnsureImage", RunHook.__name__})
 _IMAGE_ID = re.compile(r"(sha256:)?[0-9a-f]{12,64}")
-
-
-@dataclass(frozen=True)
-class Context:
-    """What all pods of a node are planned with. `written`: uid -> volume -> the hash that is on the node; `vitals`:
-    what probes and hooks say of containers."""
-
-    node: Obj
-    cluster: str
-    failures: Mapping[tuple[str, str], Failure]
-    lookup: Lookup
-    now: float
-    written: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    vitals: Vitals = UNKNOWN
 
 
 @dataclass

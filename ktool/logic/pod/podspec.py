@@ -13,7 +13,8 @@ from ktool.api.marks import CONTAINER, POD_CLUSTER, POD_HASH, POD_IP, POD_NAME, 
 from ktool.api.obj import Obj, content_hash, get, name, namespace, uid
 from ktool.api.pod import containers_in, init_containers, is_sidecar
 from ktool.api.units import quantity
-from ktool.logic.node.nodeaction import EnsureImage, Failure, PreparePath, Volume
+from ktool.logic.node.nodeaction import EnsureImage, Failure, PreparePath
+from ktool.logic.node.volume import Volume
 from ktool.logic.pod import pullauth, secretenv
 from ktool.logic.pod.poddns import resolver
 from ktool.logic.pod.podenv import ConfigError, Environment, Lookup, Scope, arguments, environment

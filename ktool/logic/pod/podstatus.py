@@ -19,7 +19,7 @@ from ktool.api.pod import (
     statuses_by_name,
 )
 from ktool.logic.node.backoff import duration
-from ktool.logic.node.nodeaction import ContainerFact, Failure, PodFact
+from ktool.logic.node.nodeaction import ContainerFact, Failure, Failures, PodFact
 from ktool.logic.pod import probes
 from ktool.logic.pod.podenv import Scope
 from ktool.logic.pod.podfields import host_network, image_name, image_of
@@ -28,8 +28,6 @@ from ktool.logic.pod.probes import UNKNOWN, Vitals
 
 _SHOWN = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "InvalidImageName"})
 """Failures that Kubernetes names as a container's waiting reason; others keep it in ContainerCreating."""
-
-Failures = Mapping[tuple[str, str], Failure]
 
 
 def status(

@@ -15,7 +15,8 @@ from typing import Any
 from ktool.api.marks import VOLUMES_IN_MEMORY, VOLUMES_ON_DISK
 from ktool.api.obj import Obj, content_hash, get, uid
 from ktool.api.units import quantity
-from ktool.logic.node.nodeaction import PreparePath, Volume, VolumeFile
+from ktool.logic.node.nodeaction import PreparePath
+from ktool.logic.node.volume import Volume, VolumeFile
 from ktool.logic.pod import podfiles
 from ktool.logic.pod.poddns import resolv_conf
 from ktool.logic.pod.podenv import ConfigError, Scope

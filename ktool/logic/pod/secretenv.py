@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from ktool.api.marks import VOLUMES_ON_DISK
 from ktool.api.obj import Obj, content_hash, uid
 from ktool.api.pod import containers_of
-from ktool.logic.node.nodeaction import KeepInMemory, Volume, VolumeFile
+from ktool.logic.node.nodeaction import KeepInMemory
+from ktool.logic.node.volume import Volume, VolumeFile
 from ktool.logic.pod.podenv import ConfigError, Environment, Scope, environment
 from ktool.logic.pod.podvolumes import directory
 from ktool.logic.secrets.podrefs import of_container

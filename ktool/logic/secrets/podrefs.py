@@ -1,4 +1,4 @@
-"""Which ConfigMaps and Secrets a pod reads: whose changes concern its node, and what a Secret is used for."""
+"""The ConfigMaps and Secrets that a PodSpec refers to: whose changes concern its node, and in which ways."""
 
 from __future__ import annotations
 
@@ -36,20 +36,41 @@ def reads(spec: Mapping[str, Any]) -> frozenset[Reference]:
 
 
 def uses(spec: Mapping[str, Any]) -> set[Use]:
-    """What the containers of pods of this spec read: env, envFrom, volumes and projected volumes."""
-    found = {use for container in containers_in(spec) for use in of_container(container)}
+    """What pods of this spec read: env, envFrom, volumes and projected volumes."""
+    return {use for _, use in _places(spec)}
+
+
+def ways(spec: Mapping[str, Any], secret: str) -> list[str]:
+    """In what ways pods of this spec read the Secret, in words; nothing where they do not."""
+    found = [where for where, use in _places(spec) if (use.kind, use.name) == ("Secret", secret)]
+    if any(entry.get("name") == secret for entry in spec.get("imagePullSecrets") or ()):
+        found.append("imagePullSecrets")
+    return list(dict.fromkeys(found))
+
+
+def _places(spec: Mapping[str, Any]) -> Iterator[tuple[str, Use]]:
+    """Each reference of a PodSpec to a ConfigMap or a Secret, and where it stands, in words."""
     for volume in spec.get("volumes") or ():
         for source in (volume, *get(volume, "projected", "sources", default=())):
-            found |= set(_named(source))
-    return found
+            for use in _named(source):
+                yield f"volume {volume.get('name', '')}", use
+    for container in (*containers_in(spec), *(spec.get("ephemeralContainers") or ())):
+        for where, use in _of_container(container):
+            yield f"{where}, container {container.get('name', '')}", use
 
 
 def of_container(container: Mapping[str, Any]) -> Iterator[Use]:
     """What the variables of one container come from."""
-    for source in container.get("envFrom") or ():
-        yield from _named(source)
+    return (use for _, use in _of_container(container))
+
+
+def _of_container(container: Mapping[str, Any]) -> Iterator[tuple[str, Use]]:
     for entry in container.get("env") or ():
-        yield from _named(entry.get("valueFrom") or {})
+        for use in _named(entry.get("valueFrom") or {}):
+            yield f"env {entry.get('name', '')} (key {use.keys[0] if use.keys else ''})", use
+    for source in container.get("envFrom") or ():
+        for use in _named(source):
+            yield "envFrom", use
 
 
 def _named(holder: Mapping[str, Any]) -> Iterator[Use]:

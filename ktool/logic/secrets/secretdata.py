@@ -10,11 +10,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ktool.api import names
 from ktool.api.errors import Cause
 from ktool.api.marks import LAST_APPLIED
 from ktool.api.masked import MASK
 from ktool.api.obj import Obj, annotations_of, put
+from ktool.api.rules import names
 
 SIZE_LIMIT = 1024 * 1024
 

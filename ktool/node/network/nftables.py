@@ -17,15 +17,24 @@ from ktool.node.base import NodeError, Transport
 @dataclass(frozen=True)
 class Table:
     """`format`: the empty chain that says how it is made up. `word`: what SEEN calls its hash. `what`: its content, for
-    people."""
+    people. `then`: a shell script to run after it was set."""
 
     name: str
     format: str
     word: str
     what: str
+    then: str = ""
 
 
-RULES = Table(balance.TABLE, balance.FORMAT, "rules", "service rules")
+_REFLECT = f"""
+for port in $(ip -o link show master {balance.BRIDGE} 2>/dev/null | sed 's/^[0-9]*: \\([^@:]*\\).*/\\1/'); do
+    ip link set dev "$port" type bridge_slave hairpin on
+done
+"""
+"""With br_netfilter a packet whose address was changed is bridged, not routed: to come back to the pod that sent it, it
+has to leave by the port it came in. A pod has that before it is an endpoint, for then the rules change."""
+
+RULES = Table(balance.TABLE, balance.FORMAT, "rules", "service rules", _REFLECT)
 POLICIES = Table(policy.TABLE, policy.FORMAT, "policies", "network policies")
 
 _LOOK = """
@@ -65,7 +74,7 @@ def seen(*tables: Table) -> str:
 SEEN = seen(RULES, POLICIES)
 
 
-def set_table(transport: Transport, table: Table, action: SetRules | SetPolicies, then: str = "") -> None:
+def set_table(transport: Transport, table: Table, action: SetRules | SetPolicies) -> None:
     """Make the table exactly this and read back that it is; where the text is "", have none. `then`: a script to run
     after it. Raises NodeError with what nft said."""
     step = type(action).__name__
@@ -76,7 +85,7 @@ def set_table(transport: Transport, table: Table, action: SetRules | SetPolicies
         raise ValueError(f"{action.hash!r} is not a hash")
     looked = transport.run(["sh", "-c", _LOOK, "ktool", table.name, table.format], timeout=30)
     text = transaction(table, looked.stdout.decode("utf-8", "replace"), action.text)
-    done = transport.run(["sh", "-c", _SET + then + seen(table)], stdin=text.encode(), timeout=60)
+    done = transport.run(["sh", "-c", _SET + table.then + seen(table)], stdin=text.encode(), timeout=60)
     if done.status != 0:
         said = done.stderr.decode("utf-8", "replace").strip() or f"exit status {done.status}"
         raise NodeError(transport.node, step, f"nft on {transport.node}: {said[:500]}")

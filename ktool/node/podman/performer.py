@@ -13,7 +13,7 @@ from urllib.parse import quote
 from ktool.api.marks import POD_CLUSTER, POD_UID
 from ktool.logic.node import nodeaction as act
 from ktool.node.base import NodeError, Transport, Unreachable
-from ktool.node.network import balancer, flows, linkdevices, nameservers, nftables, podnetwork
+from ktool.node.network import flows, linkdevices, nameservers, nftables, podnetwork
 from ktool.node.podman import envsecrets, podending, probeclient, pulls, volumes
 from ktool.node.podman.facts import Settled
 from ktool.node.podman.podmanapi import PodmanApi, Refused
@@ -24,9 +24,6 @@ _BAD_NAME = ("invalid image name", "invalid reference format", "parsing referenc
 
 _PRESENT_FOR = 5.0
 """Seconds for which an image that was there is believed to be there: the pods of one rollout share their images."""
-
-Notes = tuple[tuple[str, str], ...]
-"""What did not work and held nothing up: reasons and messages of Events."""
 
 
 class Failed(Exception):
@@ -77,7 +74,7 @@ def perform(hands: Hands, action: act.NodeAction) -> act.Outcome:
     return act.Outcome(action, failure)
 
 
-def _without_database_locks(do: Callable[[], str | Notes]) -> str | Notes:
+def _without_database_locks(do: Callable[[], str | act.Notes]) -> str | act.Notes:
     """Podman 4's database gives up early when many calls write at once ("database is locked", an upstream defect);
     nothing was done then, so it is asked again."""
     for attempt in range(4):
@@ -111,7 +108,7 @@ def set_links(hands: Hands, action: act.SetLinks) -> str:
 
 def set_rules(hands: Hands, action: act.SetRules) -> str:
     try:
-        balancer.set_rules(hands.transport, action)
+        nftables.set_table(hands.transport, nftables.RULES, action)
         flows.flush(hands.transport, action.flows)
     finally:
         hands.unsettle()
@@ -295,12 +292,12 @@ def run_hook(hands: Hands, action: act.RunHook) -> str:
     return ""
 
 
-def stop_container(hands: Hands, action: act.StopContainer) -> Notes:
+def stop_container(hands: Hands, action: act.StopContainer) -> act.Notes:
     hooks = {} if action.hook is None else {action.id: action.hook}
     return podending.stop(hands.api, hands.transport, _ours(hands, [action.id]), [], action.grace, hooks)
 
 
-def stop_pod(hands: Hands, action: act.StopPod) -> Notes:
+def stop_pod(hands: Hands, action: act.StopPod) -> act.Notes:
     first, last = _ours(hands, action.containers), _ours(hands, action.last)
     return podending.stop(hands.api, hands.transport, first, last, action.grace, dict(action.hooks))
 
@@ -362,7 +359,7 @@ def _labels(inspected: Mapping[str, Any]) -> Mapping[str, str]:
     return inspected.get("Labels") or (inspected.get("Config") or {}).get("Labels") or {}
 
 
-_TABLE: dict[type, tuple[Callable[[Hands, Any], str | Notes], str]] = {
+_TABLE: dict[type, tuple[Callable[[Hands, Any], str | act.Notes], str]] = {
     act.EnsureNetwork: (ensure_network, "NetworkNotReady"),
     act.SetLinks: (set_links, "NetworkNotReady"),
     act.SetRules: (set_rules, "NetworkNotReady"),

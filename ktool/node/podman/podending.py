@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from ktool.logic.node.nodeaction import Notes
 from ktool.logic.node.probecalls import Call, Exec, Handler, HttpGet, Sleep
 from ktool.node.base import NodeError, Transport, Unreachable
 from ktool.node.podman import probeclient
@@ -23,8 +24,6 @@ LEAST = 2.0
 
 RESTARTING = 10.0
 """Seconds in which Podman has long restarted what it restarts by itself."""
-
-Notes = tuple[tuple[str, str], ...]
 
 
 def stop(

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from ktool.importing import IMPORTING
-from ktool.node.base import NodeError, Transport
+from ktool.node.base import Transport
+from ktool.node.podman.unanswered import unanswered
 from ktool.node.reach.stream import ChannelStream, Stream
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class PodmanApi:
             return stream
         except (OSError, http.client.HTTPException) as error:
             stream.close()
-            raise NodeError(self._transport.node, path, says(self._transport.node, error)) from None
+            raise unanswered(self._transport.node, path, error) from None
         except BaseException:
             stream.close()
             raise
@@ -206,15 +207,6 @@ def _param(value: Any) -> str:
 
 def _query(params: Mapping[str, Any]) -> str:
     return "?" + urlencode({key: _param(value) for key, value in params.items()}) if params else ""
-
-
-def says(node: str, error: BaseException) -> str:
-    """Why Podman on a node could not be asked."""
-    if isinstance(error, TimeoutError):
-        return f"Podman on {node} did not answer in time"
-    while inner := next((arg for arg in error.args if isinstance(arg, BaseException)), None):
-        error = inner
-    return f"Podman on {node} cannot be asked: {str(error) or type(error).__name__}"
 
 
 def _answer(status: int, text: bytes) -> Any:

@@ -12,8 +12,7 @@ from podman.api.client import APIClient
 from podman.errors import APIError
 from requests.adapters import HTTPAdapter
 
-from ktool.node.base import NodeError
-from ktool.node.podman.podmanapi import says
+from ktool.node.podman.unanswered import unanswered
 from ktool.node.reach.stream import ChannelStream, Stream
 
 POOL = 16
@@ -49,7 +48,7 @@ class PodmanClient:
                 # podman.service ends itself after five idle seconds under socket activation, and a kept connection
                 # may die under a request. Everything asked for here may be asked for twice.
                 if attempt == 2 or not _dropped(error):
-                    raise NodeError(self._node, path, says(self._node, _cause(error))) from None
+                    raise unanswered(self._node, path, _cause(error)) from None
         raise AssertionError("unreachable")
 
     def close(self) -> None:

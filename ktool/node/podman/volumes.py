@@ -13,7 +13,7 @@ import tarfile
 from collections.abc import Sequence
 
 from ktool.api.marks import VOLUMES_IN_MEMORY, VOLUMES_ON_DISK
-from ktool.logic.node.nodeaction import Volume
+from ktool.logic.node.volume import Volume
 from ktool.logic.pod.podvolumes import directory
 
 UID = re.compile(r"[0-9a-f-]{36}")

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import paramiko
@@ -33,36 +34,42 @@ _CONNECTING = threading.BoundedSemaphore(8)
 _BROKEN = (OSError, EOFError, paramiko.SSHException)
 
 
+@dataclass(frozen=True)
+class Login:
+    """How to log in, and which host key to believe: `host_key` is a pin ("ssh-ed25519 AAAA..."); without one,
+    `known_hosts` files decide (default: those of ssh(1)), and `accept_new_host_key` takes a key that no line speaks of
+    (StrictHostKeyChecking accept-new; never a changed one)."""
+
+    user: str = "root"
+    identity: str | Path | None = None
+    host_key: str = ""
+    known_hosts: Sequence[Path] | None = None
+    accept_new_host_key: bool = False
+
+
 class SshTransport:
     """Transport over one SSH connection. It connects at first use; a connection that was lost stays lost (every call
-    raises Unreachable), so that whoever uses the node must claim it again over a new transport.
-
-    `host_key` is a pin ("ssh-ed25519 AAAA..."); without one, `known_hosts` files decide (default: those of ssh(1)), and
-    `accept_new_host_key` takes a key that no line speaks of (StrictHostKeyChecking accept-new; never a changed one).
-    Where `user` is not root, commands run through `sudo -n`. Thread-safe."""
+    raises Unreachable), so that whoever uses the node must claim it again over a new transport. Where the user is not
+    root, commands run through `sudo -n`. Thread-safe."""
 
     def __init__(
         self,
         node: str,
         host: str,
         port: int = 22,
-        user: str = "root",
+        login: Login = Login(),
         *,
-        identity: str | Path | None = None,
-        host_key: str = "",
-        known_hosts: Sequence[Path] | None = None,
-        accept_new_host_key: bool = False,
         connect_timeout: float = 15.0,
     ) -> None:
-        self.node, self.host, self.port, self.user = node, host, port, user
-        self._identity, self._host_key = identity, host_key
-        self._known_hosts = hostkeys.files() if known_hosts is None else known_hosts
-        self._accept_new, self._connect_timeout = accept_new_host_key, connect_timeout
+        self.node, self.host, self.port, self.user = node, host, port, login.user
+        self._identity, self._host_key = login.identity, login.host_key
+        self._known_hosts = hostkeys.files() if login.known_hosts is None else login.known_hosts
+        self._accept_new, self._connect_timeout = login.accept_new_host_key, connect_timeout
         self._client: Client | None = None
         self._lock = threading.Lock()
         self._sessions = threading.BoundedSemaphore(SESSIONS)
         self._closed = False
-        self._streamlocal = user == "root"
+        self._streamlocal = self.user == "root"
 
     # --- Transport ---------------------------------------------------------------------------------------------------
 

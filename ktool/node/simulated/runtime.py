@@ -43,16 +43,13 @@ from ktool.logic.node.nodeaction import (
 )
 from ktool.logic.node.probecalls import Answer, Call
 from ktool.node.base import ExecStream, LogOptions, NodeError, Unreachable
+from ktool.node.simulated.faults import CALL_FAULTS, IMAGE_FAULTS, Fault
 from ktool.node.simulated.simmachine import (
-    CALL_FAULTS,
-    IMAGE_FAULTS,
     NOBODY,
     Container,
-    Fault,
     Machine,
     Pod,
     Settings,
-    parse_faults,
 )
 
 RUNTIMES: dict[str, Machine] = {}
@@ -72,9 +69,9 @@ class Refused(Exception):
 
 
 class SimulatedRuntime:
-    """One connection to a simulated machine, which it makes where there is none of that name yet; the figures given
-    here become those of the machine. `fail` maps patterns of images, pods and containers to the reasons of Fault.
-    `sleep` is what waits out a grace period, and `call_later` what tells listeners about later changes."""
+    """One connection to a simulated machine, which it makes where there is none of that name yet; `settings` become
+    those of the machine. `sleep` is what waits out a grace period, and `call_later` what tells listeners about later
+    changes."""
 
     concurrency = 1  # an action takes microseconds: a thread for it would cost more than it does
 
@@ -82,18 +79,12 @@ class SimulatedRuntime:
         self,
         node: str,
         *,
-        cpu: int = 32,
-        memory: int = 256 * 1024**3,
-        start_delay: float = 0.0,
-        run_for: float = 0.0,
-        fail: Mapping[str, str] | Sequence[Fault] = (),
+        settings: Settings = Settings(),
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
         call_later: Callable[[float, Callable[[], None]], None] | None = None,
     ) -> None:
         self.node = node
-        faults = parse_faults(fail) if isinstance(fail, Mapping) else tuple(fail)
-        settings = Settings(cpu, memory, start_delay, run_for, faults)
         with _registering:
             machine = RUNTIMES.get(node)
             if machine is None:
@@ -384,4 +375,4 @@ def from_url(node: str, url: str) -> SimulatedRuntime:
                     raise ValueError(f"unknown option {key!r}; known are cpu, memory, startDelay, runFor and fail")
     except ValueError as error:
         raise NodeError(node, "connect", f"the connection {url!r} of node {node} is not understood: {error}") from None
-    return SimulatedRuntime(node, fail=faults, **options)
+    return SimulatedRuntime(node, settings=Settings(faults=tuple(faults), **options))

@@ -1,0 +1,1 @@
+"""Encryption at rest: sealing of records, the key ring, and key rotation."""

@@ -1,9 +1,9 @@
-"""The keys that encrypt secrets at rest. They live outside the database, in one small file beside it.
+"""Key ring: the keys for encryption at rest. They live outside the database, in one small file beside it.
 
-The file says for each key where it comes from: from the file itself, from a passphrase (scrypt), from the environment
-variable KTOOL_SECRET_KEY, or from the output of a command that asks a key manager. A key is known by an id that is
-derived from it, so that a wrong one is noticed before it is used. The file is changed only while the database is
-locked for writing, by `Store.rekey` and by the first secret that is written.
+The file names the source of each key: the file itself, a passphrase (scrypt), the environment variable
+KTOOL_SECRET_KEY, or the output of a command that asks a key manager. A key has an id derived from it, so that a wrong
+key is noticed before it is used. The file is changed only while the database is locked for writing, by `Store.rekey`
+and by the first secret that is written. `seal`, `rekey` and app.py use it.
 """
 
 from __future__ import annotations
@@ -37,20 +37,21 @@ SCRYPT = {"n": 2**16, "r": 8, "p": 2}
 
 
 class KeyProblem(ApiError):
-    """A key cannot be had. The message names its id and how to get at it."""
+    """A key is not available. The message names its id and how to get at it."""
 
     def __init__(self, message: str) -> None:
         super().__init__(500, "InternalError", message)
 
 
 def key_id(key: bytes) -> str:
-    """The public name of a key, which tells nothing about it."""
+    """The public id of a key, which reveals nothing about it."""
     return hashlib.sha256(b"ktool secret key\0" + key).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One key of the file. `how` is what its source needs: the key itself, the salt and cost of scrypt, a command."""
+    """One key in the file. `how` holds the data of its source: the key itself, the salt and cost of scrypt, or a
+    command."""
 
     id: str
     source: str
@@ -58,7 +59,7 @@ class Entry:
 
 
 class KeyRing:
-    """The keys of one state directory. `ask` prompts a person for a passphrase, None where nobody is there."""
+    """The keys of one state directory. `ask` prompts for a passphrase; None where there is no terminal."""
 
     def __init__(self, file: Path, environment: Mapping[str, str], ask: Callable[[str], str] | None = None) -> None:
         self.file = file
@@ -69,7 +70,7 @@ class KeyRing:
     # --- having a key
 
     def key(self, wanted: str) -> bytes:
-        """The key with this id. Raises KeyProblem where it cannot be had."""
+        """The key with this id. Raises KeyProblem where it is not available."""
         if wanted not in self._known:
             since, problem = self._failed.get(wanted, (-FAILED_SECONDS, None))
             if problem is not None and time.monotonic() - since < FAILED_SECONDS:
@@ -114,7 +115,7 @@ class KeyRing:
         return given.get(entry.id) or next(iter(given.values()))
 
     def _given(self) -> dict[str, bytes]:
-        """The keys in the environment, by id: the one in use and, during a rotation, the one before it."""
+        """The keys in the environment by id: the current one and, during a rotation, the previous one."""
         texts = {name: self._environment.get(name) for name in (VARIABLE, OLD_VARIABLE)}
         keys = [_parsed(text, name) for name, text in texts.items() if text]
         return {key_id(key): key for key in keys}
@@ -128,7 +129,7 @@ class KeyRing:
         return _printed([str(word) for word in entry.how["argv"]])
 
     def _passphrase(self, prompt: str, variable: str) -> str:
-        """From the environment variable, the file that VARIABLE_FILE names, or the person at the terminal."""
+        """The passphrase, from the environment variable, the file that VARIABLE_FILE names, or a prompt."""
         if path := self._environment.get(f"{variable}_FILE"):
             try:
                 return Path(path).read_text().rstrip("\r\n")
@@ -145,8 +146,8 @@ class KeyRing:
     # --- making one
 
     def made(self, source: str, argv: Sequence[str] = (), *, anew: bool = False) -> Entry:
-        """A new key from `source` (file, passphrase, environment or command); `anew`: it is to replace another one. It
-        is not in the file yet."""
+        """A new key from `source` (file, passphrase, environment or command), not yet in the file. `anew`: it is to
+        replace another one."""
         how: dict[str, Any] = {}
         if source == "file":
             key = secrets.token_bytes(LENGTH)
@@ -165,7 +166,7 @@ class KeyRing:
         return Entry(key_id(key), source, how)
 
     def first(self) -> str:
-        """The id of the key for the very first secret: the one that was made already, or a new one."""
+        """The id of the key for the first secret: an existing key, or a new one."""
         entries = self.entries()
         if not entries:
             entries = [self.made("environment" if self._environment.get(VARIABLE) else "file")]
@@ -176,7 +177,7 @@ class KeyRing:
     # --- the file
 
     def entries(self) -> list[Entry]:
-        """What the file holds; nothing where it is not there. Raises KeyProblem for one that others may read."""
+        """The entries of the file; none where it does not exist. Raises KeyProblem for a file that others may read."""
         try:
             with self.file.open("rb") as stream:
                 if stat.S_IMODE(os.fstat(stream.fileno()).st_mode) & 0o077:
@@ -197,7 +198,7 @@ class KeyRing:
         return entries
 
     def write(self, entries: Sequence[Entry]) -> None:
-        """Replace the file in one step that survives a crash at any moment."""
+        """Replace the file atomically and durably."""
         keys = [{"id": entry.id, "source": entry.source, **entry.how} for entry in entries]
         text = json.dumps({"format": FORMAT, "keys": keys}, indent=1) + "\n"
         new = self.file.with_name(f"{self.file.name}.{secrets.token_hex(4)}.new")
@@ -252,7 +253,7 @@ def _parsed(text: str, where: str) -> bytes:
 
 
 def _printed(argv: Sequence[str]) -> bytes:
-    """What a key manager's command prints. Its own complaint is shown, its output never."""
+    """The output of a key manager's command. Its stderr is shown on failure, its output never."""
     try:
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=COMMAND_SECONDS, check=False)
     except (OSError, ValueError) as error:

@@ -1,7 +1,9 @@
-"""A new secret key for everything that is confidential, in one transaction that may be killed at any moment.
+"""Key rotation: re-encrypts all confidential records under a new secret key in one transaction that may be killed at
+any moment.
 
-The key file holds both keys from before the transaction until after it, and the database says which one is in use. The
-key file is changed only inside write transactions, so two rotations cannot take each other's key away.
+`Store.rekey` calls it. The key file holds both keys from before the transaction until after it, and the database says
+which one is in use. The key file is changed only inside write transactions, so two rotations cannot take each other's
+key away.
 """
 
 from __future__ import annotations
@@ -23,8 +25,8 @@ _UPDATE = update(HISTORY).where(HISTORY.c.rv == bindparam("at")).values(body=bin
 
 
 def rekey(connection: Connection, seal: Seal, entry: Entry) -> int:
-    """Bring everything confidential under the key of `entry`; the number of records. Raises ApiError where one that is
-    current cannot be read: then nothing has changed."""
+    """Re-encrypt every confidential record with the key of `entry`; returns the number of records. Raises ApiError
+    where a current one cannot be decrypted: then nothing has changed."""
     with _durable(connection):
         with connection.begin():
             in_use = key_in_use(connection)
@@ -41,7 +43,7 @@ def rekey(connection: Connection, seal: Seal, entry: Entry) -> int:
 
 
 def _rewritten(connection: Connection, seal: Seal, key_id: str) -> Iterator[dict[str, object]]:
-    """The records under the new key. What cannot be read and is no longer current is left as it is."""
+    """The re-encrypted records. An old revision that cannot be decrypted is left as it is."""
     problems = []
     for prefix in seal.prefixes:
         current = set(connection.execute(select(OBJECTS.c.rv).where(*in_prefix(OBJECTS.c.key, prefix))).scalars())
@@ -58,7 +60,7 @@ def _rewritten(connection: Connection, seal: Seal, key_id: str) -> Iterator[dict
 
 
 def _forget_others(connection: Connection, ring: KeyRing) -> None:
-    """Take the keys that nothing is under any more out of the file."""
+    """Remove keys that no record uses any more from the file."""
     entries = ring.entries()
     kept = [entry for entry in entries if entry.id == key_in_use(connection)]
     if kept and len(kept) < len(entries):
@@ -67,8 +69,8 @@ def _forget_others(connection: Connection, ring: KeyRing) -> None:
 
 @contextmanager
 def _durable(connection: Connection) -> Iterator[None]:
-    """What is committed in here is on the disk: the old key goes as soon as that is said. What the new records replace
-    is overwritten with zeros, and leaves SQLite's log at once where nobody else reads just now."""
+    """Full durability for the commits inside: the old key is dropped as soon as they report success. Replaced records
+    are overwritten with zeros, and leave SQLite's log at once where no other process is reading."""
     if connection.dialect.name != "sqlite":
         yield
         return

@@ -1,8 +1,9 @@
-"""Encryption at rest: what is confidential in a body is written as AES-256-GCM ciphertext.
+"""Encryption at rest: confidential members of a body are written as AES-256-GCM ciphertext.
 
-Each record has a random key of its own, which the secret key wraps. The ciphertext is bound to everything that stands
-beside it in the clear (kind, namespace, name, uid, revision, labels, ...): swapped, edited and cut records are noticed.
-The store hands bodies through here and does not know what a Secret is.
+store/transaction seals and store/rows opens; app.py makes the Seal. Each record has a random key of its own, wrapped by
+the secret key. The ciphertext is bound to everything beside it in the clear (kind, namespace, name, uid, revision,
+labels, ...), so swapped, edited and truncated records are detected. The store does not know what a Secret is: it is
+given key prefixes and member names.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ NONCE = 12
 
 
 class Tampered(Exception):
-    """A record is not what was written. The message says in what way."""
+    """A record that differs from the one written. The message says how."""
 
 
 class Seal:
-    """`members`: prefix of keys -> the members of those objects that are confidential. `cryptography` is imported
-    with the first confidential record."""
+    """Encrypts and decrypts bodies. `members` maps a key prefix to the confidential members of those objects.
+    `cryptography` is imported with the first confidential record."""
 
     def __init__(self, ring: KeyRing, members: Mapping[str, Sequence[str]]) -> None:
         self.ring = ring
@@ -50,8 +51,8 @@ class Seal:
     # --- writing
 
     def sealed(self, key: str, obj: Obj, key_id: str) -> str:
-        """The text of a record under the secret key `key_id`. Raises ApiError where that cannot be had, and where the
-        object is one that could not be read: what it held must not be overwritten by nothing."""
+        """The text of a record, encrypted under the secret key `key_id`. Raises ApiError where the key is not
+        available, or where the object itself could not be read: its content must not be overwritten by an empty one."""
         if UNREADABLE in obj:
             raise ApiError(500, "InternalError", f"{Ref.parse(key)} cannot be changed: {obj[UNREADABLE]}")
         members = self._members[_prefix(key)]
@@ -67,8 +68,8 @@ class Seal:
     # --- reading
 
     def opened(self, key: str, rv: int, text: str) -> Obj:
-        """The object of a record. One that cannot be read comes without what is confidential, and says why under
-        UNREADABLE: the rest of the cluster must go on."""
+        """The object of a record. One that cannot be decrypted comes without its confidential members, with the reason
+        under UNREADABLE: the rest of the cluster must go on."""
         body: Any = None
         try:
             try:
@@ -119,8 +120,8 @@ class Seal:
 
 
 def _imported() -> Callable[[bytes], Any]:
-    """Everything of `cryptography` that this program uses at all, so that no other thread imports a part of it while
-    this one does (see ktool/importing)."""
+    """Import every part of `cryptography` that this program uses, so that no other thread imports one meanwhile (see
+    ktool/importing)."""
     import cryptography.hazmat.primitives.asymmetric.x25519
     import cryptography.hazmat.primitives.kdf.hkdf  # noqa: F401
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -129,8 +130,8 @@ def _imported() -> Callable[[bytes], Any]:
 
 
 def _check(key: str, rv: int, clear: Obj, envelope: Mapping[str, Any]) -> None:
-    """Say in what way a record was changed. What is said here is not proven by the ciphertext alone: that a record is
-    what was written is."""
+    """Raise Tampered with a description of the change. The ciphertext only proves that a record is unchanged; the
+    description is a guess from the cleartext."""
     if envelope.get("v") not in (1, VERSION):
         raise Tampered(f"it is of format {envelope.get('v')}, this ktool reads {VERSION}")
     if envelope.get("of") != (key if envelope["v"] == VERSION else key.partition("/")[2]):
@@ -165,8 +166,7 @@ def _text(data: bytes) -> str:
 
 
 def _placeholder(key: str, rv: int, body: Any, why: str) -> Obj:
-    """The object without its content. Of what stands in the record, which anybody may have written, only its identity
-    is believed."""
+    """The object without its content. Anybody may have written the record, so only its identity is trusted."""
     ref = Ref.parse(key)
     said = meta(body) if isinstance(body, dict) else {}
     metadata = {name: said[name] for name in ("uid", "creationTimestamp") if isinstance(said.get(name), str)}

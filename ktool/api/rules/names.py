@@ -1,7 +1,8 @@
-"""The syntax of names, labels, addresses and paths.
+"""Syntax rules for names, labels, addresses and paths, for the validation of all kinds.
 
-Each rule returns "" where the text is fine, else what is wrong with it, to be put after the name of the field.
-Sources: kubernetes.io/docs/concepts/overview/working-with-objects/names and .../labels; RFC 1123; RFC 6335.
+Each rule returns "" for a valid text, else the complaint, to be put after the name of the field. api/shapes, kinds/ and
+commands call them. Sources: kubernetes.io/docs/concepts/overview/working-with-objects/names and .../labels; RFC 1123;
+RFC 6335.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ ANNOTATIONS_LIMIT = 256 * 1024
 
 @lru_cache(maxsize=8192)
 def dns_label(text: str) -> str:
-    """RFC 1123 label: containers, volumes, namespaces, services."""
+    """RFC 1123 label: names of containers, volumes, namespaces, services."""
     if len(text) > 63:
         return "must be no more than 63 characters"
     if not _LABEL.fullmatch(text):
@@ -46,7 +47,7 @@ def dns_subdomain(text: str) -> str:
 
 @lru_cache(maxsize=8192)
 def label_key(text: str) -> str:
-    """A qualified name: `app`, `example.com/team`. Also of annotations, finalizers and condition types."""
+    """A qualified name: `app`, `example.com/team`. Annotations, finalizers and condition types follow the same rule."""
     prefix, slash, key = text.rpartition("/")
     if slash and (not prefix or "/" in prefix or dns_subdomain(prefix)):
         return "must have a DNS name before its '/', such as example.com/name"
@@ -69,7 +70,7 @@ def label_value(text: str) -> str:
 
 
 def env_name(text: str) -> str:
-    """The name of an environment variable: what Linux can pass to a process (Kubernetes since 1.30 asks no more)."""
+    """An environment variable's name: anything Linux can pass to a process (Kubernetes since 1.30 demands no more)."""
     return "" if _ENV.fullmatch(text) else "must be printable characters without '='"
 
 
@@ -83,7 +84,7 @@ def port_name(text: str) -> str:
 
 
 def config_key(text: str) -> str:
-    """A key of a ConfigMap or Secret, which must do as a file name."""
+    """A key of a ConfigMap or Secret. It must be a valid file name."""
     if len(text) > 253:
         return "must be no more than 253 characters"
     if text in (".", "..") or text.startswith(".."):
@@ -108,7 +109,7 @@ def subnet(text: str) -> str:
 
 
 def absolute_path(text: str) -> str:
-    """A path on a node or in a container that names one place: absolute and without `..`."""
+    """An absolute path on a node or in a container, without `..`."""
     if not text.startswith("/"):
         return "must be an absolute path"
     return "must not hold '..'" if ".." in text.split("/") else ""
@@ -144,8 +145,8 @@ def annotation_causes(annotations: Mapping[str, str], path: str) -> list[Cause]:
 def meta_causes(
     meta: Mapping[str, Any], *, namespaced: bool, name: Callable[[str], str] = dns_subdomain, path: str = "metadata"
 ) -> list[Cause]:
-    """What is wrong with an ObjectMeta; `name` is the rule for names of that kind. A kind without namespaces must
-    have none; one with must have it filled in already."""
+    """Validate an ObjectMeta; `name` is the rule for names of that kind. The namespace must be empty for a
+    cluster-scoped kind and filled in already for a namespaced one."""
     causes = []
     if not meta.get("name"):
         causes.append(Cause(f"{path}.name", "is required", "FieldValueRequired"))

@@ -1,4 +1,8 @@
-"""What must hold in the part of a core/v1 PodSpec that says where it runs, and in label selectors."""
+"""Validation of pod placement (node selector, affinity, tolerations, spread) and of label selectors, beyond their
+schema.
+
+shapes/podrules, shapes/workload and shapes/networkpolicy call it.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ktool.api import names
 from ktool.api.errors import Cause
+from ktool.api.rules import names
 
 DUPLICATE, FORBIDDEN, REQUIRED = "FieldValueDuplicate", "FieldValueForbidden", "FieldValueRequired"
 REQUIRED_DURING = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -15,7 +19,7 @@ PREFERRED_DURING = "preferredDuringSchedulingIgnoredDuringExecution"
 
 
 def placement_causes(spec: Mapping[str, Any], path: str) -> list[Cause]:
-    """nodeSelector, tolerations, topologySpreadConstraints and affinity."""
+    """Validate nodeSelector, tolerations, topologySpreadConstraints and affinity."""
     causes: list[Cause] = []
     if selector := spec.get("nodeSelector"):
         causes += names.label_causes(selector, f"{path}.nodeSelector")
@@ -29,7 +33,7 @@ def placement_causes(spec: Mapping[str, Any], path: str) -> list[Cause]:
 
 
 def selector_causes(selector: Mapping[str, Any] | None, path: str) -> list[Cause]:
-    """What is wrong with a meta/v1 LabelSelector."""
+    """Validate a meta/v1 LabelSelector."""
     if not selector:
         return []
     causes = names.label_causes(selector.get("matchLabels") or {}, f"{path}.matchLabels")

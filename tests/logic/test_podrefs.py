@@ -1,4 +1,4 @@
-"""Who reads a Secret: every place of a pod's spec that may name one."""
+"""In which ways a pod reads a Secret: every place of its spec that may name one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ktool.logic.secrets.secretuse import uses
+from ktool.logic.secrets.podrefs import ways
 
 
 def container(**members: Any) -> dict[str, Any]:
@@ -47,5 +47,5 @@ PLACES = {
 
 
 @pytest.mark.parametrize(("spec", "expected"), PLACES.values(), ids=PLACES)
-def test_uses(spec: dict[str, Any], expected: list[str]) -> None:
-    assert uses(spec, "db") == expected
+def test_ways(spec: dict[str, Any], expected: list[str]) -> None:
+    assert ways(spec, "db") == expected

@@ -8,8 +8,9 @@ from typing import Any, cast
 
 import pytest
 
-from ktool.nodeplane.endgate import LONGEST, Gate
+from ktool.nodeplane.endgate import LONGEST, EndGate
 from ktool.nodeplane.netview import NetView
+from ktool.nodeplane.workitems import NodeEvents
 
 
 class Net:
@@ -31,12 +32,18 @@ class Setting:
     def __init__(self, *loops: Loop) -> None:
         self.net, self.loops, self.now = Net(), list(loops), 0.0
         self.summoned, self.opened = 0, []
-        self.gate = Gate(
-            cast(NetView, self.net), lambda: self.loops, self._summon, self.opened.append, lambda: self.now
-        )
+        self.gate = EndGate(cast(NetView, self.net), cast(NodeEvents, self), lambda: self.now)
 
-    def _summon(self) -> None:
+    # What the gate tells and asks (NodeEvents).
+
+    def reach_all(self) -> None:
         self.summoned += 1
+
+    def may_end(self, node: str) -> None:
+        self.opened.append(node)
+
+    def confirmations(self) -> list[float]:
+        return [loop.confirmed for loop in self.loops]
 
     def held(self, grace: int = 30, node: str = "n1") -> dict[str, float]:
         pods: list[Any] = [

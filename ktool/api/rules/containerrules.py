@@ -1,6 +1,8 @@
-"""What must hold between the fields of a core/v1 Container. Every value has passed `schema.check` before.
+"""Validation of a core/v1 Container beyond its schema: rules between fields. shapes/podrules and shapes/volumerules
+call it.
 
-Source: the field documentation of core/v1, and pkg/apis/core/validation for what it leaves open.
+Every value has passed `schema.check` before. Source: the field documentation of core/v1, and pkg/apis/core/validation
+for what it leaves open.
 """
 
 from __future__ import annotations
@@ -9,8 +11,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from ktool.api import names
 from ktool.api.errors import Cause
+from ktool.api.rules import names
 from ktool.api.schema import show
 from ktool.api.units import quantity
 
@@ -30,7 +32,7 @@ ENV_FIELDS = frozenset(
         "status.podIPs",
     }
 )
-_SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
+SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 _HOST = re.compile(r"[A-Za-z0-9_.:-]{1,253}")
 _URL_PATH = re.compile(r"[^\x00-\x20\x7f]{1,4096}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
@@ -45,7 +47,7 @@ PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 def container_causes(
     container: Mapping[str, Any], path: str, *, volumes: Mapping[str, str], host_network: bool
 ) -> list[Cause]:
-    """Everything wrong with one container. `volumes`: the names of the pod's volumes (and the source of each)."""
+    """Validate one container. `volumes` maps the names of the pod's volumes to their sources."""
     causes = []
     image = container.get("image")
     if not image:
@@ -76,7 +78,7 @@ def container_causes(
 
 
 def one_of(value: Mapping[str, Any], path: str, members: Collection[str], what: str) -> list[Cause]:
-    """Exactly one of `members` must be set in `value`."""
+    """A cause unless exactly one of `members` is set in `value`."""
     chosen = [member for member in members if value.get(member) is not None]
     if len(chosen) == 1:
         return []
@@ -138,7 +140,7 @@ def _env(variable: Mapping[str, Any], path: str) -> Iterator[Cause]:
 def _is_env_field(field_path: str) -> bool:
     if field_path in ENV_FIELDS:
         return True
-    found = _SUBSCRIPT.fullmatch(field_path)
+    found = SUBSCRIPT.fullmatch(field_path)
     return found is not None and not names.label_key(found.group(2).lower())
 
 
@@ -184,7 +186,8 @@ def _mounts(mounts: Sequence[Mapping[str, Any]], path: str, volumes: Mapping[str
 
 
 def resource_causes(resources: Mapping[str, Any], path: str) -> Iterator[Cause]:
-    """Names and sizes; no request above its limit. Also of a pod's own `resources`."""
+    """Validate resources: resource names, sizes, and no request above its limit. Used for a pod's own `resources`
+    too."""
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
     for member, entries in (("limits", limits), ("requests", requests)):
         for name, amount in entries.items():
@@ -235,7 +238,7 @@ def _probe(probe: Mapping[str, Any] | None, path: str, kind: str, container: Map
 
 
 def _handler(value: Mapping[str, Any], path: str, container: Mapping[str, Any]) -> Iterator[Cause]:
-    """The rules of one probe's or hook's handler."""
+    """Validate the handler of a probe or hook."""
     if (command := value.get("exec")) is not None and not command.get("command"):
         yield Cause(f"{path}.exec.command", "is required", REQUIRED)
     for member in ("httpGet", "tcpSocket"):

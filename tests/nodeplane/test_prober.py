@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 from ktool.api.obj import put
@@ -13,6 +15,7 @@ from ktool.logic.node.probecalls import Answer, Call
 from ktool.logic.pod import probes
 from ktool.node.base import NodeError, Runtime
 from ktool.nodeplane.prober import PER_NODE, Prober
+from ktool.nodeplane.workitems import NodeEvents
 from tests.logic.nodemodel import pod
 
 EXEC = {"exec": {"command": ["true"]}}
@@ -41,12 +44,17 @@ class Clock:
         return self.now
 
 
+def events(hear: Callable[..., object]) -> NodeEvents:
+    """The one event that a prober has."""
+    return cast(NodeEvents, SimpleNamespace(health_changed=hear))
+
+
 class Setting:
     def __init__(self, **kinds: Any) -> None:
         self.clock = Clock()
         self.node = Node(self.clock)
         self.heard: list[tuple[str, bool, bool]] = []
-        self.prober = Prober(lambda *what: self.heard.append(what), self.clock, spread=False)
+        self.prober = Prober(events(lambda *what: self.heard.append(what)), self.clock, spread=False)
         self.pod = put(pod("web"), "spec", "containers", [{"name": "web", "image": "web:1", **kinds}])
         self.fact = ContainerFact("web", "c1", "running", started_at=1000.0)
 
@@ -162,7 +170,7 @@ def test_a_node_that_does_not_answer_takes_only_its_share() -> None:
                 asking[self.name] -= 1
             return Answer(True)
 
-    prober = Prober(lambda *what: None, clock, spread=False)
+    prober = Prober(events(lambda *what: None), clock, spread=False)
     many = [pod(f"web{number}") for number in range(3 * PER_NODE)]
     for name in ("slow", "quick"):
         pods = [put(one, "spec", "containers", [{"name": "web", "image": "w", "readinessProbe": EXEC}]) for one in many]
@@ -207,7 +215,7 @@ def test_a_node_that_does_not_answer_takes_only_its_share() -> None:
 def test_it_keeps_the_time_by_itself() -> None:
     setting = Setting(readinessProbe={**EXEC, "periodSeconds": 1})
     changed = threading.Event()
-    setting.prober = Prober(lambda *what: changed.set(), time.monotonic, spread=False)
+    setting.prober = Prober(events(lambda *what: changed.set()), time.monotonic, spread=False)
     setting.prober.start()
     setting.watch()
     assert changed.wait(5)

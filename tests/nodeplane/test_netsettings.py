@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from ktool.logic.node.nodeaction import NodeAction, NodeFacts, Outcome, SetRules
 from ktool.logic.plan.netplan import Setting
-from ktool.nodeplane.netsettings import Teller
+from ktool.nodeplane.netsettings import Failures, NetSettings
+from ktool.nodeplane.netview import NetView
+from ktool.nodeplane.workitems import NodeEvents
 
 NODE = {"kind": "Node", "metadata": {"name": "n1"}}
 
@@ -37,19 +39,26 @@ class Runtime:
         return Outcome(action)
 
 
-def teller(net: Net) -> Teller:
-    return Teller(
-        net,  # type: ignore[arg-type]
-        failures=dict,
-        failed=lambda outcome: outcome.failure is not None,
-        news=lambda: None,
-        clock=time.time,
-    )
+class Record:
+    """Nothing fails twice: what failed last is not remembered."""
+
+    failures: Failures = {}
+
+    def note(self, pod_uid: str, outcome: Outcome, pod: Any) -> bool:
+        return outcome.failure is not None
+
+
+class Events:
+    def rules_confirmed(self) -> None: ...
+
+
+def settings(net: Net) -> NetSettings:
+    return NetSettings(cast(NetView, net), Record(), cast(NodeEvents, Events()), time.time)
 
 
 def test_a_node_is_told_what_it_has_not_and_confirms_it():
     net, runtime = Net(), Runtime()
-    told = teller(net)
+    told = settings(net)
     assert told.tell(runtime, NODE) is None and not runtime.told, "nobody has looked yet"
     told.saw(NodeFacts(rules="aa"), time.monotonic())
     told.tell(runtime, NODE)
@@ -63,7 +72,7 @@ def test_what_was_seen_before_the_node_was_told_is_not_believed():
     """An observation began, then the node was told of another pod; the observation ends. When that pod is to go the
     node has to be told so, although it should have just what the observation saw."""
     net, runtime = Net(), Runtime()
-    told = teller(net)
+    told = settings(net)
     began = time.monotonic()
     told.saw(NodeFacts(rules="aa"), began)
     net.change, net.wanted = 2, "bb"

@@ -1,6 +1,7 @@
-"""What must hold between the fields of a core/v1 Volume. Every value has passed `schema.check` before.
+"""Validation of a core/v1 Volume beyond its schema: rules between fields. shapes/podrules calls it.
 
-Source: the field documentation of core/v1, and pkg/apis/core/validation for what it leaves open.
+Every value has passed `schema.check` before. Source: the field documentation of core/v1, and pkg/apis/core/validation
+for what it leaves open.
 """
 
 from __future__ import annotations
@@ -8,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ktool.api import names
 from ktool.api.errors import Cause
+from ktool.api.rules import names
+from ktool.api.rules.containerrules import DUPLICATE, NOT_SUPPORTED, REQUIRED, one_of
 from ktool.api.schema import show
-from ktool.api.shapes.containerrules import DUPLICATE, NOT_SUPPORTED, REQUIRED, one_of
 from ktool.api.shapes.volumes import SOURCES
 from ktool.api.units import quantity
 
@@ -28,7 +29,7 @@ _CANNOT = {
 
 
 def volume_causes(volume: Mapping[str, Any], path: str, volumes: dict[str, str]) -> Iterator[Cause]:
-    """Everything wrong with one volume, whose name and source are added to `volumes`."""
+    """Validate one volume and add its name and source to `volumes`."""
     name = volume["name"]
     if problem := names.dns_label(name):
         yield Cause(f"{path}.name", f'"{name}" {problem}')
@@ -83,7 +84,7 @@ def _projected(source: Mapping[str, Any], path: str) -> Iterator[Cause]:
 
 
 def _reference(source: Mapping[str, Any], member: str, path: str) -> Iterator[Cause]:
-    """A ConfigMap or Secret by name, and the keys that are taken of it."""
+    """Validate a reference to a ConfigMap or Secret: its name and the selected keys."""
     name = source.get(member) or ""
     if not name:
         yield Cause(f"{path}.{member}", "is required", REQUIRED)

@@ -1,4 +1,4 @@
-"""What a lab is: its values, its files on disk and its one kind of error."""
+"""Lab model: its values, the plan file on disk and LabError. All lab modules use it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class LabError(Exception):
 
 @dataclass(frozen=True)
 class LabNode:
-    """One node. `host_key` is the type and key of its sshd as known_hosts has them; `pid` is its PID 1 seen from
-    the host, 0 while the node is stopped."""
+    """One node. `host_key` is the type and key of its sshd as in known_hosts; `pid` is its PID 1 seen from the host, 0
+    while it is stopped."""
 
     name: str
     address: str
@@ -42,8 +42,8 @@ class LabNode:
 
 @dataclass(frozen=True)
 class Lab:
-    """A lab. `registry` is address:port, `images` the names as manifests write them, `subnet` a CIDR, `password_file`
-    holds what the user lab logs in with at private.lab."""
+    """A lab. `registry` is address:port, `images` the names for manifests, `subnet` a CIDR, `password_file` holds the
+    password of the user lab at private.lab."""
 
     name: str
     nodes: tuple[LabNode, ...]
@@ -55,7 +55,8 @@ class Lab:
 
 @dataclass(frozen=True)
 class MachineStatus:
-    """One machine of a lab as found just now. `sshd` and `podman` are None for the registry, `registry` for nodes."""
+    """The observed state of one machine. `sshd` and `podman` are None for the registry, `registry` is None for
+    nodes."""
 
     name: str
     running: bool
@@ -72,7 +73,7 @@ class MachineStatus:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is written down about a lab before anything of it exists, so that `down` finds all of it."""
+    """The record of a lab, saved before any part of it is created, so that `down` finds all of it."""
 
     name: str
     directory: Path
@@ -90,11 +91,11 @@ class Plan:
 
     @property
     def prefix(self) -> int:
-        """Length of the prefix of each link: one has the whole subnet, two have a half each."""
+        """Prefix length of each link: one link has the whole subnet, two have a half each."""
         return 23 + self.links
 
     def link_gateway(self, link: int) -> str:
-        """The address of the switch on a link; it routes between them."""
+        """The switch's address on a link; the switch routes between links."""
         return f"10.89.{self.octet}.{link * _HALF + 1}"
 
     @property
@@ -107,12 +108,13 @@ class Plan:
 
     @property
     def password_file(self) -> Path:
-        """What the user `lab` logs in with at private.lab."""
+        """The file with the password of the user `lab` at private.lab."""
         return self.directory / "private-password"
 
     @property
     def host_link(self) -> str:
-        """The one network link on the host. Unlike in two labs of one name below different roots."""
+        """The name of the one network link on the host. It depends on the root too, so that two labs of one name
+        differ."""
         return f"lab-{_short_hash(self.directory)}"
 
     @property
@@ -165,22 +167,23 @@ class Machine:
 
     @property
     def link_number(self) -> int:
-        """Nodes take turns on the links of the lab."""
+        """The link a node is on; nodes alternate between the links."""
         return (self.number - 1) % self.lab.links
 
     @property
     def hardware_address(self) -> str:
-        """The same after every boot, or else neighbours would talk to the old one until their ARP entry expires."""
+        """A MAC address that survives reboots, or else neighbours would use the old one until their ARP entry
+        expires."""
         return f"02:6b:74:{self.lab.octet:02x}:00:{self.number:02x}"
 
     @property
     def link(self) -> str:
-        """Name of the node's end of the cable that is plugged into the bridge."""
+        """Name of the node's end of its cable to the bridge."""
         return f"node{self.number}"
 
 
 def plan_path(name: str, root: Path) -> Path:
-    """The directory of the lab. LabError when `name` cannot name one."""
+    """The directory of the lab. LabError when `name` is not a valid lab name."""
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?", name):
         raise LabError(
             f"{name!r} cannot name a lab: use at most 20 lower case letters, digits and dashes, "
@@ -190,7 +193,7 @@ def plan_path(name: str, root: Path) -> Path:
 
 
 def load_plan(name: str, root: Path) -> Plan | None:
-    """What was written down about the lab, None when there is no such lab. LabError when the file is not ours."""
+    """The saved plan of a lab, None when there is no such lab. LabError when the file is not one of ktool's."""
     directory = plan_path(name, root)
     path = directory / "lab.json"
     try:
@@ -205,7 +208,7 @@ def load_plan(name: str, root: Path) -> Plan | None:
 
 
 def write_file(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write the whole file or nothing."""
+    """Write a file atomically."""
     new = path.with_name(path.name + ".new")
     with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
         file.write(text)

@@ -1,6 +1,7 @@
-"""What must hold between the fields of a core/v1 PodSpec. Every value has passed `schema.check` before.
+"""Validation of a core/v1 PodSpec beyond its schema: rules between fields. kinds/pod and shapes/workload call it.
 
-Source: the field documentation of core/v1, and pkg/apis/core/validation for what it leaves open.
+Every value has passed `schema.check` before. Source: the field documentation of core/v1, and pkg/apis/core/validation
+for what it leaves open.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ktool.api import names
 from ktool.api.errors import Cause
 from ktool.api.marks import DRAIN_SECONDS
 from ktool.api.pod import CONTAINER_GROUPS, is_sidecar
-from ktool.api.shapes.containerrules import (
+from ktool.api.rules import names
+from ktool.api.rules.containerrules import (
     DUPLICATE,
     FORBIDDEN,
     PROBES,
@@ -21,8 +22,8 @@ from ktool.api.shapes.containerrules import (
     container_causes,
     resource_causes,
 )
-from ktool.api.shapes.placementrules import placement_causes
-from ktool.api.shapes.volumerules import volume_causes
+from ktool.api.rules.placementrules import placement_causes
+from ktool.api.rules.volumerules import volume_causes
 
 LONGEST_DRAIN = 3600
 
@@ -30,7 +31,7 @@ _RESOLVER_WORD = re.compile(r"[-A-Za-z0-9_.]{1,255}")
 
 
 def validate_pod_spec(spec: Mapping[str, Any], path: str = "spec") -> list[Cause]:
-    """Everything wrong with a PodSpec that its shape does not show."""
+    """Validate a PodSpec and return all errors that its schema does not catch."""
     causes: list[Cause] = []
     volumes: dict[str, str] = {}
     for index, volume in enumerate(spec.get("volumes") or ()):
@@ -50,7 +51,7 @@ def validate_pod_spec(spec: Mapping[str, Any], path: str = "spec") -> list[Cause
 
 
 def pod_annotation_causes(annotations: Mapping[str, str], path: str) -> list[Cause]:
-    """What is wrong with the annotations of a pod that mean something here. `path` is the field they stand in."""
+    """Validate those annotations of a pod that ktool acts on. `path` is the field that holds the annotations."""
     text = annotations.get(DRAIN_SECONDS)
     if text is None or (text.isdecimal() and text.isascii() and int(text) <= LONGEST_DRAIN):
         return []

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from ktool.logic.node.nodeaction import SetRules
-from ktool.node.network.balancer import set_rules
-from ktool.node.network.nftables import RULES, transaction
+from ktool.node.network.nftables import RULES, set_table, transaction
 
 TEXT = """table ip ktool-svc {
     chain format-1 {
@@ -61,4 +60,4 @@ ours
 def test_a_hash_that_is_none_never_reaches_a_node(bad: str) -> None:
     transport: Any = None
     with pytest.raises(ValueError, match="is not a hash"):
-        set_rules(transport, SetRules(TEXT, bad))
+        set_table(transport, RULES, SetRules(TEXT, bad))

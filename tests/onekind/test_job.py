@@ -1,0 +1,111 @@
+"""A kind with a plan is one source file and one golden folder: Job in its simplest form, from YAML to its end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ktool import app
+from ktool.api.world import World
+from ktool.node.simulated import runtime
+from tests.cli.conftest import Ktool, cluster, home, ktool
+from tests.onekind.job import KIND
+
+__all__ = ["cluster", "home", "ktool"]
+
+MANIFEST = """
+apiVersion: batch/v1
+kind: Job
+metadata: {name: pi}
+spec:
+  completions: 3
+  parallelism: 2
+  backoffLimit: 1
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{name: pi, image: "registry.lab/web:v1"}]
+"""
+
+
+@pytest.fixture(autouse=True)
+def job() -> Iterator[None]:
+    app.kinds().add(KIND)
+    yield
+    app.kinds().remove(KIND.gk)
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    path = tmp_path / "job.yaml"
+    path.write_text(MANIFEST)
+    return path
+
+
+@pytest.fixture
+def ending() -> Iterator[dict[str, int]]:
+    """Containers that run end by themselves after a moment, with this exit code."""
+    wanted, over = {"code": 0}, threading.Event()
+
+    def end() -> None:
+        while not over.wait(0.05):
+            for found in list(runtime.RUNTIMES.values()):
+                for pod in list(found.machine.pods.values()):
+                    found.machine.crash(pod.uid, exit_code=wanted["code"])
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    yield wanted
+    over.set()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parent / "golden/job").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_plan(path: Path) -> None:
+    case = yaml.safe_load(path.read_text())
+    given = case["given"]
+    assert KIND.controller.plan is not None
+    plan = KIND.controller.plan(
+        given["object"], World([given["object"], *given.get("world", ())]), given.get("now", 0.0)
+    )
+    assert plan.to_json() == case["expect"]
+
+
+def test_from_yaml_to_complete(cluster: Ktool, manifest: Path, ending: dict[str, int]) -> None:
+    done = cluster("apply", "-f", manifest, "--timeout", "60s")
+    assert done.code == 0 and done.lines[0] == "job.batch/pi created", done.err
+    assert cluster("get", "jobs").lines[1].split()[:2] == ["pi", "3/3"]
+    assert "3 Succeeded" in cluster("describe", "job", "pi").out
+    assert "How many pods have to succeed." in cluster("explain", "job.spec").out
+    assert cluster("rollout", "status", "job/pi").code == 0
+    pods = cluster("get", "pods", "-o", "name").lines
+    assert len(pods) == 3
+    assert "is simulated" in cluster("logs", "job/pi").err or cluster("logs", "job/pi").code == 0
+    refused = cluster("rollout", "restart", "job/pi")
+    assert refused.code == 1 and "restarting is not supported" in refused.err
+    assert "have no history of revisions" in cluster("rollout", "undo", "job/pi").err
+    assert cluster("apply", "-f", manifest).lines == ["job.batch/pi unchanged"]
+    assert cluster("delete", "job", "pi").code == 0
+    assert cluster("get", "pods", "-o", "name").lines == []
+
+
+def test_a_job_that_fails_says_so(cluster: Ktool, manifest: Path, ending: dict[str, int]) -> None:
+    ending["code"] = 1
+    begun = time.monotonic()
+    done = cluster("apply", "-f", manifest, "--timeout", "60s")
+    assert done.code == 1 and "has reached its backoff limit" in done.err
+    assert time.monotonic() - begun < 50
+
+
+def test_its_pods_are_its_own(cluster: Ktool, manifest: Path) -> None:
+    wrong = manifest.read_text().replace("restartPolicy: Never", "restartPolicy: Always")
+    manifest.write_text(wrong)
+    refused = cluster("apply", "-f", manifest)
+    assert refused.code == 1 and 'restartPolicy: must be "Never" or "OnFailure", not "Always"' in refused.err
