@@ -1,16 +1,17 @@
-"""What would happen to the pods of workloads, played through on a copy of the World: the real planners and the real
-scheduler, and pods that run as soon as they have a node.
+"""The rehearsal of rollouts, played through on a copy of the World: the real planners, the real scheduler and the
+registry's own verbs on a transaction in memory, and pods that run as soon as they have a node. `apply
+--dry-run=server` shows it.
 
 Nothing is written and no node is asked. Time is a number that moves when there is nothing left to decide.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+import itertools
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ktool.api import patch as patches
-from ktool.api.action import Action, Bind, Create, Delete, Emit, Patch, Status, Update
+from ktool.api.action import Action, Bind, Delete, Emit, Status
 from ktool.api.kind import Kind
 from ktool.api.kinds import Kinds
 from ktool.api.obj import (
@@ -18,23 +19,29 @@ from ktool.api.obj import (
     condition,
     controller_of,
     deleting,
-    drop,
-    generation,
     get,
     is_true,
     labels,
     name,
     namespace,
-    put,
-    timestamp,
     uid,
     with_condition,
 )
 from ktool.api.pod import finished, node_of
-from ktool.api.ref import NAMESPACE, NODE, POD, GroupKind, Ref
+from ktool.api.ref import EVENT, NAMESPACE, NODE, POD, GroupKind, Ref
 from ktool.api.world import World
+from ktool.control.memory import Memory
 from ktool.logic import schedule
+from ktool.logic.schedule import Decision
 from ktool.logic.workload.podtrouble import trouble
+from ktool.registry import admission
+from ktool.registry.execute import Batch
+from ktool.registry.request import component
+from ktool.registry.verbs import Setup, Verbs
+
+_ACTOR = component("rehearsal")
+_UIDS = itertools.count(1)
+"""Of this process, so that two rehearsals on one World give nothing the identity of something else."""
 
 MOST_ROUNDS = 2_000
 MOST_STEPS = 10_000
@@ -62,6 +69,10 @@ class Course:
     unfinished: bool = False
 
 
+def _new_uid() -> str:
+    return f"rehearsed-{next(_UIDS)}"
+
+
 def play(world: World, kinds: Kinds, refs: Iterable[Ref], now: float) -> Course:
     """The course of these objects' rollouts to their end, if every new pod becomes ready. Changes `world`."""
     return Rehearsal(world, kinds, refs, now).play()
@@ -76,7 +87,8 @@ class Rehearsal:
         self.refs = list(refs)
         self.moves: list[Move] = []
         self.notes: list[str] = []
-        self._made = 0
+        self._memory = Memory(world)
+        self._setup = Setup(kinds, _new_uid, lambda: "", chain=admission.FOR_COMPONENTS, judge=admission.SpecMemo())
 
     def play(self) -> Course:
         course = Course(notes=self.notes)
@@ -128,9 +140,7 @@ class Rehearsal:
         if obj is None or planner is None:
             return False, None
         plan = planner(obj, self.world, self.now)
-        for action in plan.actions:
-            self.execute(action)
-        return bool(plan.actions), plan.after
+        return self.execute(plan.actions), plan.after
 
     def place(self) -> bool:
         """One step of the scheduler; whether a pod found a node, or was told for the first time that there is none."""
@@ -138,27 +148,26 @@ class Rehearsal:
         if not waiting:
             return False
         spaces = {name(space): labels(space) for space in self.world.list(NAMESPACE)}
-        moved = False
-        for decision in schedule.place(waiting, self.world.list(NODE), self.world.list(POD), spaces):
-            if decision.node:
-                self.execute(Bind(decision.ref, decision.node, decision.uid))
-                moved = True
-            else:
-                moved = self._refused(decision.ref, decision.message) or moved
+        decisions = schedule.place(waiting, self.world.list(NODE), self.world.list(POD), spaces)
+        moved = self.execute([Bind(found.ref, found.node, found.uid) for found in decisions if found.node])
+        for decision in decisions:
+            if not decision.node:
+                moved = self._without_place(decision) or moved
         return moved
 
-    def _refused(self, ref: Ref, message: str) -> bool:
-        pod = self.world.get(ref)
-        if pod is None or (condition(pod, "PodScheduled") or {}).get("message") == message:
+    def _without_place(self, decision: Decision) -> bool:
+        """Say on the pod that there is no node for it; whether that is new."""
+        pod = self.world.get(decision.ref)
+        before = condition(pod, "PodScheduled") if pod is not None else None
+        if pod is None or (before or {}).get("message") == decision.message:
             return False
-        before = condition(pod, "PodScheduled")
         status = get(pod, "status", default={})
         conditions = with_condition(
-            status.get("conditions", ()), "PodScheduled", "False", self.now, "Unschedulable", message
+            status.get("conditions", ()), "PodScheduled", "False", self.now, "Unschedulable", decision.message
         )
-        self._set(put(pod, "status", {**status, "conditions": conditions}))
+        self.execute([Status(decision.ref, {**status, "conditions": conditions}, decision.uid)])
         if before is None:
-            self._note(Move("wait", name(pod), _owner(pod), "", message), pod)
+            self._note(Move("wait", name(pod), _owner(pod), "", decision.message), pod)
         return True
 
     # --- what comes about
@@ -166,17 +175,13 @@ class Rehearsal:
     def come_about(self, chosen: Callable[[Obj], bool] = lambda pod: True) -> bool:
         """Pods that end are gone, and those that have a node are ready; whether there were any. Those that are known
         not to run stay so."""
-        found = [pod for pod in self.world.list(POD) if self._below(pod) and chosen(pod)]
-        moved = False
-        for pod in found:
+        actions: list[Action] = []
+        for pod in [pod for pod in self.world.list(POD) if self._below(pod) and chosen(pod)]:
             if deleting(pod):
-                self.world.remove(Ref.of(pod))
-            elif node_of(pod) and not is_true(pod, "Ready") and not trouble(pod) and not _ended(pod):
-                self._set(_running(pod, self.now))
-            else:
-                continue
-            moved = True
-        return moved
+                actions.append(Delete(Ref.of(pod), uid(pod), grace=0))
+            elif node_of(pod) and not is_true(pod, "Ready") and not trouble(pod) and not finished(pod):
+                actions.append(Status(Ref.of(pod), _running(pod, self.now), uid(pod)))
+        return self.execute(actions)
 
     def _is_waiting(self) -> bool:
         """Whether one of the objects is not yet as it should be, so that time is worth waiting for."""
@@ -200,64 +205,34 @@ class Rehearsal:
 
     # --- actions
 
-    def execute(self, action: Action) -> None:
-        match action:
-            case Create(obj):
-                self._create(obj)
-            case Update(obj):
-                if (old := self.world.get(Ref.of(obj))) is not None:
-                    self._change(old, {**obj, "status": old.get("status")})
-            case Patch(patch=patch):
-                if (old := self._same(action)) is not None:
-                    self._change(old, patches.merge(old, patch))
-            case Status(status=status):
-                if (old := self._same(action)) is not None:
-                    self._set({**old, "status": status})
-            case Delete():
-                if (old := self._same(action)) is not None:
-                    self._delete(old)
-            case Bind(node=node):
-                if (old := self._same(action)) is not None:
-                    self._bind(old, node)
-            case Emit(type="Warning") | Emit(reason="StopFirst"):
-                if action.message not in self.notes:
-                    self.notes.append(action.message)
+    def execute(self, actions: Sequence[Action]) -> bool:
+        """As Registry.execute, in memory; whether anything changed. What is refused, and what a user would be warned
+        of, becomes a note."""
+        verbs = Verbs(self._memory, self._setup, _ACTOR, self.now)
+        refusals = Batch(verbs).run(actions)
+        for told in [error.message for error in refusals if error is not None]:
+            self._tell(told)
+        for action in actions:
+            if isinstance(action, Emit) and (action.type == "Warning" or action.reason == "StopFirst"):
+                self._tell(action.message)
+        for record in verbs.records:
+            if record.attributes.gk == POD:
+                self._seen(record.old, record.new)
+        return any(record.attributes.gk != EVENT for record in verbs.records)
 
-    def _same(self, action: Patch | Status | Delete | Bind) -> Obj | None:
-        found = self.world.get(action.ref)
-        return found if found is not None and action.uid in ("", uid(found)) else None
+    def _tell(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
 
-    def _set(self, obj: Obj) -> None:
-        """What changed here has no version of the store any more."""
-        self.world.set(drop(obj, "metadata", "resourceVersion"))
-
-    def _create(self, obj: Obj) -> None:
-        ref = Ref.of(obj)
-        if self.world.get(ref) is not None:
+    def _seen(self, old: Obj | None, new: Obj | None) -> None:
+        """The move that a change of a Pod is."""
+        if new is None or old is None:
             return
-        self._made += 1
-        kind = self.kinds[ref.gk]
-        given = {"uid": f"rehearsed-{self._made}", "creationTimestamp": timestamp(self.now), "generation": 1}
-        obj = {**obj, "metadata": {**obj["metadata"], **given}}
-        self._set(kind.rules.default(obj) if kind.rules.default is not None else obj)
-
-    def _change(self, old: Obj, new: Obj) -> None:
-        if new.get("spec") != old.get("spec"):
-            new = put(new, "metadata", "generation", generation(old) + 1)
-        self._set(new)
-
-    def _delete(self, obj: Obj) -> None:
-        if Ref.of(obj).gk != POD or not node_of(obj) or _ended(obj):
-            self.world.remove(Ref.of(obj))
-        elif not deleting(obj):
-            self._set(put(obj, "metadata", "deletionTimestamp", timestamp(self.now)))
-            self._note(Move("stop", name(obj), _owner(obj), str(obj["spec"]["nodeName"])), obj)
-
-    def _bind(self, pod: Obj, node: str) -> None:
-        conditions = with_condition(get(pod, "status", "conditions", default=()), "PodScheduled", "True", self.now)
-        pod = put(put(pod, "spec", "nodeName", node), "status", "conditions", conditions)
-        self._set(pod)
-        self._note(Move("start", name(pod), _owner(pod), node), pod)
+        node = node_of(new)
+        if deleting(new) and not deleting(old):
+            self._note(Move("stop", name(new), _owner(new), node), new)
+        elif node and not node_of(old):
+            self._note(Move("start", name(new), _owner(new), node), new)
 
     def _note(self, move: Move, pod: Obj) -> None:
         if self._below(pod):
@@ -272,14 +247,11 @@ def _owner(pod: Obj) -> str:
     return str((controller_of(pod) or {}).get("name", ""))
 
 
-def _ended(pod: Obj) -> bool:
-    return finished(pod)
-
-
 def _running(pod: Obj, now: float) -> Obj:
+    """The status of a pod that runs and is ready."""
     status = get(pod, "status", default={})
     conditions = with_condition(status.get("conditions", ()), "Ready", "True", now)
-    return put(pod, "status", {**status, "phase": "Running", "conditions": conditions})
+    return {**status, "phase": "Running", "conditions": conditions}
 
 
 def concerned(kinds: Kinds, refs: Iterable[Ref]) -> Collection[Ref]:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from ktool.api.errors import ApiError, method_not_allowed
 from ktool.api.marks import APPLY_PATH
+from ktool.registry.request import LOCAL
 from ktool.serve import discovery, execstream, logstream, resources, routes, watch
 from ktool.serve.resources import Request
 from ktool.store.errors import StoreError
@@ -77,7 +78,8 @@ class Connection(BaseHTTPRequestHandler):
 
     def _dispatch(self) -> None:
         request = self._read()
-        registry = self.server.registry
+        manager = routes.manager(request.query, self.headers.get("User-Agent") or "")
+        self.registry = registry = self.server.registry.as_(LOCAL.managing(manager))
         if request.path == APPLY_PATH:
             if request.method != "POST":
                 raise method_not_allowed("apply is a POST")
