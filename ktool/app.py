@@ -135,7 +135,7 @@ class ControlPlane:
 
     def stop(self) -> None:
         """End in order: no new decisions, then no new actions on nodes."""
-        self._deciding.stop(wake=self.controllers.queue.close)
+        self._deciding.stop(wake=self.controllers.close)
         self.nodes.stop()
         self._watching.stop(wake=self.cache.close)
 

@@ -53,7 +53,12 @@ class Controllers:
         self._stale = False
         self._read_kinds()
         cache.listen(self._changed)
-        kinds.listen(self._kinds_changed)
+        self._end_listening = kinds.listen(self._kinds_changed)
+
+    def close(self) -> None:
+        """No further key: a `step` that waits returns."""
+        self._end_listening()
+        self.queue.close()
 
     def _kinds_changed(self) -> None:
         """Called by whoever changes the kinds, perhaps within a transaction: no lock may be waited for here."""

@@ -63,6 +63,11 @@ class Running:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def completed(self, *words: str) -> list[str]:
+        *found, directive = self.ktool("__complete", *words).splitlines()
+        assert directive == ":4"
+        return found
+
     def apply(self, obj: Obj, *options: str) -> str:
         path = self.home / "manifest.json"
         path.write_text(json.dumps(obj))
@@ -104,7 +109,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
         assert said == [], "the server had a fault"
     finally:
         for stepper in steppers:
-            stepper.stop(controllers.queue.close)
+            stepper.stop(controllers.close)
         server.close()
         cache.close()
         backend.close()
@@ -134,6 +139,9 @@ def test_a_kind_added_to_a_running_server_is_there_for_every_command(running: Ru
     assert "9090" in described and "10.96.7.7" not in described
     listed = [line.split() for line in running.ktool("api-resources", "--api-group=demo.example").splitlines()]
     assert listed[1] == ["services", "dsvc", "demo.example/v2", "true", "Service"]
+    assert running.completed("get", "serv") == ["services", "services.demo.example"]
+    assert running.completed("get", "services.demo.example", "") == ["front"]
+    assert running.completed("get", "services.v2.demo.example/") == ["services.v2.demo.example/front"]
 
 
 @pytest.mark.parametrize(
@@ -213,6 +221,8 @@ def test_a_kind_that_is_taken_away_is_gone_everywhere(running: Running) -> None:
     assert refused_apply.returncode == 1
     assert 'a Service is "v1", not "demo.example/v1"' in refused_apply.stderr
     assert "demo.example" not in running.ktool("api-resources")
+    assert running.completed("get", "serv") == ["services"]
+    assert running.completed("get", "services.demo.example", "") == []
     assert running.ktool("get", "all", "-o", "name").split() == ["service/front"]
     client.close()
 
