@@ -79,13 +79,22 @@ def known_kinds() -> ServerKinds:
     return ServerKinds(kinds(), _served_kinds)
 
 
+def told_kinds() -> ServerKinds:
+    """The kinds that a server tells, all of them with names only: completion need not import the program's own. The
+    program's own where no server answers."""
+    from ktool.client.kinds import ServerKinds
+
+    told = _served_kinds()
+    return ServerKinds(told, list) if told else known_kinds()
+
+
 def _served_kinds() -> list[Kind]:
     if not _answers():
         return []
     from ktool.client.http import HttpClient
     from ktool.client.kinds import learn
 
-    client = HttpClient(str(socket_path()), kinds())
+    client = HttpClient(str(socket_path()), Kinds())
     try:
         return learn(client, home() / "discovery.json")
     finally:

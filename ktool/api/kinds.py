@@ -36,7 +36,7 @@ class _Index:
         told = [
             [*kind.gk, kind.plural, kind.short, kind.categories, kind.namespaced, kind.subresources]
             + [version.name for version in kind.versions]
-            for _, kind in sorted(self.by_gk.items())
+            for kind in self.by_gk.values()
         ]
         return sha256(json.dumps(told).encode()).hexdigest()[:16]
 

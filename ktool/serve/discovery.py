@@ -46,7 +46,7 @@ def document(path: str, kinds: Kinds) -> Obj | None:
         case ["api"]:
             return {"kind": "APIVersions", "versions": kinds.versions(""), "serverAddressByClientCIDRs": []}
         case ["apis"]:
-            groups = sorted({kind.group for kind in kinds if kind.group})
+            groups = dict.fromkeys(kind.group for kind in kinds if kind.group)  # a word is the first one's that has it
             return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(kinds, name) for name in groups]}
         case ["apis", group] if kinds.versions(group):
             return {"kind": "APIGroup", "apiVersion": "v1", **_group(kinds, group)}

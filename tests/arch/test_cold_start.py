@@ -89,7 +89,7 @@ def test_a_command_with_a_server(served: dict[str, str], command: str) -> None:
 @pytest.mark.parametrize("words", ["get pods w", "get po", "logs web -c m", "-n de"])
 def test_a_tab_key_with_a_server(served: dict[str, str], words: str) -> None:
     modules = loaded(f"__complete {words}", served)
-    assert modules & (HEAVY | CONTROL_PLANE) == set()
+    assert modules & (HEAVY | CONTROL_PLANE | {"ktool.kinds"}) == set()
     assert "ktool.client.http" in modules
 
 

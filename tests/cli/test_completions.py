@@ -279,7 +279,7 @@ BREAKS = {
 
 
 @pytest.fixture
-def served(shells_home, cluster, tmp_path):
+def served(shells_home, cluster, tmp_path, ktool):
     """The objects are in the database; the kind is the server's alone, so a server is what the program asks."""
     app.kinds().add(DEMO)
     applied(cluster, tmp_path, pod("web", "main"))
@@ -336,6 +336,14 @@ TYPED = {
     "a file": ("ktool apply -f my\t", "ktool apply -f my\\ web.yaml "),
     "what a shell would run": ("ktool get $(touch pwned) \t", "ktool get $(touch pwned) "),
 }
+
+
+def test_with_a_server(served, complete):
+    assert complete("get", "serv") == (["services", "services.demo.example"], 4)
+    assert complete("get", "deploy") == (["deployments", "deploy"], 4)
+    assert complete("logs", "web", "-c", "") == (["main"], 4)
+    assert complete("logs", "pod/web", "-c", "") == (["main"], 4)
+    assert complete("explain", "pod.spec.con") == (["pod.spec.containers"], 6)
 
 
 def test_a_tab_key_in_a_terminal(served, tmp_path):

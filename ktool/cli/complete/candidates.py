@@ -102,7 +102,7 @@ def _names(word_for_kind: str) -> Callable[[CommandLine, str], Candidates]:
         from ktool.cli.complete import cluster
         from ktool.cli.plumbing import known
 
-        kind = known.kinds().find(word_for_kind)
+        kind = known.told().find(word_for_kind)
         return NOTHING if kind is None else _not_yet(line, cluster.names(kind, line))
 
     return found
@@ -125,7 +125,7 @@ def _objects(line: CommandLine, word: str) -> Candidates:
         if not line.arguments:
             return _plain(words)
         return Candidates({f"{one}/": "" for one in words}, no_space=True)
-    kind = known.kinds().find(line.arguments[0])
+    kind = known.told().find(line.arguments[0])
     return NOTHING if kind is None else _not_yet(line, cluster.names(kind, line))
 
 
@@ -134,7 +134,7 @@ def _slashed(line: CommandLine, word: str) -> Candidates:
     from ktool.cli.plumbing import known
 
     before = word.partition("/")[0]
-    kind = known.kinds().find(before)
+    kind = known.told().find(before)
     return NOTHING if kind is None else _not_yet(line, (f"{before}/{name}" for name in cluster.names(kind, line)))
 
 
@@ -169,8 +169,8 @@ def _fields(line: CommandLine, word: str) -> Candidates:
     from ktool.cli.verbs.explain import members
 
     kind_word, *steps = word.split(".")
-    kind = known.kinds().find(kind_word)
-    if not steps or kind is None:
+    kind = known.kinds().find(kind_word) if steps else None
+    if kind is None:
         return _plain(cluster.kind_words(word))
     field = kind.schema
     for step in steps[:-1]:

@@ -26,7 +26,7 @@ def _client() -> Iterator[Client | None]:
     if not (app.socket_path().exists() or app.database().exists()):
         yield None
         return
-    with app.session(act=False, known=known.kinds()) as opened:
+    with app.session(act=False, known=known.told()) as opened:
         yield opened.client
 
 
@@ -43,13 +43,16 @@ def names(kind: Kind, line: CommandLine) -> list[str]:
 
 
 def pods_names(line: CommandLine) -> list[str]:
-    return names(known.kinds()[POD], line)
+    return names(known.told()[POD], line)
 
 
 def containers(line: CommandLine) -> list[str]:
     """The containers of the pod that the line names, initContainers last."""
     from ktool.cli.plumbing import podargs
 
+    if "/" in "".join(line.arguments[:1]):  # a workload: its own kind says which pods are its
+        known.forget()
+        known.kinds()
     with _client() as client:
         if client is None or not line.arguments:
             return []
@@ -60,7 +63,7 @@ def containers(line: CommandLine) -> list[str]:
 def kind_words(word: str) -> list[str]:
     """The words for kinds: plural and short names; where those are another kind's, or the word has a dot, the full
     ones, `services.demo.example` and `services.v2.demo.example`."""
-    kinds = known.kinds()
+    kinds = known.told()
     kinds.complete()
     found: dict[str, None] = {}
     for kind in sorted(kinds, key=lambda kind: (kind.plural, kind.group)):

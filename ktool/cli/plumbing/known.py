@@ -23,6 +23,16 @@ def kinds() -> ServerKinds:
     return _known
 
 
+def told() -> ServerKinds:
+    """For completion: names without schemas where a server tells them, which is quicker than importing the kinds."""
+    global _known
+    if _known is None:
+        from ktool import app
+
+        _known = app.told_kinds()
+    return _known
+
+
 def forget() -> None:
     global _known
     _known = None
