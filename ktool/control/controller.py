@@ -48,18 +48,45 @@ class Controllers:
         self._registry, self._cache, self._kinds = registry, cache, kinds
         self._clock, self._effort = clock, effort
         self.queue: WorkQueue[Ref] = WorkQueue() if queue is None else queue
-        self._watches: dict[GroupKind, list[Watch]] = {}
         self._planned: dict[GroupKind, Kind] = {}
-        for kind in kinds:
-            if kind.controller.plan is not None:
-                self._planned[kind.gk] = kind
-                for watch in kind.controller.watches:
-                    self._watches.setdefault(watch.gk, []).append(watch)
+        self._watches: dict[GroupKind, list[Watch]] = {}
+        self._stale = False
+        self._read_kinds()
         cache.listen(self._changed)
+        self._end_listening = kinds.listen(self._kinds_changed)
+
+    def close(self) -> None:
+        """No further key: a `step` that waits returns."""
+        self._end_listening()
+        self.queue.close()
+
+    def _kinds_changed(self) -> None:
+        """Called by whoever changes the kinds, perhaps within a transaction: no lock may be waited for here."""
+        self._stale = True
+
+    def _read_kinds(self) -> None:
+        self._planned = {kind.gk: kind for kind in self._kinds if kind.controller.plan is not None}
+        self._watches = {}
+        for kind in self._planned.values():
+            for watch in kind.controller.watches:
+                self._watches.setdefault(watch.gk, []).append(watch)
+
+    def _follow_kinds(self) -> None:
+        """After a change of the kinds: the new watches, and every object once more as if it had just been seen. What
+        has a planner now is planned; the dependents of a kind that is new have an owner that can be missed."""
+        with self._cache.lock:
+            self._stale = False
+            self._read_kinds()
+            world = self._cache.world
+            for gk in world.kinds():
+                for obj in world.list(gk):
+                    self._changed("ADDED", obj, None)
 
     def step(self, timeout: float = 0.0) -> bool:
         """Handle exactly one key; False where none was dirty in time. A key whose planner failed, or whose plan could
         not be carried out, comes back later: one object must not stop those of all others."""
+        if self._stale:
+            self._follow_kinds()
         ref = self.queue.get(timeout)
         if ref is None:
             return False
@@ -95,7 +122,7 @@ class Controllers:
 
     def _plan(self, ref: Ref, obj: Obj | None) -> tuple[str, Plan]:
         """The component that acts, the garbage collector before the kind's own controller, and its plan."""
-        if obj is None:
+        if obj is None or ref.gk not in self._kinds:
             return "", Plan()
         if collected := collect.plan(obj, self._cache.world, self._kinds):
             return "garbage-collector", Plan(tuple(collected))

@@ -31,7 +31,7 @@ def explain(kind: Kind, steps: Sequence[str], *, recursive: bool = False) -> str
         lines += [f"FIELD: {steps[-1]} <{type_of(field)}>", ""]
     lines += ["DESCRIPTION:", *_doc(field.doc or "<no description>", 4)]
     lines += _facts(field)
-    members = _members(field)
+    members = members_of(field)
     if members:
         lines += ["", "FIELDS:"]
         lines += _tree(field, 2) if recursive else _list(members)
@@ -40,7 +40,7 @@ def explain(kind: Kind, steps: Sequence[str], *, recursive: bool = False) -> str
 
 def _walk(field: Field, steps: Sequence[str], title: str) -> Field:
     for step in steps:
-        members = _members(field)
+        members = members_of(field)
         if step not in members:
             close = difflib.get_close_matches(step, members, n=1)
             hint = f'; did you mean "{close[0]}"?' if close else ""
@@ -49,7 +49,7 @@ def _walk(field: Field, steps: Sequence[str], title: str) -> Field:
     return field
 
 
-def _members(field: Field) -> dict[str, Field]:
+def members_of(field: Field) -> dict[str, Field]:
     """The members of a field, or of the elements of a list."""
     while field.type in ("array", "map") and field.items is not None:
         field = field.items
@@ -107,7 +107,7 @@ def _list(members: dict[str, Field]) -> list[str]:
 
 def _tree(field: Field, indent: int) -> list[str]:
     lines: list[str] = []
-    for name, member in sorted(_members(field).items()):
+    for name, member in sorted(members_of(field).items()):
         lines.append(" " * indent + _head(name, member))
         lines += _tree(member, indent + 2)
     return lines

@@ -93,6 +93,13 @@ def test_a_command_with_a_server(served: dict[str, str], command: str) -> None:
     assert "ktool.client.http" in modules
 
 
+@pytest.mark.parametrize("words", ["get pods w", "get po", "logs web -c m", "-n de"])
+def test_a_tab_key_with_a_server(served: dict[str, str], words: str) -> None:
+    modules = loaded(f"__complete {words}", served)
+    assert modules & (HEAVY | CONTROL_PLANE | {"ktool.kinds"}) == set()
+    assert "ktool.client.http" in modules
+
+
 @pytest.mark.parametrize("command", ["apply -f pod.yaml", "get pods -o yaml", "delete -f pod.yaml --ignore-not-found"])
 def test_yaml_is_all_that_manifests_add(served: dict[str, str], command: str) -> None:
     modules = loaded(command, served)
@@ -100,6 +107,17 @@ def test_yaml_is_all_that_manifests_add(served: dict[str, str], command: str) ->
     assert "yaml" in modules
 
 
-@pytest.mark.parametrize("command", ["--help", "version --client", "get --help", "completion bash", "explain pod"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "--help",
+        "version --client",
+        "get --help",
+        "completion bash",
+        "explain pod",
+        "__complete ap",
+        "__complete get --s",
+    ],
+)
 def test_a_command_that_needs_nobody(served: dict[str, str], command: str) -> None:
     assert loaded(command, served) & (HEAVY | CONTROL_PLANE | {"yaml", "ktool.client.http"}) == set()

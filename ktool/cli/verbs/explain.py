@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from ktool.api.errors import DONE
+from ktool.api.kind import Kind
 from ktool.cli.plumbing import resourceargs
 from ktool.cli.plumbing.command import Verb, examples, verbs
 from ktool.present.explain import explain as rendered
+from ktool.present.explain import members_of
 
 app = verbs()
 
@@ -30,7 +32,18 @@ def explain(
 
     Fields that ktool knows but does not act on yet are marked so.
     """
-    word, *steps = path.strip(".").split(".")
-    kind = resourceargs.kind_named(word)
+    kind, steps = _named(path.strip(".").split("."))
     sys.stdout.write(rendered(kind, steps, recursive=recursive))
     return DONE
+
+
+def _named(words: list[str]) -> tuple[Kind, list[str]]:
+    """The kind, and the steps from there. A group stands between the two only where the first step would be no field:
+    `services.demo.example`."""
+    kind = resourceargs.kind_named(words[0])
+    if words[1:] and words[1] not in members_of(kind.schema):
+        resourceargs.kinds().complete()
+        for count in range(len(words), 1, -1):
+            if found := resourceargs.kinds().find(".".join(words[:count])):
+                return found, words[count:]
+    return kind, words[1:]

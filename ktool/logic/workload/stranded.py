@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from ktool.api.action import Action, Delete, Emit
 from ktool.api.obj import Obj, controller_of, deleting, epoch, get, meta, name, namespace, uid
 from ktool.api.pod import node_of, statuses_of
-from ktool.api.ref import NODE, Ref
+from ktool.api.ref import NODE, GroupKind, Ref
 from ktool.api.world import World
 from ktool.logic.network.nodefields import silent_since
 from ktool.logic.workload.stopfirst import single_writer
@@ -60,7 +60,7 @@ def _is_only_writer(pod: Obj, world: World) -> bool:
     """Whether the pod is a single writer: a replacement might then write beside it."""
     here: Obj | None = pod
     while here is not None and (owner := controller_of(here)):
-        here = world.get(Ref(owner["kind"], namespace(pod), owner["name"]))
+        here = world.get(Ref(GroupKind.of(owner), namespace(pod), owner["name"]))
         if here is not None and single_writer(here):
             return True
     return False
