@@ -218,7 +218,7 @@ def _sorted(objects: list[Obj], sort_by: str) -> list[Obj]:
 
 def _watch(client: Client, query: Query, form: Output, table: TableOptions, *, only: bool) -> int:
     """The table and then a row for each change, until the user has enough."""
-    involved = {kind.name: kind for kind in (*query.wanted.kinds, *(kind for kind, _ in query.wanted.objects))}
+    involved = {kind.gk: kind for kind in (*query.wanted.kinds, *(kind for kind, _ in query.wanted.objects))}
     if len(involved) != 1:
         raise UserError("you may only watch a single kind of object at a time")
     (kind,) = involved.values()
