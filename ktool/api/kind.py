@@ -23,6 +23,7 @@ from ktool.api.errors import Cause
 from ktool.api.obj import Obj, controller_of, namespace
 from ktool.api.ref import GroupKind, Ref
 from ktool.api.schema import Field
+from ktool.api.selector import Selector
 from ktool.api.workload import Workload
 from ktool.api.world import World
 
@@ -152,6 +153,9 @@ class Kind:
     looks: Looks = Looks()
     controller: Controller = Controller()
     workload: Workload | None = None
+    selects: Callable[[Obj], Selector | None] | None = None
+    """The selector of an object's pods, for a kind that finds them by label: `logs` and `exec` take one of these.
+    Without it they take one of the pods that the object owns, at any depth."""
     subresources: tuple[str, ...] = ()
     apply_order: int = 50
     """The kind's position when a folder is applied: lower first (Namespace 0, configuration 20, workloads 50)."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ktool.api.marks import RESTARTED_AT
 from ktool.api.obj import Obj
 from ktool.api.ref import GroupKind, Ref
 from ktool.api.world import World
@@ -60,14 +61,15 @@ class History:
 
 @dataclass(frozen=True)
 class Workload:
-    """A workload kind's answers to commands. `template`: the path of the pod template. `restartable`: a changed
-    template replaces the pods. `pausable`: it has spec.paused; `held` detects a rollout that is paused half way.
-    `follows_config`: the annotation ktool.dev/restart-on-config-change works. `generations` groups its pods by
-    revision; `promise` states in words the limits its strategy keeps during a rollout, and `notes` what else orders the
+    """A workload kind's answers to commands. `template`: the path of the pod template. `restart(obj, at)`: the merge
+    patch that replaces its pods, with the time in it; None where nothing does. `pausable`: it has spec.paused; `held`
+    detects a rollout that is paused half way. `follows_config`: the annotation ktool.dev/restart-on-config-change
+    works. `generations` groups its pods by revision; `promise` states in words the limits its strategy keeps during a
+    rollout, and `notes` what else orders the
     steps."""
 
     template: tuple[str, ...] = TEMPLATE
-    restartable: bool = False
+    restart: Callable[[Obj, str], Obj] | None = None
     pausable: bool = False
     held: Callable[[Obj], bool] = lambda obj: False
     follows_config: bool = False
@@ -75,3 +77,8 @@ class Workload:
     generations: Callable[[Obj, World], list[Generation]] | None = None
     promise: Callable[[Obj], str] = lambda obj: ""
     notes: Callable[[Obj], list[str]] = lambda obj: []
+
+
+def restarted_at(obj: Obj, at: str) -> Obj:
+    """The `restart` of a kind that rolls out every change of spec.template: kubectl's annotation on it."""
+    return {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: at}}}}}

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ktool.api.marks import CHANGE_CAUSE, SINGLE_WRITER
 from ktool.api.obj import Obj, annotations_of, get, uid
 from ktool.api.ref import POD, Ref
-from ktool.api.workload import Generation, History, Recovery, Revision, Workload
+from ktool.api.workload import Generation, History, Recovery, Revision, Workload, restarted_at
 from ktool.api.world import World
 from ktool.logic.workload import deploymentstatus, revisions, rollback, stopfirst
 from ktool.logic.workload.kinds import REPLICA_SET
@@ -70,7 +70,7 @@ def _notes(deployment: Obj) -> list[str]:
 
 
 WORKLOAD = Workload(
-    restartable=True,
+    restart=restarted_at,
     pausable=True,
     held=deploymentstatus.held,
     follows_config=True,
