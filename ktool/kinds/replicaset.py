@@ -32,14 +32,14 @@ from ktool.api.shapes.podspec import POD_TEMPLATE
 from ktool.api.shapes.workload import default_template, template_causes
 from ktool.api.workload import Workload
 from ktool.api.world import World
-from ktool.logic.columns import AGE, CONTAINERS, IMAGES, NAME, SELECTOR
 from ktool.logic.network.nodefields import answers
 from ktool.logic.pod import podlooks
+from ktool.logic.printercolumns import AGE, CONTAINERS, IMAGES, NAME, SELECTOR
 from ktool.logic.workload import stranded
 from ktool.logic.workload.adoption import claim, ownerless
-from ktool.logic.workload.kinds import REPLICA_SET
 from ktool.logic.workload.podcounts import active, count
 from ktool.logic.workload.scaledown import first_to_go
+from ktool.logic.workload.workloadkinds import REPLICA_SET
 
 SCHEMA = resource(
     spec=Field(

@@ -20,7 +20,7 @@ from ktool.api.ref import POD, Ref
 from ktool.api.world import World
 from ktool.control.rehearsal import Rehearsal
 from ktool.logic.workload import revisions
-from ktool.logic.workload.kinds import DEPLOYMENT, REPLICA_SET
+from ktool.logic.workload.workloadkinds import DEPLOYMENT, REPLICA_SET
 from tests.everykind import KINDS
 
 from .promises import Promises
