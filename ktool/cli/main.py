@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 import typer
 
 from ktool.api.errors import DONE, ERROR, INTERRUPTED, USAGE, UsageError
-from ktool.cli.plumbing import errors
+from ktool.cli.plumbing import errors, known
 from ktool.cli.plumbing.command import VerbGroup, global_params
 
 
@@ -109,6 +109,12 @@ def root(ctx: typer.Context) -> None:
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says and return the exit code; whatever goes wrong becomes a sentence on stderr."""
+    known.forget()
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["__complete"]:
+        from ktool.cli.complete.answer import answer
+
+        return answer(words[1:])
     command = typer.main.get_command(app)
     try:
         code = command.main(args=argv, prog_name="ktool", standalone_mode=False)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 
 from ktool.api.obj import Obj, annotations_of, deleting, get, meta, name, namespace
+from ktool.api.pod import node_of
 from ktool.api.ref import CONFIG_MAP, NAMESPACE, NODE, POD, SECRET, GroupKind, Ref
 from ktool.logic.network import links
 from ktool.logic.network.nodefields import is_simulated
@@ -116,10 +117,10 @@ class Nodes:
             self._look(node)
 
     def _pod_changed(self, type_: str, pod: Obj, before: Obj | None) -> None:
-        node = get(pod, "spec", "nodeName")
+        node = node_of(pod)
         if type_ == "DELETED":
             self._readers.remove(pod)
-        elif before is None or get(before, "spec", "nodeName") != node:
+        elif before is None or node_of(before) != node:
             self._readers.add(pod)
         if node and (type_ == "DELETED" or before is None or _asks_for_more(pod, before)):
             self._look(node)
@@ -132,7 +133,7 @@ class Nodes:
         return self._nodes_of(namespace(secret))
 
     def _nodes_of(self, space: str) -> set[str]:
-        return {node for pod in self._cache.world.list(POD, space) if (node := get(pod, "spec", "nodeName"))}
+        return {node for pod in self._cache.world.list(POD, space) if (node := node_of(pod))}
 
     def settings_changed(self) -> None:
         """Every real node is told of every change of a service or of the mode, whether it has pods or not. What was

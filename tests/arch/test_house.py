@@ -15,9 +15,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "ktool").rglob("*.py"))
-LONGEST = 420
-"""About 400 lines. The margin is there so that nobody saves a line at the cost of a sentence."""
-
 BROUGHT = {
     "requests": "podman's own HTTP library; ktool gives it another transport",
     "urllib3": "below requests, for the same reason",
@@ -78,11 +75,6 @@ def test_every_library_that_is_imported_is_asked_for() -> None:
 def test_every_dependency_has_a_lower_bound() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert [requirement for requirement in project["dependencies"] if ">=" not in requirement] == []
-
-
-def test_modules_are_short() -> None:
-    lengths = {name_of(path): len(path.read_text().splitlines()) for path in MODULES}
-    assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
 
 
 @pytest.mark.parametrize("folder", ["ktool", "tests"])

@@ -60,7 +60,7 @@ def assess(before: Obj, fact: ContainerFact | None, *, policy: str, init: bool, 
     state = _state(fact)
     known = _known_start(before)
     if fact is None or state == "created":
-        return _not_running(before, fact, known, policy, init)
+        return _not_running(before, fact, policy, init)
     restarts, last = _history(before, fact, known)
     if state == "running":
         if _loops(fact, restarts, last, init) and now - fact.started_at < YOUNG:
@@ -106,7 +106,7 @@ def _known_start(before: Obj) -> float:
     )
 
 
-def _not_running(before: Obj, fact: ContainerFact | None, known: float, policy: str, init: bool) -> Run:
+def _not_running(before: Obj, fact: ContainerFact | None, policy: str, init: bool) -> Run:
     """A container that is not there, or was made and not started: by us, by a person, or by a reboot."""
     state = _state(fact)
     restarts = int(before.get("restartCount") or 0)

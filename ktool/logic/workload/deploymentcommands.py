@@ -1,6 +1,6 @@
-"""Deployment as commands see it: its history, the way back, its pods by revision, and the promises of its strategy.
+"""Deployment for commands: its history, rollback, generations of pods and the limits of its strategy, as a Workload.
 
-`kinds/deployment` makes its Workload of these.
+kinds/deployment builds its `Workload` from these functions.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _revision(replica_set: Obj) -> Revision:
 
 
 def _back(deployment: Obj, revision: Revision) -> list[Obj] | None:
-    """Only what goes back: other fields may change while this is being asked."""
+    """The JSON patch for a rollback, only of the fields that go back: others may change meanwhile."""
     if revisions.same_template(revision.record, deployment["spec"]["template"]):
         return None
     returned = revisions.rolled_back(deployment, revision.record)
