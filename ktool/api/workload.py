@@ -61,10 +61,10 @@ class History:
 
 @dataclass(frozen=True)
 class Workload:
-    """A workload kind's answers to commands. `template`: the path of the pod template. `restart(obj, at)`: the merge patch
-    that replaces its pods, with the time in it; None where nothing does. `pausable`: it has spec.paused; `held` detects
-    a rollout that is paused half way. `follows_config`: the annotation ktool.dev/restart-on-config-change works.
-    `generations` groups its pods by revision; `promise` states in words the limits its strategy keeps during a
+    """A workload kind's answers to commands. `template`: the path of the pod template. `restart(obj, at)`: the merge
+    patch that replaces its pods, with the time in it; None where nothing does. `pausable`: it has spec.paused; `held`
+    detects a rollout that is paused half way. `follows_config`: the annotation ktool.dev/restart-on-config-change
+    works. `generations` groups its pods by revision; `promise` states in words the limits its strategy keeps during a
     rollout, and `notes` what else orders the steps."""
 
     template: tuple[str, ...] = TEMPLATE
