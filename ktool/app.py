@@ -202,9 +202,15 @@ def sealing() -> Seal:
     from ktool.store.sealing.keyring import KeyRing
     from ktool.store.sealing.seal import Seal
 
+    seal = Seal(KeyRing(home() / "secret.key", os.environ, _ask), _confidential())
+    kinds().listen(lambda: seal.cover(_confidential()))
+    return seal
+
+
+def _confidential() -> dict[str, list[str]]:
+    """By the prefix of a kind's keys, the members of its objects that are encrypted at rest."""
     members = {kind.gk: [name for name, field in kind.schema.fields.items() if field.masked] for kind in kinds()}
-    confidential = {gk.prefix: names for gk, names in members.items() if names}
-    return Seal(KeyRing(home() / "secret.key", os.environ, _ask), confidential)
+    return {gk.prefix: names for gk, names in members.items() if names}
 
 
 def _ask(prompt: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import grimp
 import pytest
 
-from ktool.cli.main import COMMANDS
+from ktool.cli.table import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "ktool").rglob("*.py"))

@@ -19,7 +19,7 @@ from ktool.api.obj import Obj
 from ktool.api.ref import GroupKind
 from ktool.api.schema import Field
 from ktool.api.shapes.meta import resource
-from ktool.cli import main
+from ktool.cli import table
 from ktool.cli.complete import cmdline
 from ktool.cli.complete.scripts import SCRIPTS
 
@@ -91,11 +91,11 @@ def test_candidates(complete, words, expected, directive):
 @pytest.mark.parametrize("words", [[], [""]])
 def test_every_verb_is_offered_and_the_hidden_one_is_not(complete, words):
     found, _ = complete(*words)
-    assert found == list(main.COMMANDS)
+    assert found == list(table.COMMANDS)
     assert "__complete" not in found
 
 
-@pytest.mark.parametrize("name", list(main.COMMANDS))
+@pytest.mark.parametrize("name", list(table.COMMANDS))
 def test_every_verb_has_its_options(complete, name):
     found, _ = complete(name, "--")
     assert {"--help", "--namespace", "--debug"} <= set(found) or name in ("node", "set", "rollout", "secret", "lab")

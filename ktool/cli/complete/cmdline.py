@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ktool.cli import main
+from ktool.cli import table
 from ktool.cli.plumbing.command import global_params
 
 Param = Any
@@ -36,7 +36,7 @@ class CommandLine:
         """The verbs that may follow; at the root, without their modules."""
         if self.arguments:
             return {}
-        return main.COMMANDS if self.command is None else getattr(self.command, "commands", {})
+        return table.COMMANDS if self.command is None else getattr(self.command, "commands", {})
 
     @property
     def argument(self) -> Param:
@@ -89,7 +89,7 @@ def _take(line: CommandLine, word: str) -> None:
         _take_option(line, word)
     elif word in line.subcommands:
         line.path += (word,)
-        line.command = main.load(word) if line.command is None else line.command.commands[word]
+        line.command = table.load(word) if line.command is None else line.command.commands[word]
         _offer(line, line.command.params)
     else:
         line.arguments.append(word)

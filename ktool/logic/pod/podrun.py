@@ -1,9 +1,9 @@
-"""What has become of one container: how often it was started again, how it ended, whether it is in a crash loop.
+"""Run state of a container: restart count, termination, crash loop and back-off.
 
-Everything is derived from what the Pod's status says already and from what is seen on the node now, so a control
-plane that has just started carries on where the last one left off. The back-off needs no counter: the pause between
-lastState.terminated.finishedAt and state.running.startedAt is the one that was kept last time, and while a container
-waits, its message says the present one.
+logic/pod/podplan, podlife and podstatus call it. Everything is derived from the Pod's last status and the observed
+facts, so a restarted control plane continues where the last one left off. The back-off needs no counter: the pause
+between lastState.terminated.finishedAt and state.running.startedAt is the previous back-off, and while a container
+waits, its message contains the present one.
 
 Podman restarts a container at once by its own restart policy. The first FREE restarts are left to it; after these a
 container that Podman has just restarted is stopped, so that it waits out its back-off as in Kubernetes.
