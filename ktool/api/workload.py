@@ -60,8 +60,7 @@ class Workload(NamedTuple):
     patch that replaces its pods, with the time in it; None where nothing does. `pausable`: it has spec.paused; `held`
     detects a rollout that is paused half way. `follows_config`: the annotation ktool.dev/restart-on-config-change
     works. `generations` groups its pods by revision; `promise` states in words the limits its strategy keeps during a
-    rollout, and `notes` what else orders the
-    steps."""
+    rollout, and `notes` what else orders the steps."""
 
     template: tuple[str, ...] = TEMPLATE
     restart: Callable[[Obj, str], Obj] | None = None
