@@ -1,4 +1,4 @@
-"""Which nodes a ConfigMap or Secret concerns: those with a pod that reads it."""
+"""Index of config readers: the nodes with a pod that reads a ConfigMap or Secret. `nodes` looks at those when it changes."""
 
 from __future__ import annotations
 
