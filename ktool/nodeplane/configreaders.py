@@ -1,4 +1,7 @@
-"""Index of config readers: the nodes with a pod that reads a ConfigMap or Secret. `nodes` looks at those when it changes."""
+"""Index of config readers: the nodes with a pod that reads a ConfigMap or Secret.
+
+`nodes` has these looked at when it changes.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Shaping: the kind, name and system metadata of an object that a client sends, and the result of an update of the whole,
-of the status or of the scale.
+"""Shaping: the kind, name and system metadata of an object that a client sends, and the result of an update of the
+whole, of the status or of the scale.
 
 Pure functions, called by the verbs before they ask admission and write.
 """
