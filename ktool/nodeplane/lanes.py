@@ -102,14 +102,17 @@ class Lanes:
             for action in lane.actions:
                 if isinstance(action, StopPod):
                     self._ending[lane.uid] = action.grace
-        if runtime.concurrency == 1:
-            self._run(runtime, lane, pod)
-            return
+            if runtime.concurrency > 1:  # under the lock: a pool that was shut down takes nothing
+                self._threads(runtime).submit(self._run, runtime, lane, pod)
+                return
+        self._run(runtime, lane, pod)
+
+    def _threads(self, runtime: Runtime) -> ThreadPoolExecutor:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(MOST, thread_name_prefix=f"lane-{self._node}")
             self._room = threading.Semaphore(runtime.concurrency)
             self._leaving = threading.Semaphore(2 * runtime.concurrency)
-        self._pool.submit(self._run, runtime, lane, pod)
+        return self._pool
 
     def _run(self, runtime: Runtime, lane: Lane, pod: Obj | None) -> None:
         """The actions of one pod in their order, up to the first that fails."""
@@ -216,12 +219,16 @@ class Lanes:
 
     # --- the end
 
-    def stop(self, timeout: float) -> None:
-        """Let the actions on their way end, and begin none."""
+    def begin_nothing(self) -> None:
+        """From now on no lane begins, and none goes on to its next action."""
         with self._lock:
             self.stopping = True
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def stop(self, timeout: float) -> None:
+        """Let the actions on their way end, and begin none."""
+        self.begin_nothing()
         end = time.monotonic() + timeout
         while self._acting and time.monotonic() < end:
             time.sleep(0.02)

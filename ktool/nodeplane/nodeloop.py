@@ -356,6 +356,10 @@ class NodeLoop:
 
     # --- the end
 
+    def begin_nothing(self) -> None:
+        """Begin no action more; those on their way go on."""
+        self._lanes.begin_nothing()
+
     def stop(self, timeout: float) -> None:
         """Let the actions on their way end, begin none, and tell what came of them. The connection stays until
         `close`."""

@@ -21,6 +21,7 @@ from ktool.nodeplane.configreaders import Readers
 from ktool.nodeplane.endgate import EndGate
 from ktool.nodeplane.nodeloop import NodeContext, NodeLoop, wants_attention
 from ktool.nodeplane.prober import Prober
+from ktool.nodeplane.workers import Workers
 from ktool.nodeplane.workitems import Gate, Health, Look, Settings, WorkItem
 from ktool.registry.cache import Cache
 from ktool.registry.registry import Registry
@@ -65,8 +66,7 @@ class Nodes:
         self._queue: WorkQueue[WorkItem] = WorkQueue() if queue is None else queue
         self._loops: dict[str, NodeLoop] = {}
         self._real: set[str] = set()
-        self._threads: list[threading.Thread] = []
-        self._idle = 0
+        self._workers = Workers(self._queue, self._handle, self._blocks)
         self._net = netview.NetView(cache)
         self.prober = Prober(self, ticks, spread=every_node)
         self._gate = EndGate(self._net, self, ticks)
@@ -212,34 +212,12 @@ class Nodes:
 
     def _more_threads(self) -> None:
         """One thread that waits for the next item, and a second one where simulated nodes compute."""
-        with self._lock:
-            wanted = min(_SIMULATED, len(self._loops) - len(self._real)) or min(1, len(self._real))
-            while len(self._threads) < wanted:
-                if not self._one_more():
-                    return
+        if self._phase is _Phase.RUNNING:
+            self._workers.at_least(min(_SIMULATED, len(self._loops) - len(self._real)) or min(1, len(self._real)))
 
-    def _one_more(self) -> bool:
-        if self._phase is not _Phase.RUNNING:
-            return False
-        thread = threading.Thread(target=self._run, name=f"nodes-{len(self._threads)}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
-        return True
-
-    def _run(self) -> None:
-        """Take items until the end. Before an item that may wait on the network, another thread stands ready for the
-        next one: however many nodes are dark, the others are looked at without waiting for them. A node has at most two
-        items under way that ask it something (Look, Settings), which bounds the number of threads."""
-        while self._phase is _Phase.RUNNING:
-            with self._lock:
-                self._idle += 1
-            item = self._queue.get(timeout=5)
-            with self._lock:
-                self._idle -= 1
-                if self._idle == 0 and isinstance(item, (Look, Settings)) and item.node in self._real:
-                    self._one_more()
-            if item is not None:
-                self._handle(item)
+    def _blocks(self, item: WorkItem) -> bool:
+        """Whether an item may wait on the network."""
+        return isinstance(item, (Look, Settings)) and item.node in self._real
 
     def step(self, timeout: float = 0.0) -> bool:
         """Handle one item; False where there was none in time."""
@@ -306,11 +284,14 @@ class Nodes:
         self._phase = _Phase.STOPPED
         end = time.monotonic() + timeout
         self.prober.stop()
+        self._workers.stop()
         self._queue.close()
-        for loop in list(self._loops.values()):
-            loop.stop(max(0.1, end - time.monotonic()))
-        for thread in self._threads:
-            thread.join(max(0.1, end - time.monotonic()))
+        loops = list(self._loops.values())
+        for loop in loops:  # all of them first: a node that does not answer takes no time from the others
+            loop.begin_nothing()
+        for loop in loops:
+            loop.stop(max(0.0, end - time.monotonic()))
+        self._workers.join(end)
         for loop in list(self._loops.values()):
             loop.close()
 
