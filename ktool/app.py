@@ -20,12 +20,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ktool.api.kind import Kind
 from ktool.api.kinds import Kinds, discover
 from ktool.api.obj import Obj
 from ktool.api.pod import node_of
 from ktool.api.ref import NAMESPACE, POD, Ref
 
 if TYPE_CHECKING:
+    from ktool.client.kinds import ServerKinds
     from ktool.control.lease import Leadership
     from ktool.node.base import Runtime
     from ktool.registry.client import Client
@@ -63,10 +65,40 @@ def lab_root() -> Path:
 
 @cache
 def kinds() -> Kinds:
-    """The kinds of this program, imported on first use. A command adds those that its server has besides."""
+    """The kinds of this program, imported on first use: all there are where this process is the control plane."""
     import ktool.kinds
 
     return discover(ktool.kinds)
+
+
+def known_kinds() -> ServerKinds:
+    """The kinds of one command: those of this program, and once it asks for another those of the server that answers
+    here."""
+    from ktool.client.kinds import ServerKinds
+
+    return ServerKinds(kinds(), _served_kinds)
+
+
+def told_kinds() -> ServerKinds:
+    """The kinds that a server tells, all of them with names only: completion need not import the program's own. The
+    program's own where no server answers."""
+    from ktool.client.kinds import ServerKinds
+
+    told = _served_kinds()
+    return ServerKinds(told, list) if told else known_kinds()
+
+
+def _served_kinds() -> list[Kind]:
+    if not _answers():
+        return []
+    from ktool.client.http import HttpClient
+    from ktool.client.kinds import learn
+
+    client = HttpClient(str(socket_path()), Kinds())
+    try:
+        return learn(client, home() / "discovery.json")
+    finally:
+        client.close()
 
 
 # --- the control plane -------------------------------------------------------------------------------------------
@@ -112,7 +144,7 @@ class ControlPlane:
 
     def stop(self) -> None:
         """End in order: no new decisions, then no new actions on nodes."""
-        self._deciding.stop(wake=self.controllers.queue.close)
+        self._deciding.stop(wake=self.controllers.close)
         self.nodes.stop()
         self._watching.stop(wake=self.cache.close)
 
@@ -170,9 +202,15 @@ def sealing() -> Seal:
     from ktool.store.sealing.keyring import KeyRing
     from ktool.store.sealing.seal import Seal
 
+    seal = Seal(KeyRing(home() / "secret.key", os.environ, _ask), _confidential())
+    kinds().listen(lambda: seal.cover(_confidential()))
+    return seal
+
+
+def _confidential() -> dict[str, list[str]]:
+    """By the prefix of a kind's keys, the members of its objects that are encrypted at rest."""
     members = {kind.gk: [name for name, field in kind.schema.fields.items() if field.masked] for kind in kinds()}
-    confidential = {gk.prefix: names for gk, names in members.items() if names}
-    return Seal(KeyRing(home() / "secret.key", os.environ, _ask), confidential)
+    return {gk.prefix: names for gk, names in members.items() if names}
 
 
 def _ask(prompt: str) -> str:
@@ -221,24 +259,37 @@ class Session:
 
 
 @contextmanager
-def session(act: bool, lock_timeout: float = 30.0, on_lost: Callable[[], None] = lambda: None) -> Iterator[Session]:
+def session(
+    act: bool,
+    lock_timeout: float = 30.0,
+    on_lost: Callable[[], None] = lambda: None,
+    known: Kinds | None = None,
+) -> Iterator[Session]:
     """Open what a command works with. `act`: it changes something, so somebody has to carry it out; `on_lost` is
-    called, from another thread, if this process carries it out and the Lease was taken from it.
+    called, from another thread, if this process carries it out and the Lease was taken from it. `known`: the kinds
+    that the command may ask a server for, those of this program where none are given.
 
     Raises Locked where another process acts on this cluster and does not end within `lock_timeout` seconds."""
-    with _remote() or _local(act, lock_timeout, on_lost) as opened:
+    with _remote(known or kinds()) or _local(act, lock_timeout, on_lost) as opened:
         yield opened
 
 
-def _remote() -> AbstractContextManager[Session] | None:
-    """A session with the server of this state directory; None where none answers."""
+def _answers() -> bool:
+    """Whether the server of this state directory runs."""
     if not socket_path().exists():
-        return None
-    from ktool.client.http import HttpClient, probe
+        return False
+    from ktool.client.http import probe
 
-    if not probe(str(socket_path())):
+    return probe(str(socket_path()))
+
+
+def _remote(known: Kinds) -> AbstractContextManager[Session] | None:
+    """A session with the server of this state directory; None where none answers."""
+    if not _answers():
         return None
-    client = HttpClient(str(socket_path()), kinds())
+    from ktool.client.http import HttpClient
+
+    client = HttpClient(str(socket_path()), known)
 
     @contextmanager
     def opened() -> Iterator[Session]:

@@ -22,6 +22,7 @@ TESTS = {
     "date": "coreutils",
     "dig": "bind9-dnsutils",
     "dnsmasq": "dnsmasq-base",
+    "fish": "fish",
     "grep": "grep",
     "head": "coreutils",
     "hostname": "hostname",
@@ -63,6 +64,7 @@ TESTS = {
     "usermod": "passwd",
     "wg": "wireguard-tools",
     "wget": "wget",
+    "zsh": "zsh",
 }
 BENCH = {"iperf3": "iperf3", "python3": "python3", "wrk": "wrk"}
 """Only the benchmark's."""

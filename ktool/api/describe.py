@@ -1,4 +1,4 @@
-"""Description: what `describe` shows of an object, as plain rows. A kind's `Looks.describe` makes one.
+"""Descriptions: the output of `describe` as plain rows, tables and lines. A kind's `Looks.describe` builds one.
 
 present/sheet renders it; nothing here knows widths or terminals. The order and the words are kubectl's.
 """
@@ -27,7 +27,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of its own: a title, or free text."""
+    """A single line: a title or free text."""
 
     text: str
     level: int = 0
@@ -35,7 +35,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table under its own header; `rule`: with a line of dashes below it."""
+    """A table with a header; `rule`: with a line of dashes below the header."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -48,7 +48,7 @@ Part = Row | Line | Grid
 
 @dataclass
 class Description:
-    """The parts in their order. `level` indents by two blanks each."""
+    """The rows, lines and tables in order. `level` indents by two blanks each."""
 
     parts: list[Part] = field(default_factory=list)
 
@@ -64,7 +64,7 @@ class Description:
         self.parts.append(Line(text, level))
 
     def rows(self, label: str, values: Iterable[str], level: int = 0) -> None:
-        """One label and a line for each value."""
+        """One label with a line for each value."""
         for index, value in enumerate(list(values) or [NONE]):
             self.row(label if index == 0 else "", value, level)
 
@@ -76,7 +76,7 @@ class Description:
 
 
 def head(sheet: Description, obj: Obj) -> None:
-    """Labels and annotations, as every kind shows them."""
+    """The labels and annotations of an object, as every kind describes them."""
     sheet.mapping("Labels", labels(obj))
     shown = {key: value for key, value in annotations_of(obj).items() if key not in HIDDEN_ANNOTATIONS}
     sheet.mapping("Annotations", {key: _short(value) for key, value in shown.items()}, sign=": ")
@@ -87,13 +87,13 @@ def _short(value: str, limit: int = 140) -> str:
 
 
 def when(text: str | None) -> str:
-    """A time as kubectl describes it (RFC 1123, in UTC here, so that two people see the same)."""
+    """A time as kubectl describes it (RFC 1123; always in UTC, so that two people see the same)."""
     seconds = epoch(text)
     return datetime.fromtimestamp(seconds, UTC).strftime("%a, %d %b %Y %H:%M:%S +0000") if seconds else ""
 
 
 def conditions(sheet: Description, obj: Obj) -> None:
-    """Type, status and what is said about it."""
+    """The conditions of a status: type, status, reason and message."""
     entries = get(obj, "status", "conditions", default=())
     if not entries:
         return

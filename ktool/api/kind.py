@@ -12,6 +12,7 @@ No module imports a kind by name: `api/kinds.discover` finds them, and every lay
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,7 @@ from ktool.api.errors import Cause
 from ktool.api.obj import Obj, controller_of, namespace
 from ktool.api.ref import GroupKind, Ref
 from ktool.api.schema import Field
+from ktool.api.selector import Selector
 from ktool.api.workload import Workload
 from ktool.api.world import World
 
@@ -36,6 +38,21 @@ class Names:
     short: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     namespaced: bool = True
+
+
+_VERSION = re.compile(r"v([1-9][0-9]*)(?:(alpha|beta)([1-9][0-9]*))?")
+
+_STAGES = {None: 0, "beta": 1, "alpha": 2}
+
+
+def version_priority(version: str) -> tuple[int, int, int, int, str]:
+    """A sort key that puts the preferred version first: GA before beta before alpha, newer numbers first, then all
+    other words by the alphabet (kubernetes.io, CustomResourceDefinition versioning, "Version priority")."""
+    found = _VERSION.fullmatch(version)
+    if found is None:
+        return (1, 0, 0, 0, version)
+    major, stage, minor = found.groups()
+    return (0, _STAGES[stage], -int(major), -int(minor or 0), "")
 
 
 @dataclass(frozen=True)
@@ -84,9 +101,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Looks:
-    """How a person sees objects of the kind. `describe(obj, world, now)` gives its description; kinds without one are
-    shown field by field. `beside` are the kinds it looks at too, in the object's namespace (in all, for objects of the
-    cluster). `events`: the description ends with the object's Events."""
+    """The presentation of a kind to people. `columns` are printer columns of `get`. `describe(obj, world, now)` gives
+    the description; kinds without one are shown field by field. `beside` are the other kinds it reads, in the object's
+    namespace (in all, for cluster-scoped objects). `events`: the description ends with the object's Events."""
 
     columns: tuple[Column, ...] = ()
     describe: Callable[[Obj, World, float], Description] | None = None
@@ -136,9 +153,12 @@ class Kind:
     looks: Looks = Looks()
     controller: Controller = Controller()
     workload: Workload | None = None
+    selects: Callable[[Obj], Selector | None] | None = None
+    """The selector of an object's pods, for a kind that finds them by label: `logs` and `exec` take one of these.
+    Without it they take one of the pods that the object owns, at any depth."""
     subresources: tuple[str, ...] = ()
     apply_order: int = 50
-    """Where the kind stands when a folder is applied: lower first (Namespace 0, configuration 20, workloads 50)."""
+    """The kind's position when a folder is applied: lower first (Namespace 0, configuration 20, workloads 50)."""
 
     # --- names
 
@@ -191,6 +211,11 @@ class Kind:
         return self.versions[0].name
 
     @property
+    def preferred(self) -> str:
+        """The version that clients are shown where they name none."""
+        return min((version.name for version in self.versions), key=version_priority)
+
+    @property
     def schema(self) -> Field:
         """The schema of the storage version."""
         return self.versions[0].schema
@@ -207,6 +232,11 @@ class Kind:
     def serves(self, api_version: str) -> bool:
         """Whether `apps/v1` is one of the kind's served versions."""
         return any(self.in_version(version.name) == api_version for version in self.versions)
+
+    def version_of(self, obj: Obj) -> str:
+        """The name of the version that an object says it is in; the stored one where it serves no such version."""
+        said = str(obj.get("apiVersion"))
+        return said.rpartition("/")[2] if self.serves(said) else self.version
 
     def stored(self, obj: Obj) -> Obj:
         """An object of any served version, converted to the storage version; `obj` itself where no conversion is
@@ -234,9 +264,9 @@ class Kind:
         version = version or self.version
         return f"/apis/{self.group}/{version}" if self.group else f"/api/{version}"
 
-    def path(self, namespace: str | None = None, name: str = "", subresource: str = "") -> str:
+    def path(self, namespace: str | None = None, name: str = "", subresource: str = "", version: str = "") -> str:
         """The URL path of a collection or an object, as the Kubernetes API concepts page gives it."""
-        parts = [self.root()]
+        parts = [self.root(version)]
         if self.namespaced and namespace:
             parts.append(f"namespaces/{namespace}")
         parts.append(self.plural)

@@ -9,28 +9,15 @@ it talks to. Iteration sees one snapshot: every change makes a new index and swa
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import ModuleType
 
-from ktool.api.kind import Kind
+from ktool.api.kind import Kind, version_priority
 from ktool.api.ref import GroupKind
-
-_VERSION = re.compile(r"v([1-9][0-9]*)(?:(alpha|beta)([1-9][0-9]*))?")
-
-_STAGES = {None: 0, "beta": 1, "alpha": 2}
-
-
-def version_priority(version: str) -> tuple[int, int, int, int, str]:
-    """Sort key by version priority, preferred version first: GA before beta before alpha, newer numbers first, then all
-    other words alphabetically (kubernetes.io, CustomResourceDefinition versioning, "Version priority")."""
-    found = _VERSION.fullmatch(version)
-    if found is None:
-        return (1, 0, 0, 0, version)
-    major, stage, minor = found.groups()
-    return (0, _STAGES[stage], -int(major), -int(minor or 0), "")
 
 
 @dataclass(frozen=True)
@@ -38,8 +25,20 @@ class _Index:
     """An immutable snapshot. A word that two kinds claim belongs to the one added first."""
 
     by_gk: Mapping[GroupKind, Kind] = field(default_factory=dict)
-    by_word: Mapping[str, Kind] = field(default_factory=dict)
+    by_word: Mapping[str, tuple[Kind, str]] = field(default_factory=dict)
+    """With the version that the word names, or ""."""
     by_url: Mapping[tuple[str, str], tuple[Kind, str]] = field(default_factory=dict)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        from hashlib import sha256
+
+        told = [
+            [*kind.gk, kind.plural, kind.short, kind.categories, kind.namespaced, kind.subresources]
+            + [version.name for version in kind.versions]
+            for kind in self.by_gk.values()
+        ]
+        return sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
 class Kinds:
@@ -96,7 +95,13 @@ class Kinds:
     def find(self, word: str) -> Kind | None:
         """The kind for any spelling a user may type: `deploy`, `deployments`, `Deployment`, `deployments.apps`,
         `deployments.v1.apps`. A word shared by two groups resolves to the one added first."""
-        return self._index.by_word.get(word.lower())
+        found = self._index.by_word.get(word.lower())
+        return found[0] if found is not None else None
+
+    def version_named(self, word: str) -> str:
+        """The version in a word such as `deployments.v1.apps`; "" where it names none."""
+        found = self._index.by_word.get(word.lower())
+        return found[1] if found is not None else ""
 
     def named(self, name: str) -> list[Kind]:
         """The kinds with exactly this name, in any group."""
@@ -110,6 +115,11 @@ class Kinds:
         """The kinds of a category, for `get all`."""
         return [kind for kind in self if word in kind.categories]
 
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever discovery would tell something else: what a client's copy of it is known by."""
+        return self._index.fingerprint
+
     def words(self) -> list[str]:
         return sorted(self._index.by_word)
 
@@ -121,16 +131,17 @@ class Kinds:
 
 def _index(kinds: Iterable[Kind]) -> _Index:
     by_gk: dict[GroupKind, Kind] = {}
-    by_word: dict[str, Kind] = {}
+    by_word: dict[str, tuple[Kind, str]] = {}
     by_url: dict[tuple[str, str], tuple[Kind, str]] = {}
     for kind in kinds:
         by_gk[kind.gk] = kind
         words = (kind.name.lower(), kind.plural, *kind.short)
         full = [f"{word}.{kind.group}" for word in words] if kind.group else []
-        full += [f"{word}.{version.name}.{kind.group}" for word in words for version in kind.versions if kind.group]
         for word in (*words, *full):
-            by_word.setdefault(word, kind)
+            by_word.setdefault(word, (kind, ""))
         for version in kind.versions:
+            for word in words if kind.group else ():
+                by_word.setdefault(f"{word}.{version.name}.{kind.group}", (kind, version.name))
             by_url[kind.root(version.name), kind.plural] = (kind, version.name)
     return _Index(by_gk, by_word, by_url)
 

@@ -1,7 +1,7 @@
-"""Marks: the labels, annotations, finalizers, paths and address ranges by which parts that never meet know each other.
+"""Well-known names: labels, annotations, finalizers, paths and address ranges that more than one module relies on.
 
-A name stands here when one module writes it and another reads it, or when it is ours (`ktool.dev/`). Every layer
-imports it; it imports nothing of ktool. What a user may set is described with the kind that acts on it.
+A name is here when one module writes it and another reads it, or when it is ktool's own (`ktool.dev/`). Every layer
+imports it; it imports nothing of ktool. Names that a user may set are documented with the kind that acts on them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 
 DOMAIN = "ktool.dev"
-"""Our API group, and the prefix of every label and annotation of ours."""
+"""ktool's API group, and the prefix of all its labels and annotations."""
 
 # --- nodes -------------------------------------------------------------------------------------------------------
 
@@ -22,7 +22,7 @@ HOST_KEY = f"{DOMAIN}/host-key"
 SIMULATED = f"{DOMAIN}/simulated"
 """Label of simulated nodes: "true"."""
 NODE_FINALIZER = f"{DOMAIN}/node"
-"""Keeps a Node until nothing of ours is left on its machine; the node's loop takes it away."""
+"""Finalizer that keeps a Node until its machine is cleaned up; the node's loop removes it."""
 LAB = f"{DOMAIN}/lab"
 """Label of the nodes of a lab: its name."""
 MTU = f"{DOMAIN}/mtu"
@@ -38,7 +38,7 @@ from."""
 # --- workloads, namespaces, secrets ------------------------------------------------------------------------------
 
 DRAIN_SECONDS = f"{DOMAIN}/drain-seconds"
-"""Annotation of pods: how long connections that are open get to finish before the containers are told to end."""
+"""Annotation of pods: the drain time, for open connections to finish before the containers get SIGTERM."""
 SINGLE_WRITER = f"{DOMAIN}/single-writer"
 """Annotation of a workload: its volumes have one writer, so an old pod ends before a new one begins."""
 RESOLVED_IMAGES = f"{DOMAIN}/images"
@@ -61,7 +61,7 @@ SEALING_KEY_TYPE = f"{DOMAIN}/sealing-key"
 # --- what a pod is known by on its node --------------------------------------------------------------------------
 
 POD_CLUSTER = f"{DOMAIN}/cluster"
-"""Podman label of everything of ours: the id of the cluster. What lacks it is never touched."""
+"""Podman label with the cluster id on everything ktool makes. Objects without it are never touched."""
 POD_UID = f"{DOMAIN}/uid"
 POD_NAMESPACE = f"{DOMAIN}/namespace"
 POD_NAME = f"{DOMAIN}/pod"
@@ -72,17 +72,17 @@ CONTAINER = f"{DOMAIN}/container"
 """Podman label of a container: its name in the pod."""
 
 VOLUMES_ON_DISK, VOLUMES_IN_MEMORY = "/var/lib/ktool/pods", "/run/ktool/pods"
-"""Where the files of pods' volumes are on a node: uid/volumes/volume/..stamp below it."""
+"""Directory of pods' volumes on a node: files lie in uid/volumes/volume/..stamp below it."""
 OWNER_FILE = "/var/lib/ktool/owner"
-"""Which cluster a machine belongs to."""
+"""File with the cluster that a machine belongs to."""
 ZONE_DIRECTORY = "/run/ktool/dns"
-"""What the name servers of a node read."""
+"""Directory of the configuration of a node's DNS servers."""
 WIREGUARD_KEY_FILE = "/var/lib/ktool/wireguard.key"
 
 # --- the API -----------------------------------------------------------------------------------------------------
 
 APPLY_PATH = f"/apis/{DOMAIN}/v1/apply"
-"""Where a server takes several objects that are applied in one transaction."""
+"""URL path for applying several objects in one transaction."""
 SEALED_VERSION = f"{DOMAIN}/v1alpha1"
 """apiVersion of SealedSecrets."""
 
@@ -130,7 +130,7 @@ REVISION = "deployment.kubernetes.io/revision"
 REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
 """Annotation of a ReplicaSet: the numbers it had before a rollback gave it the present one."""
 DESIRED_REPLICAS, MAX_REPLICAS = "deployment.kubernetes.io/desired-replicas", "deployment.kubernetes.io/max-replicas"
-"""What the Deployment wanted when it sized a ReplicaSet last: where it wants another number now, it was scaled."""
+"""The Deployment's replicas when it sized a ReplicaSet last; a different number now means that it was scaled."""
 TEMPLATE_HASH = "pod-template-hash"
 """Label of a Deployment's ReplicaSets and their pods."""
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"

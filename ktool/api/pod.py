@@ -1,7 +1,7 @@
-"""Reading a Pod: its containers and their statuses, where it is placed, whether it has ended, its QoS class.
+"""Pod accessors: containers and their statuses, the node, whether the pod is finished, its QoS class.
 
-Every layer that looks into a Pod asks here. "App containers" are Kubernetes' word for those of spec.containers; all
-containers are the init containers and the app containers after them, in the order in which they start.
+Every layer uses them. "App containers" are Kubernetes' word for those of spec.containers; all containers are the init
+containers and the app containers after them, in the order in which they start.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _COUNTED = ("cpu", "memory")
 
 
 def init_containers(pod: Mapping[str, Any]) -> Sequence[Obj]:
-    """Sidecars are among them."""
+    """The init containers, sidecars included."""
     found: Sequence[Obj] = get(pod, "spec", "initContainers", default=())
     return found
 
@@ -35,17 +35,17 @@ def app_containers(pod: Mapping[str, Any]) -> Sequence[Obj]:
 
 
 def containers_of(pod: Mapping[str, Any]) -> list[Obj]:
-    """All of a Pod, or of a pod template."""
+    """All containers of a Pod or of a pod template."""
     return [*init_containers(pod), *app_containers(pod)]
 
 
 def containers_in(spec: Mapping[str, Any]) -> list[Obj]:
-    """All of a PodSpec."""
+    """All containers of a PodSpec."""
     return [container for group in CONTAINER_GROUPS for container in spec.get(group) or ()]
 
 
 def is_sidecar(container: Mapping[str, Any]) -> bool:
-    """Whether an init container runs beside the others instead of before them."""
+    """Whether an init container is a sidecar: it runs beside the others instead of before them."""
     return container.get("restartPolicy") == "Always"
 
 
@@ -67,22 +67,22 @@ def app_statuses(pod: Mapping[str, Any]) -> Sequence[Obj]:
 
 
 def statuses_of(pod: Mapping[str, Any]) -> list[Obj]:
-    """Those of all containers."""
+    """The statuses of all containers."""
     return [*init_statuses(pod), *app_statuses(pod)]
 
 
 def statuses_by_name(pod: Mapping[str, Any]) -> dict[str, Obj]:
-    """Those of all containers, by the container's name."""
+    """The statuses of all containers by container name."""
     return {entry["name"]: entry for entry in statuses_of(pod)}
 
 
 def finished(pod: Mapping[str, Any]) -> bool:
-    """Whether it has ended for good: phase Succeeded or Failed."""
+    """Whether the pod has ended for good: phase Succeeded or Failed."""
     return get(pod, "status", "phase") in FINAL_PHASES
 
 
 def node_of(pod: Mapping[str, Any]) -> str:
-    """The node it is bound to; "" where it is not placed yet."""
+    """The node the pod is bound to; "" for an unscheduled one."""
     return str(get(pod, "spec", "nodeName", default=""))
 
 
@@ -104,7 +104,7 @@ def qos_class(pod: Mapping[str, Any]) -> str:
 
 
 def _amounts(container: Obj, group: str) -> dict[str, object]:
-    """The cpu and memory of a group that are not zero."""
+    """The nonzero cpu and memory amounts of a group (requests or limits)."""
     entries = get(container, "resources", group, default={})
     amounts = {key: quantity.value(entries[key]) for key in _COUNTED if entries.get(key) is not None}
     return {key: amount for key, amount in amounts.items() if amount}

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ktool.api.marks import DOMAIN
 
 CORE = "core"
-"""How the group without a name is written in storage keys."""
+"""The core group's name in storage keys."""
 
 
 class GroupKind(NamedTuple):
@@ -104,4 +104,4 @@ EVENT = GroupKind("", "Event")
 LEASE = GroupKind("coordination.k8s.io", "Lease")
 
 LOCK = Ref(LEASE, "kube-system", "ktool")
-"""The Lease of whoever is the control plane now."""
+"""The Lease of the active control plane."""

@@ -182,6 +182,12 @@ def from_label_selector(selector: Mapping[str, Any] | None) -> Selector:
     return Selector((*found, *from_expressions(selector.get("matchExpressions") or ()).requirements))
 
 
+def of_pods(obj: Mapping[str, Any]) -> Selector | None:
+    """spec.selector of a workload, a LabelSelector; None where there is none."""
+    selector = (obj.get("spec") or {}).get("selector")
+    return from_label_selector(selector) if selector is not None else None
+
+
 def from_expressions(expressions: Any) -> Selector:
     """From a list of expressions with key, operator and values (those of a LabelSelector or of a node selector
     term)."""

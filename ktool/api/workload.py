@@ -1,7 +1,7 @@
-"""Workload: the part of a Kind that runs pods, as far as commands need to know it.
+"""Workload: the part of a Kind that runs pods, as commands need it.
 
 rollout, set, logs, `apply --dry-run=server`, `apply --rollback-on-failure` and every waiting command ask it, so that no
-command names a kind. Pure: a command lists what is owned and carries out what comes back.
+command names a kind. Pure: a command lists the owned objects and sends the patches that come back.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ktool.api.marks import RESTARTED_AT
 from ktool.api.obj import Obj
 from ktool.api.ref import GroupKind, Ref
 from ktool.api.world import World
@@ -18,7 +19,7 @@ TEMPLATE = ("spec", "template")
 
 @dataclass(frozen=True)
 class Revision:
-    """One state of a workload's pod template. `record` is the object that keeps it, `cause` why it was made."""
+    """One revision of a workload's pod template. `record` is the object that stores it, `cause` its change cause."""
 
     number: int
     cause: str
@@ -28,7 +29,7 @@ class Revision:
 
 @dataclass(frozen=True)
 class Recovery:
-    """The way back from a rollout that failed: merge patches, in their order, that bring revision `number`."""
+    """The rollback of a failed rollout: merge patches, in order, that bring back revision `number`."""
 
     number: int
     patches: tuple[tuple[Ref, Obj], ...]
@@ -36,7 +37,7 @@ class Recovery:
 
 @dataclass(frozen=True)
 class Generation:
-    """Pods of one revision. `current`: the one that the workload wants now."""
+    """The pods of one revision. `current`: the revision that the workload wants now."""
 
     current: bool
     number: int
@@ -45,11 +46,12 @@ class Generation:
 
 @dataclass(frozen=True)
 class History:
-    """The revisions of a workload, kept in objects of kind `records` that it owns.
+    """The revisions of a workload, stored in objects of kind `records` that it owns.
 
-    `revisions(obj, records)` gives them, the lowest first. `back(obj, revision)` is the JSON patch that returns to one,
-    None where the object is there already. `recover(obj, records, began)` says how to leave a rollout that failed; None
-    where there is no revision that was ever complete. What was complete before `began` (epoch) is not left."""
+    `revisions(obj, records)` lists them, the lowest first. `back(obj, revision)` is the JSON patch that returns to one,
+    None where the object is at that revision. `recover(obj, records, began)` is the way out of a failed rollout; None
+    where no revision was ever complete. A rollout that was complete before `began` (epoch seconds) is not undone.
+    """
 
     records: GroupKind
     revisions: Callable[[Obj, Sequence[Obj]], list[Revision]]
@@ -59,13 +61,15 @@ class History:
 
 @dataclass(frozen=True)
 class Workload:
-    """`template`: the path of the pod template. `restartable`: another template replaces the pods. `pausable`: it has
-    spec.paused; `held` tells a rollout that is paused half way. `follows_config`: the annotation
-    ktool.dev/restart-on-config-change works. `generations` groups its pods by revision; `promise` says in words what
-    its strategy keeps during a rollout, and `notes` what else orders the steps."""
+    """A workload kind's answers to commands. `template`: the path of the pod template. `restart(obj, at)`: the merge
+    patch that replaces its pods, with the time in it; None where nothing does. `pausable`: it has spec.paused; `held`
+    detects a rollout that is paused half way. `follows_config`: the annotation ktool.dev/restart-on-config-change
+    works. `generations` groups its pods by revision; `promise` states in words the limits its strategy keeps during a
+    rollout, and `notes` what else orders the
+    steps."""
 
     template: tuple[str, ...] = TEMPLATE
-    restartable: bool = False
+    restart: Callable[[Obj, str], Obj] | None = None
     pausable: bool = False
     held: Callable[[Obj], bool] = lambda obj: False
     follows_config: bool = False
@@ -73,3 +77,8 @@ class Workload:
     generations: Callable[[Obj, World], list[Generation]] | None = None
     promise: Callable[[Obj], str] = lambda obj: ""
     notes: Callable[[Obj], list[str]] = lambda obj: []
+
+
+def restarted_at(obj: Obj, at: str) -> Obj:
+    """The `restart` of a kind that rolls out every change of spec.template: kubectl's annotation on it."""
+    return {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: at}}}}}

@@ -1,1 +1,3 @@
-"""Implementations of registry/client.Client: `http` talks to a server, `local` to a Registry in this process."""
+"""Implementations of registry/client.Client: `http` for a server, `local` for a Registry in this process. app.py makes
+them.
+"""

@@ -79,22 +79,25 @@ class HttpClient:
 
     # --- documents
 
-    def get(self, ref: Ref) -> Obj:
-        return self._ask("GET", self._object_path(ref))
+    def get(self, ref: Ref, *, version: str = "") -> Obj:
+        return self._ask("GET", self._object_path(ref, version=version))
 
-    def list(self, gk: GroupKind, namespace: str | None = None, *, labels: str = "", fields: str = "") -> Listing:
-        path = self._kind(gk).path(_escaped(namespace))
+    def list(
+        self, gk: GroupKind, namespace: str | None = None, *, labels: str = "", fields: str = "", version: str = ""
+    ) -> Listing:
+        path = self._kind(gk).path(_escaped(namespace), version=version)
         answer = self._ask("GET", path, {"labelSelector": labels, "fieldSelector": fields})
         return Listing(answer["items"], answer["metadata"]["resourceVersion"])
 
     def create(self, obj: Obj, *, dry_run: bool = False) -> Obj:
         kind = self._kind(GroupKind.of(obj))
-        path = kind.path(_escaped(namespace(obj) or "default"))
+        path = kind.path(_escaped(namespace(obj) or "default"), version=kind.version_of(obj))
         return self._ask("POST", path, _dry(dry_run), obj)
 
     def update(self, obj: Obj, *, subresource: str = "", dry_run: bool = False) -> Obj:
         body = _scale(obj) if subresource == "scale" else obj
-        return self._ask("PUT", self._object_path(Ref.of(obj), subresource), _dry(dry_run), body)
+        version = self._kind(GroupKind.of(obj)).version_of(obj)
+        return self._ask("PUT", self._object_path(Ref.of(obj), subresource, version), _dry(dry_run), body)
 
     def patch(
         self, ref: Ref, patch: object, *, type: str = "merge", subresource: str = "", dry_run: bool = False
@@ -131,6 +134,10 @@ class HttpClient:
     def version(self) -> dict[str, str]:
         return self._ask("GET", "/version")
 
+    def document(self, path: str) -> Any:
+        """What the server tells about itself at a path of discovery, for client/kinds."""
+        return self._ask("GET", path)
+
     # --- streams
 
     def watch(
@@ -142,6 +149,7 @@ class HttpClient:
         fields: str = "",
         since: str = "",
         timeout: float | None = None,
+        version: str = "",
     ) -> WatchStream:
         query: dict[str, object] = {
             "watch": "true",
@@ -151,7 +159,8 @@ class HttpClient:
         }
         if timeout is not None:
             query["timeoutSeconds"] = f"{timeout:.3f}"
-        return WatchStream(self._path, *self._stream("GET", self._kind(gk).path(_escaped(namespace)), query))
+        path = self._kind(gk).path(_escaped(namespace), version=version)
+        return WatchStream(self._path, *self._stream("GET", path, query))
 
     def logs(self, pod: Ref, request: LogRequest) -> LogStream:
         query: dict[str, object] = {"container": request.container}
@@ -252,11 +261,11 @@ class HttpClient:
             raise ApiError(404, "NotFound", f"there is no kind {str(gk)!r}", kind=str(gk))
         return kind
 
-    def _object_path(self, ref: Ref, subresource: str = "") -> str:
+    def _object_path(self, ref: Ref, subresource: str = "", version: str = "") -> str:
         if not ref.name:  # the path would be that of the collection: a deletion of it spares nothing
             raise bad_request("resource name may not be empty")
         kind = self._kind(ref.gk)
-        return kind.path(_escaped(ref.namespace or "default"), quote(ref.name, safe=""), subresource)
+        return kind.path(_escaped(ref.namespace or "default"), quote(ref.name, safe=""), subresource, version)
 
 
 # --- helpers -----------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import builtins
 import platform
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ktool import __version__
@@ -21,7 +21,7 @@ from ktool.registry.registry import Registry
 from ktool.store.errors import StoreError
 
 _LOOK_SECONDS = 0.5
-"""How often a watch that waits looks whether it was closed."""
+"""Seconds between a waiting watch's checks for `close`."""
 
 
 @contextmanager
@@ -43,13 +43,20 @@ class LocalClient:
     def kinds(self) -> Kinds:
         return self._registry.kinds
 
-    def get(self, ref: Ref) -> Obj:
+    def get(self, ref: Ref, *, version: str = "") -> Obj:
         with _plainly():
-            return self._registry.get(ref)
+            return self._shown(self._registry.get(ref), version)
 
-    def list(self, gk: GroupKind, namespace: str | None = None, *, labels: str = "", fields: str = "") -> Listing:
+    def list(
+        self, gk: GroupKind, namespace: str | None = None, *, labels: str = "", fields: str = "", version: str = ""
+    ) -> Listing:
         with _plainly():
-            return Listing(*self._registry.list(gk, namespace, labels, fields))
+            items, revision = self._registry.list(gk, namespace, labels, fields)
+        return Listing([self._shown(item, version) for item in items] if version else items, revision)
+
+    def _shown(self, obj: Obj, version: str) -> Obj:
+        """A stored object in a version; as it is where none is named."""
+        return self.kinds[GroupKind.of(obj)].shown(obj, version) if version else obj
 
     def watch(
         self,
@@ -60,16 +67,23 @@ class LocalClient:
         fields: str = "",
         since: str = "",
         timeout: float | None = None,
+        version: str = "",
     ) -> LocalWatch:
-        return LocalWatch(self._registry, gk, namespace, labels, fields, since, timeout)
+        with _plainly():
+            found = self._registry.watch(gk, namespace, labels, fields, since, timeout, bookmark_every=_LOOK_SECONDS)
+        return LocalWatch(found, lambda obj: self._shown(obj, version))
 
     def create(self, obj: Obj, *, dry_run: bool = False) -> Obj:
         with _plainly():
-            return self._registry.create(obj, dry_run)
+            made = self._registry.create(obj, dry_run)
+        return self._shown(made, self.kinds[GroupKind.of(made)].version_of(obj))
 
     def update(self, obj: Obj, *, subresource: str = "", dry_run: bool = False) -> Obj:
         with _plainly():
-            return self._registry.update(obj, subresource, dry_run)
+            changed = self._registry.update(obj, subresource, dry_run)
+        if subresource == "scale":
+            return changed
+        return self._shown(changed, self.kinds[GroupKind.of(changed)].version_of(obj))
 
     def patch(
         self, ref: Ref, patch: object, *, type: str = "merge", subresource: str = "", dry_run: bool = False
@@ -124,20 +138,9 @@ class LocalClient:
 class LocalWatch:
     """The events of a watch from its creation on. `close` ends it from any thread, within half a second."""
 
-    def __init__(
-        self,
-        registry: Registry,
-        gk: GroupKind,
-        namespace: str | None,
-        labels: str,
-        fields: str,
-        since: str,
-        timeout: float | None,
-    ) -> None:
+    def __init__(self, found: Iterator[tuple[str, Obj]], shown: Callable[[Obj], Obj]) -> None:
         self._closed = threading.Event()
-        with _plainly():
-            found = registry.watch(gk, namespace, labels, fields, since, timeout, bookmark_every=_LOOK_SECONDS)
-        self._events = self._read(found)
+        self._events = self._read(found, shown)
 
     def __iter__(self) -> Iterator[WatchEvent]:
         return self
@@ -148,11 +151,11 @@ class LocalWatch:
     def close(self) -> None:
         self._closed.set()
 
-    def _read(self, found: Iterator[tuple[str, Obj]]) -> Iterator[WatchEvent]:
+    def _read(self, found: Iterator[tuple[str, Obj]], shown: Callable[[Obj], Obj]) -> Iterator[WatchEvent]:
         """The events. A bookmark only serves as a moment to check for `close`."""
         with _plainly():
             for type_, obj in found:
                 if self._closed.is_set():
                     return
                 if type_ != "BOOKMARK":
-                    yield WatchEvent(type_, obj)
+                    yield WatchEvent(type_, shown(obj))

@@ -52,16 +52,15 @@ def plan(obj: Obj, world: World, kinds: Kinds) -> tuple[Action, ...]:
     if not deleting(obj):
         return _by_owners(obj, world, kinds)
     if GroupKind.of(obj) == NAMESPACE:
-        return empty(obj, world)
+        return empty(obj, world, kinds)
     return _foreground(obj, world, kinds) if _in_foreground(obj) else ()
 
 
-def empty(within: Obj, world: World) -> tuple[Action, ...]:
+def empty(within: Obj, world: World, kinds: Kinds) -> tuple[Action, ...]:
     """Delete everything in a Namespace that is being deleted, and let it go when nothing is left. The Events in it go
-    with it."""
-    content = [
-        obj for kind in sorted(world.kinds(), key=str) if kind != EVENT for obj in world.list(kind, name(within))
-    ]
+    with it; objects of a kind that is no longer served cannot be deleted, and nothing waits for them."""
+    present = [gk for gk in sorted(world.kinds(), key=str) if gk != EVENT and gk in kinds]
+    content = [obj for gk in present for obj in world.list(gk, name(within))]
     if content:
         return tuple(Delete(Ref.of(obj), uid(obj)) for obj in content if not deleting(obj))
     return (Patch(Ref.of(within), {"spec": {"finalizers": []}}, uid(within)),)

@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from ktool.api.action import Action
+from ktool.api.action import Action, Plan
 from ktool.api.errors import ApiError
 from ktool.api.kind import Kind, Watch
 from ktool.api.kinds import Kinds
@@ -48,18 +48,45 @@ class Controllers:
         self._registry, self._cache, self._kinds = registry, cache, kinds
         self._clock, self._effort = clock, effort
         self.queue: WorkQueue[Ref] = WorkQueue() if queue is None else queue
-        self._watches: dict[GroupKind, list[Watch]] = {}
         self._planned: dict[GroupKind, Kind] = {}
-        for kind in kinds:
-            if kind.controller.plan is not None:
-                self._planned[kind.gk] = kind
-                for watch in kind.controller.watches:
-                    self._watches.setdefault(watch.gk, []).append(watch)
+        self._watches: dict[GroupKind, list[Watch]] = {}
+        self._stale = False
+        self._read_kinds()
         cache.listen(self._changed)
+        self._end_listening = kinds.listen(self._kinds_changed)
+
+    def close(self) -> None:
+        """No further key: a `step` that waits returns."""
+        self._end_listening()
+        self.queue.close()
+
+    def _kinds_changed(self) -> None:
+        """Called by whoever changes the kinds, perhaps within a transaction: no lock may be waited for here."""
+        self._stale = True
+
+    def _read_kinds(self) -> None:
+        self._planned = {kind.gk: kind for kind in self._kinds if kind.controller.plan is not None}
+        self._watches = {}
+        for kind in self._planned.values():
+            for watch in kind.controller.watches:
+                self._watches.setdefault(watch.gk, []).append(watch)
+
+    def _follow_kinds(self) -> None:
+        """After a change of the kinds: the new watches, and every object once more as if it had just been seen. What
+        has a planner now is planned; the dependents of a kind that is new have an owner that can be missed."""
+        with self._cache.lock:
+            self._stale = False
+            self._read_kinds()
+            world = self._cache.world
+            for gk in world.kinds():
+                for obj in world.list(gk):
+                    self._changed("ADDED", obj, None)
 
     def step(self, timeout: float = 0.0) -> bool:
         """Handle exactly one key; False where none was dirty in time. A key whose planner failed, or whose plan could
         not be carried out, comes back later: one object must not stop those of all others."""
+        if self._stale:
+            self._follow_kinds()
         ref = self.queue.get(timeout)
         if ref is None:
             return False
@@ -68,9 +95,9 @@ class Controllers:
             self._cache.sync()
             begun = self._effort()
             with self._cache.lock:
-                actions, after = self._plan(ref, self._cache.world.get(ref))
+                who, plan = self._plan(ref, self._cache.world.get(ref))
             rest = min((self._effort() - begun) / SHARE, LONGEST_REST)
-            self._carry_out(ref, actions, after)
+            self._carry_out(ref, who, plan)
         except Exception:
             log.exception("%s: a step failed", ref)
             self.queue.retry(ref)
@@ -78,30 +105,31 @@ class Controllers:
             self.queue.done(ref, rest)
         return True
 
-    def _carry_out(self, ref: Ref, actions: tuple[Action, ...], after: float | None) -> None:
-        refusals = self._execute(ref, actions) if actions else []
+    def _carry_out(self, ref: Ref, who: str, plan: Plan) -> None:
+        refusals = self._execute(who, plan.actions) if plan.actions else []
         if refusals:
             log.info("%s: %s", ref, "; ".join(error.message for error in refusals))
             self.queue.retry(ref)
             return
         self.queue.forget(ref)
-        if after is not None:
-            self.queue.add_after(ref, after)
+        if plan.after is not None:
+            self.queue.add_after(ref, plan.after)
 
-    def _execute(self, ref: Ref, actions: tuple[Action, ...]) -> list[ApiError]:
-        outcomes = self._registry.execute(actions, component=f"{ref.kind.lower()}-controller")
+    def _execute(self, who: str, actions: tuple[Action, ...]) -> list[ApiError]:
+        outcomes = self._registry.execute(actions, component=who)
         self._cache.sync()
         return [error for error in outcomes if error]
 
-    def _plan(self, ref: Ref, obj: Obj | None) -> tuple[tuple[Action, ...], float | None]:
-        if obj is None:
-            return (), None
+    def _plan(self, ref: Ref, obj: Obj | None) -> tuple[str, Plan]:
+        """The component that acts, the garbage collector before the kind's own controller, and its plan."""
+        if obj is None or ref.gk not in self._kinds:
+            return "", Plan()
+        if collected := collect.plan(obj, self._cache.world, self._kinds):
+            return "garbage-collector", Plan(tuple(collected))
         kind = self._planned.get(ref.gk)
-        collected = collect.plan(obj, self._cache.world, self._kinds)
-        if collected or kind is None or kind.controller.plan is None:
-            return tuple(collected), None
-        plan = kind.controller.plan(obj, self._cache.world, self._clock())
-        return plan.actions, plan.after
+        if kind is None or kind.controller.plan is None:
+            return "", Plan()
+        return f"{ref.kind.lower()}-controller", kind.controller.plan(obj, self._cache.world, self._clock())
 
     def _changed(self, type_: str, obj: Obj, before: Obj | None) -> None:
         """Called by the cache, under its lock, for every change."""

@@ -10,7 +10,7 @@ from ktool.api.kind import Column, Controller, Kind, Looks, Names, Progress, Rul
 from ktool.api.marks import REVISION, ROLLBACK_ON_FAILURE
 from ktool.api.obj import Obj, annotations_of, condition, controller_of, generation, get, meta, name, namespace, uid
 from ktool.api.ref import CONFIG_MAP, POD, SECRET, Ref
-from ktool.api.selector import from_label_selector
+from ktool.api.selector import from_label_selector, of_pods
 from ktool.api.shapes.deployment import SCHEMA
 from ktool.api.shapes.workload import default_template, template_causes
 from ktool.api.world import World
@@ -211,5 +211,6 @@ KIND = Kind(
         progress=progress,
     ),
     workload=WORKLOAD,
+    selects=of_pods,
     subresources=("status", "scale"),
 )

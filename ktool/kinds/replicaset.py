@@ -26,7 +26,7 @@ from ktool.api.obj import (
 )
 from ktool.api.ref import NODE, POD, GroupKind, Ref
 from ktool.api.schema import Field
-from ktool.api.selector import from_label_selector
+from ktool.api.selector import from_label_selector, of_pods
 from ktool.api.shapes.meta import CONDITIONS, LABEL_SELECTOR, resource
 from ktool.api.shapes.podspec import POD_TEMPLATE
 from ktool.api.shapes.workload import default_template, template_causes
@@ -229,5 +229,6 @@ KIND = Kind(
         progress=progress,
     ),
     workload=Workload(),
+    selects=of_pods,
     subresources=("status", "scale"),
 )

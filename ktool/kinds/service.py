@@ -11,6 +11,7 @@ from ktool.api.errors import Cause
 from ktool.api.kind import Column, Controller, Kind, Looks, Names, Rules, Version, Watch
 from ktool.api.obj import Obj, controlled_by, deleting, epoch, get, is_true, labels, meta, name, namespace, uid
 from ktool.api.ref import ENDPOINT_SLICE, EVENT, NODE, POD, SERVICE, Ref
+from ktool.api.selector import Selector, from_label_selector
 from ktool.api.shapes.meta import resource
 from ktool.api.shapes.service import (
     SERVICE_SPEC,
@@ -271,6 +272,12 @@ def _shown_ports(service: Obj, now: float) -> str:
     return ",".join(texts) or "<none>"
 
 
+def selects(service: Obj) -> Selector | None:
+    """The pods that `logs svc/web` chooses from."""
+    labels_ = get(service, "spec", "selector")
+    return from_label_selector({"matchLabels": labels_}) if labels_ else None
+
+
 def _selector(service: Obj, now: float) -> str:
     selector = get(service, "spec", "selector", default={})
     return ",".join(f"{key}={value}" for key, value in sorted(selector.items())) or "<none>"
@@ -352,6 +359,7 @@ KIND = Kind(
         ),
         plan=plan,
     ),
+    selects=selects,
     subresources=("status",),
     apply_order=30,
 )

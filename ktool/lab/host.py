@@ -106,7 +106,7 @@ def run(*argv: str, text: str | None = None) -> str:
 
 @dataclass(frozen=True)
 class Cgroups:
-    """Where the host mounts cgroups: `unified` on a pure v2 host, else `controllers` (mount name -> directory)."""
+    """The host's cgroup mounts: `unified` on a pure v2 host, else `controllers` (mount name -> directory)."""
 
     unified: Path | None
     controllers: dict[str, Path]

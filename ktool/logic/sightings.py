@@ -1,6 +1,4 @@
-"""Sightings: when an Event was seen last, and the order of Events.
-
-The Event kind, `events` and `describe` sort by it."""
+"""Event ordering: the time an Event was last seen, and the sort key of `events`, `describe` and the Event kind."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ from ktool.api.obj import Obj, get, meta
 
 
 def last_seen(event: Obj) -> str:
-    """The RFC 3339 time of its last sighting."""
+    """The RFC 3339 time of the Event's last occurrence."""
     times = (
         get(event, "series", "lastObservedTime"),
         event.get("lastTimestamp"),
@@ -20,6 +18,6 @@ def last_seen(event: Obj) -> str:
 
 
 def order(event: Obj) -> tuple[str, int]:
-    """Sorts Events by when they were seen last; those of one second as they were written."""
+    """Sort key by last occurrence; Events of one second in the order of writing."""
     version = str(meta(event).get("resourceVersion") or "")
     return last_seen(event), int(version) if version.isdecimal() else 0

@@ -261,7 +261,9 @@ def _kind_of(value: Any) -> str:
 def _unrolled(manifest: Manifest, kinds: Kinds, problems: list[str]) -> list[Manifest]:
     """A v1 List (and kinds like PodList) stands for its items."""
     kind, items = manifest.obj.get("kind"), manifest.obj.get("items")
-    if not (isinstance(kind, str) and kind.endswith("List") and GroupKind.of(manifest.obj) not in kinds):
+    if not (isinstance(kind, str) and kind.endswith("List")):
+        return [manifest]
+    if kind != "List" and GroupKind.of(manifest.obj) in kinds:
         return [manifest]
     if not isinstance(items, list):
         problems.append(manifest.error(f"must be a list, not {_kind_of(items)}", "items"))
@@ -355,7 +357,7 @@ def _has_name(manifest: Manifest, metadata: Obj, problems: list[str]) -> bool:
 
 
 def _twins(manifests: Sequence[Manifest]) -> list[str]:
-    """The same object twice: a person copied a file and forgot to rename."""
+    """Errors for an object given twice: typically a file that was copied and not renamed."""
     first: dict[Ref, Manifest] = {}
     problems = []
     for manifest in manifests:

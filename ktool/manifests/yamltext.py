@@ -22,7 +22,7 @@ from ktool.importing import IMPORTING
 
 MAX_DEPTH = 100
 MAX_EXPANSION = 100_000
-"""How much aliases may add to one document, in nodes (a long text counts as several)."""
+"""Limit on alias expansion per document, in nodes (a long text counts as several)."""
 _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 
 

@@ -1,7 +1,7 @@
-"""The two protocols of the node tier: Transport (how bytes reach a machine) and Runtime (what can be done there).
+"""The two protocols of the node tier: Transport (bytes to and from a machine) and Runtime (the operations on a node).
 
 Each has two real implementations: node/reach/ssh and node/reach/localhost, node/podman/runtime and
-node/simulated/runtime.
+node/simulated/runtime. nodeplane/ works with Runtimes, node/ and the node commands with Transports.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ktool.logic.node.probecalls import Answer, Call
 
 
 class NodeError(Exception):
-    """A node could not be reached or would not do it: one plain sentence. `step` is what was tried."""
+    """A node refused or failed an operation: one plain sentence. `step` is the operation."""
 
     def __init__(self, node: str, step: str, message: str) -> None:
         super().__init__(message)
@@ -24,12 +24,12 @@ class NodeError(Exception):
 
 
 class Unreachable(NodeError):
-    """No connection: name resolution, TCP, SSH handshake, host key or login. Nothing was done."""
+    """No connection: name resolution, TCP, SSH handshake, host key or login failed. Nothing was done."""
 
 
 @dataclass(frozen=True)
 class Completed:
-    """What a command left: exit status and both outputs, whole."""
+    """The result of a command: exit status, stdout and stderr."""
 
     status: int
     stdout: bytes
@@ -42,21 +42,21 @@ class Transport(Protocol):
     node: str
 
     def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 30.0) -> Completed:
-        """Run a command given as a list; quoting for the remote shell happens in here and nowhere else.
-        Raises NodeError where it could not be run or did not end in time; a non-zero exit is a Completed."""
+        """Run a command given as a list; quoting for the remote shell happens in here and nowhere else. Returns
+        Completed for any exit status; raises NodeError where the command could not be run or did not end in time."""
 
     def connect_unix(self, path: str, *, timeout: float = 10.0) -> socket.socket:
-        """A stream to a unix socket of that machine (an object with the socket methods http.client uses)."""
+        """A stream to a unix socket on the machine (an object with the socket methods http.client uses)."""
 
     def connect_tcp(self, host: str, port: int, *, timeout: float = 10.0) -> socket.socket:
-        """A stream to an address that machine reaches."""
+        """A stream to a TCP address, connected from the machine."""
 
     def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
 class LogOptions:
-    """As PodLogOptions of core/v1; `since` in epoch seconds, `tail` in lines (-1: all)."""
+    """PodLogOptions of core/v1; `since` in epoch seconds, `tail` in lines (-1: all)."""
 
     follow: bool = False
     previous: bool = False
@@ -66,7 +66,7 @@ class LogOptions:
 
 
 class ExecStream(Protocol):
-    """A running exec: frames out, bytes in, an exit status at the end."""
+    """A running exec: output frames, stdin and, at the end, the exit status."""
 
     def send(self, data: bytes) -> None: ...
     def close_stdin(self) -> None: ...
@@ -75,40 +75,41 @@ class ExecStream(Protocol):
         """(1, bytes) of stdout and (2, bytes) of stderr until the command ends."""
 
     def wait(self) -> int:
-        """The exit status; call it after `frames` is exhausted."""
+        """The exit status; call it when `frames` is exhausted."""
 
     def close(self) -> None: ...
 
 
 class Runtime(Protocol):
-    """A node as the control plane uses it. Thread-safe: lanes of several pods call `perform` at once."""
+    """The container runtime of one node, as the control plane uses it. Thread-safe: the lanes of several pods call
+    `perform` at once."""
 
     node: str
     concurrency: int
-    """How many lanes of pods the node takes at once."""
+    """The number of lanes the node can run at once."""
 
     def info(self) -> NodeInfo: ...
 
     def claim(self, cluster: str, token: int) -> None:
-        """Say who acts: the node keeps the highest token it has seen of its cluster and refuses a lower one, and
-        another cluster. Raises NodeError with a sentence that says who holds the node."""
+        """Fence the node: it keeps the highest token it has seen of its cluster and refuses a lower one, and other
+        clusters. Raises NodeError with a sentence that names the holder."""
 
     def release(self) -> None:
-        """Leave the machine as it was before it became a node of ours: no network, routes or owner. Its pods must be
-        gone. Raises NodeError."""
+        """Undo what made the machine a node of this cluster: pod network, routes, owner. Its pods must be gone. Raises
+        NodeError."""
 
     def observe(self) -> NodeFacts: ...
 
     def perform(self, action: NodeAction) -> Outcome:
-        """Do one action. Never raises for what the node refused: that is the Outcome's failure. Raises Unreachable
-        where the connection is gone. Doing again what is done already succeeds."""
+        """Perform one action; idempotent. A refusal by the node is the Outcome's failure, never an exception. Raises
+        Unreachable where the connection is gone."""
 
     def call(self, call: Call) -> Answer:
-        """Carry out a probe or a hook within its time. What goes wrong is the answer; raises Unreachable where the node
-        itself cannot be asked."""
+        """Run a probe or a hook within its timeout. A failure is the answer; raises Unreachable where the node itself
+        cannot be asked."""
 
     def listen(self, changed: Callable[[], None]) -> None:
-        """Call `changed` from a thread of the runtime's own whenever something of ours changed on the node
+        """Call `changed`, from a thread of the runtime's own, after every change of this cluster's pods on the node
         (Podman's events), until close."""
 
     def logs(self, container_id: str, options: LogOptions) -> Iterator[bytes]: ...

@@ -1,4 +1,8 @@
-"""What a machine needs before it can be a node: looked at all at once, so that one round of fixing is enough."""
+"""Preflight checks: everything a machine needs before it can be a node, checked in one go, so that one round of fixing
+is enough.
+
+`node add` and `network` (the mode of the pod network) call it.
+"""
 
 from __future__ import annotations
 
@@ -47,8 +51,8 @@ exit 0
 
 
 def check(transport: Transport) -> list[str]:
-    """Every unmet need of a machine, each a sentence with its fix; empty where it can be a node. Starts Podman's API
-    socket where systemd runs and it is not up. Raises Unreachable where there is no connection."""
+    """All unmet requirements of a machine, each a sentence with its fix; empty where it can be a node. Starts Podman's
+    API socket where systemd runs and it is not up. Raises Unreachable where there is no connection."""
     try:
         done = transport.run(["sh", "-c", _LOOK], timeout=60)
     except Unreachable:
@@ -65,7 +69,7 @@ def check(transport: Transport) -> list[str]:
 
 
 def unmet(values: dict[str, str], missing: list[str]) -> list[str]:
-    """The needs that _LOOK's values show."""
+    """The unmet requirements according to the values that _LOOK printed."""
     needs: list[str] = []
     install = _install(values.get("distribution", ""))
     if values.get("uid") != "0":
@@ -96,7 +100,7 @@ def unmet(values: dict[str, str], missing: list[str]) -> list[str]:
 
 
 def clock_warning(info: NodeInfo, before: float, after: float) -> str:
-    """A sentence where the node's clock (read between these two moments of ours) is off by more than CLOCK_SKEW."""
+    """A warning where the node's clock, read between these two local times, is off by more than CLOCK_SKEW seconds."""
     skew = info.clock - after if info.clock > after else min(0.0, info.clock - before)
     if abs(skew) <= CLOCK_SKEW:
         return ""
@@ -185,8 +189,8 @@ _MODE_TOOLS = {"bridge": "iproute2", "wg": "wireguard-tools", "wireguard-go": "w
 
 
 def mode_needs(transport: Transport, mode: str, others: Iterable[str]) -> list[str]:
-    """Every unmet need of a node in this mode of the pod network, each a sentence with its fix. `others`: addresses of
-    the nodes it is to reach. Raises NodeError where it cannot be asked."""
+    """All unmet requirements of a node for this mode of the pod network, each a sentence with its fix. `others`:
+    addresses of the nodes it must reach. Raises NodeError where it cannot be asked."""
     done = transport.run(["sh", "-c", _MODE, "ktool", mode], timeout=30)
     values, missing = _values(done.stdout.decode("utf-8", "replace"))
     install = _install(values.get("distribution", ""))
@@ -212,7 +216,7 @@ _OWN = "ip -4 -o route show scope link 2>/dev/null | sed -n 's/^\\([0-9./]*\\) d
 
 
 def overlaps(transport: Transport) -> list[str]:
-    """A need for each network of the machine that has addresses which are the cluster's. Raises NodeError."""
+    """A sentence for each network of the machine that overlaps the cluster's address ranges. Raises NodeError."""
     done = transport.run(["sh", "-c", _OWN], timeout=15)
     needs = []
     for line in done.stdout.decode("utf-8", "replace").splitlines():

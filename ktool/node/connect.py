@@ -1,4 +1,4 @@
-"""From a Node object to something that acts on it."""
+"""Connections to nodes: from a Node object to a Runtime or a Transport. app.py and the node commands call it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ktool.node.base import NodeError, Runtime, Transport
 
 
 def runtime_for(node: Obj, cluster: str) -> Runtime:
-    """The runtime that the Node's annotations describe; nothing is connected yet. Raises NodeError where they say
-    nothing we understand. Modules are imported here: a simulated node needs no SSH, and a local one neither."""
+    """The runtime that the Node's annotations describe; not connected yet. Raises NodeError for annotations it does not
+    understand. Modules are imported here: a simulated node needs no SSH, and a local one neither."""
     url = annotations_of(node).get(CONNECTION, "")
     if url.startswith("simulated:"):
         from ktool.node.simulated.runtime import from_url
@@ -28,8 +28,8 @@ def runtime_for(node: Obj, cluster: str) -> Runtime:
 
 
 def transport_for(node: Obj, *, accept_new_host_key: bool = False) -> Transport:
-    """The transport alone, for `node add` and its checks. With `accept_new_host_key` a host key nobody has vouched for
-    is taken at its word; a changed one never is."""
+    """The transport alone, for `node add` and its checks. `accept_new_host_key` trusts the key of an unknown host on
+    first use; a changed key is never trusted."""
     url = annotations_of(node).get(CONNECTION, "")
     if url.startswith("local:"):
         from ktool.node.reach.localhost import LocalTransport
@@ -54,7 +54,7 @@ def transport_for(node: Obj, *, accept_new_host_key: bool = False) -> Transport:
 
 @contextmanager
 def connected(node: Obj) -> Iterator[Transport]:
-    """The transport to a node, for a few questions. Raises NodeError."""
+    """A connected transport to a node, for a few commands. Raises NodeError."""
     transport = transport_for(node)
     try:
         yield transport

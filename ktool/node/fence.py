@@ -1,4 +1,8 @@
-"""Who may act on a node. One small file there holds the cluster and the highest fencing token the node has seen."""
+"""Fencing: the right to act on a node. One small file there holds the cluster's id and the highest fencing token the
+node has seen.
+
+node/podman/runtime claims and releases a node; `node add` evicts a cluster that is gone.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +48,8 @@ mv "$file.new" "$file"
 
 
 def claim(transport: Transport, cluster: str, token: int) -> None:
-    """Say who acts, and end the connection of whoever acted before: what was superseded cannot act any more. Raises
-    NodeError where the node belongs to another cluster or has seen a higher token."""
+    """Claim the node with a fencing token and end the SSH connection of the previous claimant, so that it cannot act
+    any more. Raises NodeError where the node belongs to another cluster or has seen a higher token."""
     if not re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z._-]*", cluster):
         raise ValueError(f"{cluster!r} is not a cluster id")
     argv = ["sh", "-c", _CLAIM, "ktool", OWNER_FILE, cluster, str(int(token))]
@@ -66,7 +70,7 @@ def claim(transport: Transport, cluster: str, token: int) -> None:
 
 
 def foreign(cluster: str) -> str:
-    """What is said of a node that another cluster owns."""
+    """The error message for a node that another cluster owns."""
     return (
         f"belongs to cluster {cluster}; remove it there first (ktool node remove), "
         f"or, where that cluster is gone, add it with --take-over"
@@ -74,7 +78,7 @@ def foreign(cluster: str) -> str:
 
 
 def owner(transport: Transport) -> str:
-    """The id of the cluster that a node belongs to; "" for none."""
+    """The id of the cluster that owns the node; "" for none."""
     done = transport.run(["cat", OWNER_FILE], timeout=15)
     return done.stdout.decode("utf-8", "replace").partition(" ")[0]
 
@@ -93,7 +97,7 @@ case $(cat "/proc/$old_pid/comm" 2>/dev/null) in sshd*) kill "$old_pid" ;; esac
 
 
 def evict(transport: Transport) -> None:
-    """End the connection of whoever owns the node and forget that it was owned: for a cluster that is gone."""
+    """End the owner's connection and remove the ownership: for a cluster that is gone."""
     done = transport.run(["sh", "-c", _EVICT, "ktool", OWNER_FILE], timeout=15)
     if done.status != 0:
         said = done.stderr.decode("utf-8", "replace").strip() or str(done.status)
@@ -101,6 +105,6 @@ def evict(transport: Transport) -> None:
 
 
 def release(transport: Transport, cluster: str) -> None:
-    """Forget the owner, for a node that leaves this cluster."""
+    """Remove this cluster's ownership, for a node that leaves it."""
     script = 'read -r owner _ <"$1" && [ "$owner" = "$2" ] && rm -f "$1"; exit 0'
     transport.run(["sh", "-c", script, "ktool", OWNER_FILE, cluster], timeout=15)

@@ -18,6 +18,7 @@ from ktool.logic.node import nodeevents
 from ktool.logic.node.nodeaction import (
     DrainPod,
     Failure,
+    Failures,
     NodeAction,
     Outcome,
     RemoveContainer,
@@ -34,8 +35,6 @@ from ktool.nodeplane.vitals import VitalSigns
 from ktool.nodeplane.workitems import NodeEvents
 
 log = logging.getLogger(__name__)
-
-Failures = dict[tuple[str, str], Failure]
 
 MOST = 32
 """Limit of lanes at a time, those included that only wait for a container to end or for its hook."""
@@ -60,7 +59,7 @@ class Lanes:
         self._acting = self._waits = 0
         self.last_end = 0.0
         """When a lane ended last (time.monotonic)."""
-        self._failures: Failures = {}
+        self._failures: dict[tuple[str, str], Failure] = {}
         self._unreported: list[Action] = []
         self.stopping = False
 

@@ -11,13 +11,11 @@ from typing import Protocol
 
 from ktool.api.obj import Obj
 from ktool.logic.network.links import met_peers
-from ktool.logic.node.nodeaction import Failure, NodeFacts, Outcome, SetLinks, SetPolicies, SetRules
+from ktool.logic.node.nodeaction import Failures, NodeFacts, Outcome, SetLinks, SetPolicies, SetRules
 from ktool.logic.plan import netplan
 from ktool.node.base import Runtime
 from ktool.nodeplane.netview import NetView
 from ktool.nodeplane.workitems import NodeEvents
-
-Failures = dict[tuple[str, str], Failure]
 
 GREETING = 20.0
 """Seconds after a change of links for which the node is asked often whether its WireGuard peers have met: others are

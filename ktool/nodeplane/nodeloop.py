@@ -20,14 +20,14 @@ from ktool.api.ref import NODE, Ref
 from ktool.logic.network.nodefields import is_simulated
 from ktool.logic.node import nodeevents, nodestatus
 from ktool.logic.node.backoff import delay
-from ktool.logic.node.nodeaction import Failure, NodeFacts, Outcome, PodFact, SetPolicies
+from ktool.logic.node.nodeaction import Failure, Failures, NodeFacts, Outcome, PodFact, SetPolicies
 from ktool.logic.plan import netplan, nodeplan
 from ktool.logic.plan.nodeplan import Lane, Underway
 from ktool.logic.pod import podstatus
 from ktool.logic.pod.context import Context
 from ktool.node.base import NodeError, Runtime, Unreachable
 from ktool.nodeplane.endgate import EndGate
-from ktool.nodeplane.lanes import Failures, Lanes
+from ktool.nodeplane.lanes import Lanes
 from ktool.nodeplane.netsettings import NetSettings
 from ktool.nodeplane.netview import NetView
 from ktool.nodeplane.prober import Prober

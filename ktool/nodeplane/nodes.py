@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 
 from ktool.api.obj import Obj, annotations_of, deleting, get, meta, name, namespace
+from ktool.api.pod import node_of
 from ktool.api.ref import CONFIG_MAP, NAMESPACE, NODE, POD, SECRET, GroupKind, Ref
 from ktool.logic.network import links
 from ktool.logic.network.nodefields import is_simulated
@@ -118,10 +119,10 @@ class Nodes:
             self._queue_look(node)
 
     def _pod_changed(self, type_: str, pod: Obj, before: Obj | None) -> None:
-        node = get(pod, "spec", "nodeName")
+        node = node_of(pod)
         if type_ == "DELETED":
             self._readers.remove(pod)
-        elif before is None or get(before, "spec", "nodeName") != node:
+        elif before is None or node_of(before) != node:
             self._readers.add(pod)
         if node and (type_ == "DELETED" or before is None or _desired_changed(pod, before)):
             self._queue_look(node)
@@ -134,7 +135,7 @@ class Nodes:
         return self._nodes_of(namespace(secret))
 
     def _nodes_of(self, space: str) -> set[str]:
-        return {node for pod in self._cache.world.list(POD, space) if (node := get(pod, "spec", "nodeName"))}
+        return {node for pod in self._cache.world.list(POD, space) if (node := node_of(pod))}
 
     def settings_changed(self) -> None:
         """Queue an update of settings for every real node, whether it has pods or not: a service or the network mode

@@ -1,102 +1,113 @@
-"""What `explain` says about a kind and its fields, out of the same tree that checks objects."""
+"""The documentation of a kind's fields, as `explain` shows it, out of the same tree that checks objects."""
 
 from __future__ import annotations
 
 import difflib
-import json
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from ktool.api.errors import bad_request
+from ktool.api.errors import UserError
 from ktool.api.kind import Kind
-from ktool.api.schema import Field, field_at
+from ktool.api.schema import Field
 
-NOT_ACTED_ON = "ktool knows this field but does not act on it."
-_WIDTH = 80
-_NAMES = {"int-or-string": "IntOrString", "quantity": "Quantity", "time": "Time", "bytes": "[]byte", "any": "Object"}
+TYPES = {
+    "int-or-string": "IntOrString",
+    "quantity": "Quantity",
+    "time": "Time",
+    "bytes": "string",
+    "object": "Object",
+    "any": "Object",
+}
 
 
-def explain(kind: Kind, path: Sequence[str]) -> str:
-    """The field at `path` (of names, without list indexes; empty for the kind itself): its meaning, default, allowed
-    values and members. ApiError 400 with a did-you-mean where there is no such field."""
-    field = find(kind, path)
-    lines = _head(kind, path, field)
-    members = _members(field)
+def explain(kind: Kind, steps: Sequence[str], *, recursive: bool = False) -> str:
+    """The field at `steps` (names, without list indexes; empty for the kind itself): its meaning, default, allowed
+    values and members; `recursive`: all members of members, names only. UserError with a did-you-mean where there is
+    no such field."""
+    field = _walk(kind.schema, steps, kind.name)
+    lines = [f"GROUP:      {kind.group}"] if kind.group else []
+    lines += [f"KIND:       {kind.name}", f"VERSION:    {kind.version}", ""]
+    if steps:
+        lines += [f"FIELD: {steps[-1]} <{type_of(field)}>", ""]
+    lines += ["DESCRIPTION:", *_doc(field.doc or "<no description>", 4)]
+    lines += _facts(field)
+    members = members_of(field)
     if members:
-        lines.append("FIELDS:")
-        for name, member in members.items():
-            lines.append(f"  {name}\t<{type_name(member)}>{' -required-' if member.required else ''}")
-            lines += [textwrap.indent(line, "    ") for line in _described(member)]
-            lines.append("")
-    return "\n".join(lines).rstrip() + "\n"
+        lines += ["", "FIELDS:"]
+        lines += _tree(field, 2) if recursive else _list(members)
+    return "\n".join(lines) + "\n"
 
 
-def explain_tree(kind: Kind, path: Sequence[str]) -> str:
-    """All members of the field at `path` and theirs, by name and type only (`explain --recursive`)."""
-    field = find(kind, path)
-    lines = _head(kind, path, field)
-    members = list(_tree(field, 1))
-    return "\n".join([*lines, *(["FIELDS:", *members] if members else [])]).rstrip() + "\n"
-
-
-def find(kind: Kind, path: Sequence[str]) -> Field:
-    field: Field = kind.schema
-    for position, step in enumerate(path):
-        members = _members(field)
-        found = field_at(kind.schema, path[: position + 1])
-        if found is None:
-            near = difflib.get_close_matches(step, members, n=1)
-            hint = f'; did you mean "{near[0]}"?' if near else ""
-            raise bad_request(f'field "{".".join(path[: position + 1])}" does not exist in {kind.name}{hint}')
-        field = found
+def _walk(field: Field, steps: Sequence[str], title: str) -> Field:
+    for step in steps:
+        members = members_of(field)
+        if step not in members:
+            close = difflib.get_close_matches(step, members, n=1)
+            hint = f'; did you mean "{close[0]}"?' if close else ""
+            raise UserError(f'field "{step}" does not exist in {title}{hint}')
+        field, title = members[step], f"{title}.{step}"
     return field
 
 
-def type_name(field: Field) -> str:
-    """The type as `explain` writes it: `string`, `[]Object`, `map[string]string`."""
-    if field.type == "array":
-        return f"[]{type_name(field.items) if field.items else 'Object'}"
-    if field.type == "map":
-        return f"map[string]{type_name(field.items) if field.items else 'Object'}"
-    return "Object" if field.type == "object" else _NAMES.get(field.type, field.type)
-
-
-def _head(kind: Kind, path: Sequence[str], field: Field) -> list[str]:
-    lines = [f"GROUP:      {kind.group}"] if kind.group else []
-    lines += [f"KIND:       {kind.name}", f"VERSION:    {kind.version}", ""]
-    if path:
-        lines += [f"FIELD: {path[-1]} <{type_name(field)}>{' -required-' if field.required else ''}", ""]
-    described = _described(field)
-    if described:
-        lines += ["DESCRIPTION:", *(textwrap.indent(line, "    ") for line in described), ""]
-    return lines
-
-
-def _described(field: Field) -> list[str]:
-    lines = textwrap.wrap(field.doc, _WIDTH - 4)
-    if field.type in ("array", "map") and field.items is not None and field.items.doc and field.items.type == "object":
-        lines += textwrap.wrap(field.items.doc, _WIDTH - 4)
-    if field.enum:
-        lines.append("enum: " + ", ".join(value or '""' for value in field.enum))
-    if field.default not in (None, {}, []):
-        lines.append(f"default: {json.dumps(field.default)}")
-    if field.merge_key:
-        lines.append(f"merged by: {field.merge_key}")
-    if field.read_only:
-        lines.append("Read-only: the system writes it.")
-    if not field.acted:
-        lines.append(NOT_ACTED_ON)
-    return lines
-
-
-def _members(field: Field) -> dict[str, Field]:
+def members_of(field: Field) -> dict[str, Field]:
+    """The members of a field, or of the elements of a list."""
     while field.type in ("array", "map") and field.items is not None:
         field = field.items
-    return dict(sorted(field.fields.items()))
+    return dict(field.fields)
 
 
-def _tree(field: Field, depth: int) -> Iterator[str]:
-    for name, member in _members(field).items():
-        required = " -required-" if member.required else ""
-        yield f"{'  ' * depth}{name}\t<{type_name(member)}>{required}"
-        yield from _tree(member, depth + 1)
+def type_of(field: Field) -> str:
+    """As kubectl writes it: `integer`, `[]Object`, `map[string]string`."""
+    if field.type == "array":
+        return f"[]{type_of(field.items) if field.items else 'Object'}"
+    if field.type == "map":
+        return f"map[string]{type_of(field.items) if field.items else 'string'}"
+    return TYPES.get(field.type, field.type)
+
+
+def _doc(text: str, indent: int) -> list[str]:
+    pad = " " * indent
+    return [
+        line
+        for paragraph in text.split("\n\n")
+        for line in textwrap.wrap(" ".join(paragraph.split()), 100, initial_indent=pad, subsequent_indent=pad)
+    ]
+
+
+def _facts(field: Field) -> list[str]:
+    """What else the schema says: choices, bounds, the default, and whether ktool acts on it."""
+    facts = []
+    if field.enum:
+        facts.append(f"One of: {', '.join(choice or '(empty)' for choice in field.enum)}.")
+    if field.minimum is not None:
+        facts.append(f"At least {field.minimum}.")
+    if field.maximum is not None:
+        facts.append(f"At most {field.maximum}.")
+    if field.default not in (None, {}, []):
+        facts.append(f"Default: {field.default}.")
+    if not field.acted:
+        facts.append("ktool knows this field but does not act on it.")
+    return ["", *(f"    {fact}" for fact in facts)] if facts else []
+
+
+def _head(name: str, field: Field) -> str:
+    notes = " -required-" if field.required else ""
+    notes += "" if field.acted else " (not acted on)"
+    return f"{name}\t<{type_of(field)}>{notes}"
+
+
+def _list(members: dict[str, Field]) -> list[str]:
+    lines: list[str] = []
+    for name, field in sorted(members.items()):
+        lines.append(f"  {_head(name, field)}")
+        lines += _doc(field.doc or "<no description>", 4)
+        lines.append("")
+    return lines[:-1]
+
+
+def _tree(field: Field, indent: int) -> list[str]:
+    lines: list[str] = []
+    for name, member in sorted(members_of(field).items()):
+        lines.append(" " * indent + _head(name, member))
+        lines += _tree(member, indent + 2)
+    return lines

@@ -41,21 +41,21 @@ class SpecMemo(Judge):
     LIMIT = 256
 
     def __init__(self) -> None:
-        self._shaped: dict[tuple[GroupKind, int], tuple[Obj, Obj]] = {}
-        self._valid: dict[tuple[GroupKind, int], Obj] = {}
+        self._shaped: dict[tuple[int, int], tuple[Kind, Obj, Obj]] = {}
+        self._valid: dict[tuple[int, int], tuple[Kind, Obj]] = {}
 
     def shaped(self, kind: Kind, obj: Obj) -> Obj:
-        """The memo holds on to the spec itself, so its identity cannot be another's."""
+        """The memo holds on to kind and spec themselves, so their identities cannot be those of others."""
         spec = obj.get("spec")
-        known = self._shaped.get((kind.gk, id(spec)))
+        known = self._shaped.get((id(kind), id(spec)))
         if known is not None:
-            return {**obj, **known[1]}
+            return {**obj, **known[2]}
         result = super().shaped(kind, obj)
         given = {key: result[key] for key in result if key in ("spec", "status")}
         if isinstance(spec, dict) and {**obj, **given} == result:
             if len(self._shaped) >= self.LIMIT:
                 self._shaped.clear()
-            self._shaped[kind.gk, id(spec)] = (spec, given)
+            self._shaped[id(kind), id(spec)] = (kind, spec, given)
         return result
 
     def causes(self, kind: Kind, obj: Obj, old: Obj | None) -> list[Cause]:
@@ -66,13 +66,13 @@ class SpecMemo(Judge):
         spec = obj.get("spec")
         if old is not None or not isinstance(spec, dict):
             return super().causes(kind, obj, old)
-        if (kind.gk, id(spec)) in self._valid:
+        if (id(kind), id(spec)) in self._valid:
             return validation.meta_causes(kind, obj)
         found = super().causes(kind, obj, old)
         if not found:
             if len(self._valid) >= self.LIMIT:
                 self._valid.clear()
-            self._valid[kind.gk, id(spec)] = spec
+            self._valid[id(kind), id(spec)] = (kind, spec)
         return found
 
 

@@ -24,8 +24,8 @@ from ktool.registry.registry import Registry
 from ktool.registry.verbs import Verbs
 
 Outcome = tuple[Ref, str, Obj, tuple[str, ...]]
-"""What happened to one object: its name, one of created, configured and unchanged, the object as it is now, and
-warnings that name the fields nothing acts on."""
+"""What happened to one object: its name, one of created, configured and unchanged, the object as it is now (in the
+version of its manifest), and warnings that name the fields nothing acts on."""
 
 _NOT_ACTED_ON = "Kubernetes knows this field, but ktool does not act on it"
 
@@ -46,7 +46,7 @@ def apply(registry: Registry, objects: Sequence[Obj], *, dry_run: bool = False, 
                 refused[index] = error
         refused = _without_followers(objects, refused)
         if refused:
-            raise _together(objects, refused)
+            raise _together(refused)
     return outcomes
 
 
@@ -57,6 +57,7 @@ def _order(kinds: Kinds, obj: Any) -> int:
 
 def _one(verbs: Verbs, manifest: Obj, strict: bool) -> Outcome:
     kind = shaping.kind_of(verbs.kinds, manifest)
+    version = kind.version_of(manifest)
     manifest = _checked(kind, kind.stored(manifest))
     if kind.rules.absorb is not None:
         manifest = kind.rules.absorb(manifest)
@@ -80,7 +81,7 @@ def _one(verbs: Verbs, manifest: Obj, strict: bool) -> Outcome:
     warnings = [f"{path}: {_NOT_ACTED_ON}" for path in paths] + advice
     if outcome == "configured" and deleting(result):
         warnings.append(f"{ref} has been changed, but it is being deleted")
-    return ref, outcome, result, tuple(warnings)
+    return ref, outcome, kind.shown(result, version), tuple(warnings)
 
 
 def _checked(kind: Kind, manifest: Obj) -> Obj:
@@ -134,7 +135,7 @@ def _is_namespace(obj: Any) -> bool:
     return isinstance(obj, dict) and GroupKind.of(obj) == NAMESPACE
 
 
-def _together(objects: Sequence[Obj], refused: dict[int, ApiError]) -> ApiError:
+def _together(refused: dict[int, ApiError]) -> ApiError:
     """One error for all of them; it keeps code and reason where there is only one, or all have the same."""
     causes, lines = [], []
     for index, error in sorted(refused.items()):

@@ -69,9 +69,13 @@ class Client(Protocol):
     def kinds(self) -> Kinds:
         """The kinds that this client can ask for."""
 
-    def get(self, ref: Ref) -> Obj: ...
+    def get(self, ref: Ref, *, version: str = "") -> Obj:
+        """The object in one of its kind's versions; in the stored one (for a kind that this program was not built
+        with, the preferred one) where none is named. So with `list` and `watch`."""
 
-    def list(self, gk: GroupKind, namespace: str | None = None, *, labels: str = "", fields: str = "") -> Listing:
+    def list(
+        self, gk: GroupKind, namespace: str | None = None, *, labels: str = "", fields: str = "", version: str = ""
+    ) -> Listing:
         """`namespace` None is all of them; `labels` and `fields` are selectors as users write them."""
 
     def watch(
@@ -83,6 +87,7 @@ class Client(Protocol):
         fields: str = "",
         since: str = "",
         timeout: float | None = None,
+        version: str = "",
     ) -> Iterator[WatchEvent]:
         """Changes after resourceVersion `since` ("" begins with an ADDED for each existing object), until closed or
         `timeout` seconds have passed."""

@@ -60,7 +60,7 @@ def recorded(before: Obj | None, ref: Ref, emit: Emit, *, api_version: str, comp
 
 
 class Ageing:
-    """When Events were looked through last. It is the one thing that removes objects past admission."""
+    """The ageing of Events: the one thing that removes objects past admission, at most once in EVERY seconds."""
 
     EVERY = 60.0
 

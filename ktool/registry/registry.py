@@ -169,7 +169,11 @@ class Registry:
         except ValueError:
             raise bad_request(f'resourceVersion "{since}" is not one of this server') from None
         subscription = self.store.watch(_scope(found, namespace), start).poll_others()
-        return stream(subscription, found, matches, existing, timeout, bookmark_every)
+
+        def served() -> bool:
+            return self.kinds.get(gk) is found
+
+        return stream(subscription, found, matches, existing, timeout, bookmark_every, served)
 
     # --- writing
 

@@ -17,7 +17,8 @@ from ktool.api.action import Emit
 from ktool.api.errors import already_exists, bad_request, conflict, not_found
 from ktool.api.kind import Kind
 from ktool.api.kinds import Kinds
-from ktool.api.obj import Obj, deleting, get, name, namespace, with_condition
+from ktool.api.obj import Obj, deleting, name, namespace, with_condition
+from ktool.api.pod import node_of
 from ktool.api.ref import EVENT, NAMESPACE, POD, Ref
 from ktool.registry import admission, authorize, deletion, events, shaping
 from ktool.registry.admission import Check, Judge, Reader
@@ -177,7 +178,7 @@ class Verbs:
         kind = shaping.named(self.kinds, POD)
         pod = self._found(kind, ref)
         shaping.check_uid(kind, pod, uid)
-        bound = get(pod, "spec", "nodeName")
+        bound = node_of(pod)
         if bound == node:
             return pod
         if bound:

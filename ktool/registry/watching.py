@@ -36,14 +36,16 @@ def stream(
     existing: Iterable[Obj],
     timeout: float | None,
     bookmark_every: float | None,
+    served: Callable[[], bool],
 ) -> Generator[tuple[str, Obj], None, None]:
-    """ADDED for each of `existing`, then the changes as they come, until `timeout` seconds have passed or the
-    subscription is closed. ApiError 410 where the reader is too slow, 500 where something cannot be decrypted."""
+    """ADDED for each of `existing`, then the changes as they come, until `timeout` seconds have passed, the
+    subscription is closed or the kind is no longer `served` (seen at the next bookmark). ApiError 410 where the reader
+    is too slow, 500 where something cannot be decrypted."""
     started = bookmarked = time.monotonic()
     with subscription:
         for obj in existing:
             yield "ADDED", obj
-        while not subscription.closed:
+        while not subscription.closed and served():
             now = time.monotonic()
             if bookmark_every is not None and now - bookmarked >= bookmark_every:
                 bookmarked = now
@@ -53,7 +55,7 @@ def stream(
             if subscription.wait(min((t for t in (left, until) if t is not None), default=None)):
                 for change in subscription.poll():
                     seen = seen_through(change, matches)
-                    if seen is not None:
+                    if seen is not None and served():
                         yield (seen if seen[0] == "DELETED" else (seen[0], shaping.readable(seen[1])))
             if left == 0.0:
                 return

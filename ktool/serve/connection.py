@@ -97,11 +97,12 @@ class Connection(BaseHTTPRequestHandler):
 
     def _plain(self, path: str) -> Any:
         """What is answered without a look at any object."""
+        registry = self.server.registry
         if path == "/version":
-            return discovery.version(self.server.where, self.server.registry.store.cluster_id)
+            return discovery.version(self.server.where, registry.store.cluster_id, registry.kinds)
         if path in ("/healthz", "/livez", "/readyz"):
             return "ok"
-        return discovery.document(path, self.server.registry.kinds)
+        return discovery.document(path, registry.kinds)
 
     # --- reading
 

@@ -24,8 +24,9 @@ _SUBRESOURCES: dict[str, tuple[str, list[str], dict[str, str]]] = {
 """Of each subresource that is not the object itself: the kind of its document, its verbs and its own group."""
 
 
-def version(where: str, cluster: str) -> dict[str, str]:
-    """version.Info, where this server runs, and the id of its cluster."""
+def version(where: str, cluster: str, kinds: Kinds) -> dict[str, str]:
+    """version.Info, where this server runs, the id of its cluster, and the fingerprint of the documents below: a
+    client that kept them need not read them again while it is the same."""
     major, minor = __version__.split(".")[:2]
     return {
         "major": major,
@@ -34,6 +35,7 @@ def version(where: str, cluster: str) -> dict[str, str]:
         "platform": f"{platform.system().lower()}/{platform.machine()}",
         "where": where,
         "cluster": cluster,
+        "kinds": kinds.fingerprint,
     }
 
 
@@ -44,7 +46,7 @@ def document(path: str, kinds: Kinds) -> Obj | None:
         case ["api"]:
             return {"kind": "APIVersions", "versions": kinds.versions(""), "serverAddressByClientCIDRs": []}
         case ["apis"]:
-            groups = sorted({kind.group for kind in kinds if kind.group})
+            groups = dict.fromkeys(kind.group for kind in kinds if kind.group)  # a word is the first one's that has it
             return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(kinds, name) for name in groups]}
         case ["apis", group] if kinds.versions(group):
             return {"kind": "APIGroup", "apiVersion": "v1", **_group(kinds, group)}

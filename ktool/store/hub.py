@@ -16,7 +16,7 @@ from ktool.api.errors import expired
 from ktool.api.obj import Obj
 
 OTHERS_SECONDS = 0.2
-"""How often a subscription that asked for it looks for the commits of other processes."""
+"""Poll interval in seconds for commits of other processes, for subscriptions with `poll_others`."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from ktool.store.migrations import FORMAT, migrate
 from ktool.store.tables import META, TABLES
 
 BUSY_SECONDS = 15.0
-"""How long a writer waits for another process."""
+"""Seconds a writer waits for another process's lock."""
 
 
 def connect(where: str | os.PathLike[str]) -> tuple[Engine, str]:

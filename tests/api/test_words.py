@@ -1,4 +1,4 @@
-"""The small vocabularies: names, ages, `explain` and OpenAPI."""
+"""The small vocabularies: names and ages."""
 
 from __future__ import annotations
 
@@ -7,13 +7,8 @@ from typing import Any
 
 import pytest
 
-from ktool.api.errors import ApiError
-from ktool.api.ref import CONFIG_MAP, POD
 from ktool.api.rules import names
 from ktool.api.units.duration import age, human
-from ktool.logic.workload.kinds import DEPLOYMENT
-from ktool.present.explain import explain, explain_tree
-from tests.everykind import KINDS
 
 RULES: list[tuple[Callable[[str], str], list[str], list[str]]] = [
     (names.dns_label, ["a", "web-1", "1a", "a" * 63], ["", "A", "a.b", "-a", "a-", "a_b", "a" * 64, "a\n"]),
@@ -87,26 +82,3 @@ def test_ages_are_written_as_kubectl_does(seconds: float, expected: str) -> None
 def test_the_age_of_an_object() -> None:
     assert age({"metadata": {"creationTimestamp": "2023-11-14T22:13:20Z"}}, 1_700_000_045.0) == "45s"
     assert age({"metadata": {}}, 0.0) == "<unknown>"
-
-
-def test_explain_a_field() -> None:
-    text = explain(KINDS[DEPLOYMENT], ["spec", "template", "spec", "containers", "ports"])
-    assert text.startswith("GROUP:      apps\nKIND:       Deployment\nVERSION:    v1\n\nFIELD: ports <[]Object>\n")
-    assert "  containerPort\t<integer> -required-\n" in text
-    assert "enum: TCP, UDP, SCTP" in text
-
-
-def test_explain_says_what_is_not_acted_on() -> None:
-    assert "does not act on it" in explain(KINDS[POD], ["spec", "setHostnameAsFQDN"])
-    assert "does not act on it" not in explain(KINDS[POD], ["spec", "nodeSelector"])
-
-
-def test_explain_tree_names_every_field() -> None:
-    text = explain_tree(KINDS[CONFIG_MAP], [])
-    assert "  data\t<map[string]string>\n" in text
-    assert "    ownerReferences\t<[]Object>\n      apiVersion\t<string> -required-\n" in text
-
-
-def test_explain_of_no_field_says_what_was_meant() -> None:
-    with pytest.raises(ApiError, match=r'field "spec\.containrs" does not exist in Pod; did you mean "containers"\?'):
-        explain(KINDS[POD], ["spec", "containrs"])

@@ -60,7 +60,14 @@ def loaded(argv: str, environment: dict[str, str]) -> set[str]:
     return {module.split(".")[0] for module in modules} | {module for module in modules if module.startswith("ktool.")}
 
 
-CONTROL_PLANE = {"ktool.store", "ktool.engine", "ktool.serve", "ktool.client.local"}
+CONTROL_PLANE = {
+    "ktool.store",
+    "ktool.registry.registry",
+    "ktool.control",
+    "ktool.nodeplane",
+    "ktool.serve",
+    "ktool.client.local",
+}
 
 
 @pytest.mark.parametrize(
@@ -86,6 +93,13 @@ def test_a_command_with_a_server(served: dict[str, str], command: str) -> None:
     assert "ktool.client.http" in modules
 
 
+@pytest.mark.parametrize("words", ["get pods w", "get po", "logs web -c m", "-n de"])
+def test_a_tab_key_with_a_server(served: dict[str, str], words: str) -> None:
+    modules = loaded(f"__complete {words}", served)
+    assert modules & (HEAVY | CONTROL_PLANE | {"ktool.kinds"}) == set()
+    assert "ktool.client.http" in modules
+
+
 @pytest.mark.parametrize("command", ["apply -f pod.yaml", "get pods -o yaml", "delete -f pod.yaml --ignore-not-found"])
 def test_yaml_is_all_that_manifests_add(served: dict[str, str], command: str) -> None:
     modules = loaded(command, served)
@@ -93,6 +107,17 @@ def test_yaml_is_all_that_manifests_add(served: dict[str, str], command: str) ->
     assert "yaml" in modules
 
 
-@pytest.mark.parametrize("command", ["--help", "version --client", "get --help", "completion bash", "explain pod"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "--help",
+        "version --client",
+        "get --help",
+        "completion bash",
+        "explain pod",
+        "__complete ap",
+        "__complete get --s",
+    ],
+)
 def test_a_command_that_needs_nobody(served: dict[str, str], command: str) -> None:
     assert loaded(command, served) & (HEAVY | CONTROL_PLANE | {"yaml", "ktool.client.http"}) == set()

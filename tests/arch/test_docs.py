@@ -12,7 +12,7 @@ import pytest
 
 from ktool.api import errors
 from ktool.api.kind import Kind
-from ktool.cli import main
+from ktool.cli import table
 from tests.arch import fieldtable
 from tests.arch.commandlines import blocks, ktool_lines, parse
 
@@ -37,7 +37,7 @@ def with_children(command: Any) -> Iterator[Any]:
 
 
 HELP = [
-    argv for name in main.COMMANDS for one in with_children(main.load(name)) for argv in ktool_lines(one.epilog or "")
+    argv for name in table.COMMANDS for one in with_children(table.load(name)) for argv in ktool_lines(one.epilog or "")
 ]
 
 

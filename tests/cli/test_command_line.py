@@ -11,13 +11,13 @@ import pytest
 
 from ktool.api import errors
 from ktool.api.errors import ERROR, INTERRUPTED, UsageError
-from ktool.cli import main
+from ktool.cli import table
 from ktool.cli.plumbing.command import go_style
 from ktool.cli.plumbing.durations import seconds
 
 
 def leaves() -> list[str]:
-    return [path for name in main.COMMANDS for path in below(main.load(name), name)]
+    return [path for name in table.COMMANDS for path in below(table.load(name), name)]
 
 
 def below(command, path: str) -> list[str]:
@@ -40,7 +40,7 @@ def test_every_verb_has_help_with_examples(ktool, path):
 
 def test_the_help_of_the_root_lists_every_verb(ktool):
     shown = ktool("--help")
-    assert all(f"  {name} " in shown.out for name in main.COMMANDS)
+    assert all(f"  {name} " in shown.out for name in table.COMMANDS)
     assert ktool().out == shown.out
 
 

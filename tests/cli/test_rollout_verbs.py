@@ -9,10 +9,16 @@ import threading
 import pytest
 
 from ktool.api.errors import ERROR, PARTIAL, USAGE, UsageError
+from ktool.api.kind import Kind, Names, Version
+from ktool.api.shapes.meta import resource
 from ktool.cli.plumbing.podtemplates import split
+from ktool.cli.plumbing.resourceargs import Wanted
+from ktool.cli.plumbing.targets import kinds_of
 from ktool.follow import steps
 from ktool.logic.workload.deploymentcommands import WORKLOAD
+from ktool.logic.workload.kinds import DEPLOYMENT
 from ktool.node.simulated import runtime
+from tests.everykind import KINDS
 
 WEB = """\
 apiVersion: apps/v1
@@ -115,6 +121,12 @@ def test_history_of_what_has_none(web):
     assert web("rollout", "history", "deploy/nobody").code == ERROR
 
 
+def test_kinds_of_one_name_in_two_groups_are_two():
+    other = Kind(Names("demo.example", "Deployment", "deployments"), (Version("v1", resource()),))
+    found = kinds_of(Wanted(objects=((other, "a"), (KINDS[DEPLOYMENT], "b"), (other, "c"))))
+    assert [kind.group for kind in found] == ["demo.example", "apps"]
+
+
 # --- pause, resume, restart --------------------------------------------------------------------------------------
 
 
@@ -156,7 +168,7 @@ def test_restart_replaces_every_pod(web):
     after = set(web("get", "pods", "-o", "name").lines)
     assert len(after) == 2
     assert not before & after
-    assert web("rollout", "restart", "cm/settings").err == "error: configmaps restarting is not supported\n"
+    assert web("rollout", "restart", "cm/settings").err == 'error: configmaps "settings" restarting is not supported\n'
     assert web("rollout", "pause", "rs").err == "error: replicasets.apps pausing is not supported\n"
 
 

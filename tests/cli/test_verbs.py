@@ -456,7 +456,7 @@ def test_the_main_job_with_a_server(served, web):
     assert served("get", "deploy").stderr == "No resources found in default namespace.\n"
 
 
-HEAVY = ("rich", "yaml", "sqlalchemy", "paramiko", "podman", "pydantic", "requests", "ktool.store", "ktool.engine")
+HEAVY = ("rich", "yaml", "sqlalchemy", "paramiko", "podman", "pydantic", "requests", "ktool.store", "ktool.control")
 
 
 def test_get_with_a_server_imports_nothing_heavy(served):

@@ -234,4 +234,6 @@ def test_a_request_that_was_read_is_answered_before_the_end(plane: Plane):
 def test_closing_twice_or_before_the_start_is_fine(plane: Plane):
     plane.server.close()
     plane.server.close()
+    assert not os.path.exists(plane.socket)
     Server(plane.registry, plane.backend, plane.socket).close()
+    assert not os.path.exists(plane.socket)

@@ -130,10 +130,10 @@ def holding(directory: Path, wanted: list[bytes]) -> list[str]:
 
 BREAK = """
 import sys
-from ktool.node import execute
+from ktool.node.podman import performer
 def broken(hands, action):
     raise RuntimeError(f"forced failure of {action!r}")
-execute.perform = broken
+performer.perform = broken
 from ktool.cli.main import main
 sys.argv[0] = "ktool"
 main()

@@ -1,5 +1,6 @@
 """Planners against golden cases: tests/golden/<kind>/<case>.yaml gives {object, world, now} and expects
-{actions, because, after} or {error}. An empty plan must say because.
+{actions, because, after} or {error}; tests/goldencases says how a case shares objects with others. An empty plan must
+say because.
 
 `uid`s and names derived from content are compared too: a case is written by looking at what the documentation says
 must happen, then at what the planner did."""
@@ -10,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from ktool.api.world import World
 from tests.everykind import KINDS
+from tests.goldencases import load
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 CASES = [
@@ -25,7 +26,7 @@ CASES = [
 
 @pytest.mark.parametrize("kind, path", CASES)
 def test_plan(kind: Any, path: Path) -> None:
-    case = yaml.safe_load(path.read_text())
+    case = load(path)
     given = case["given"]
     world = World([given["object"], *given.get("world", ())])
     plan = kind.controller.plan(given["object"], world, float(given.get("now", 1_700_000_000)))

@@ -184,3 +184,11 @@ def test_slices_are_shown_as_kubectl_does() -> None:
     assert cells == ["web-1", "IPv4", "80", "10.244.1.2,10.244.1.3,10.244.1.4 + 2 more...", "5m"]
     empty = slice_(ports=[])
     assert [column.cell(empty, NOW) for column in endpointslice.KIND.looks.columns][2:4] == ["<unset>", "<unset>"]
+
+
+@pytest.mark.parametrize(("selector", "wanted"), [({"app": "web", "tier": "front"}, "app=web,tier=front"), ({}, None)])
+def test_its_pods_are_found_by_label_where_it_has_any(selector: dict[str, str], wanted: str | None) -> None:
+    """Without a selector somebody else keeps its endpoints: no pod is its own, rather than every one."""
+    assert service.KIND.selects is not None
+    found = service.KIND.selects({"spec": {"selector": selector}})
+    assert (found.text if found else None) == wanted

@@ -31,7 +31,7 @@ from ktool.logic.network.links import (
     said,
     told_of,
 )
-from tests.logic.test_routes import node
+from tests.logic.test_nodefields import node
 
 
 def key(name: str) -> str:

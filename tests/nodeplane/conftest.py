@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from tests.engine.conftest import clock, store
+from tests.registry.conftest import clock, store
 
 __all__ = ["clock", "store"]

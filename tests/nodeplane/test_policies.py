@@ -20,9 +20,9 @@ from ktool.registry.cache import Cache
 from ktool.registry.registry import Registry
 from ktool.registry.workqueue import WorkQueue
 from ktool.store.store import Store
-from tests.engine.conftest import Clock
 from tests.everykind import KINDS
 from tests.logic.policymodel import policy
+from tests.registry.conftest import Clock
 
 
 class Machine(SimulatedRuntime):

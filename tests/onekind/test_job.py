@@ -67,13 +67,33 @@ def test_from_yaml_to_complete(cluster: Ktool, manifest: Path) -> None:
     assert cluster("rollout", "status", "job/pi").code == 0
     pods = cluster("get", "pods", "-o", "name").lines
     assert len(pods) == 3
-    assert cluster("logs", "job/pi").code == 0
+    assert cluster("logs", "job/pi").out.startswith("simulated container pi of pod default/pi-")
     refused = cluster("rollout", "restart", "job/pi")
-    assert refused.code == 1 and "restarting is not supported" in refused.err
+    assert (refused.code, refused.err) == (1, 'error: jobs.batch "pi" restarting is not supported\n')
     assert "have no history of revisions" in cluster("rollout", "undo", "job/pi").err
     assert cluster("apply", "-f", manifest).lines == ["job.batch/pi unchanged"]
     assert cluster("delete", "job", "pi").code == 0
     assert cluster("get", "pods", "-o", "name").lines == []
+
+
+def test_what_it_would_do_is_rehearsed(cluster: Ktool, manifest: Path) -> None:
+    said = cluster("apply", "-f", manifest, "--dry-run=server").out
+    assert "job.batch/pi would go this way" in said and "start 2 pods of pi on " in said
+    assert cluster("get", "jobs,pods", "-o", "name").lines == []
+
+
+def test_logs_find_the_pods_of_an_owner_at_any_depth(cluster: Ktool, manifest: Path) -> None:
+    """Here ConfigMap -> Job -> Pod: neither kind says how it selects pods."""
+    assert cluster("create", "configmap", "run").code == 0
+    assert cluster("logs", "cm/run").err == "error: configmap/run has no pods of its own\n"
+    own = cluster("get", "cm", "run", "-o", "jsonpath={.metadata.uid}").out
+    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "run", "uid": own}
+    owned = {**yaml.safe_load(MANIFEST), "metadata": {"name": "pi", "ownerReferences": [owner]}}
+    manifest.write_text(json.dumps(owned))
+    assert cluster("apply", "-f", manifest, "--timeout", "60s").code == 0
+    found = cluster("logs", "cm/run")
+    assert found.out.startswith("simulated container pi of pod default/pi-"), found.err
+    assert "in a completed pod" in cluster("exec", "job/pi", "--", "ls").err
 
 
 def test_a_job_that_fails_says_so(ktool: Ktool, manifest: Path, tmp_path: Path) -> None:

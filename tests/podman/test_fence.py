@@ -70,8 +70,11 @@ def test_releasing_a_node_lets_anybody_have_it(machine: Any) -> None:
     mine, other = connect(machine, "mine"), connect(machine, "other")
     try:
         mine.claim("mine", 1)
+        assert fence.owner(other._transport) == "mine"
         mine.release()
+        assert fence.owner(other._transport) == ""
         other.claim("other", 1)
+        assert fence.owner(other._transport) == "other"
     finally:
         mine.close()
         other.close()

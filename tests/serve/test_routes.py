@@ -206,3 +206,15 @@ def test_patch_types():
     with pytest.raises(ApiError) as refused:
         routes.patch_type("application/json")
     assert refused.value.code == 415
+
+
+@pytest.mark.parametrize(
+    ("text", "agent", "manager"),
+    [
+        pytest.param("", "kubectl/v1.30.0 (linux/amd64) kubernetes/abc", "kubectl", id="program"),
+        pytest.param("fieldManager=helm", "Go-http-client/1.1", "helm", id="said"),
+        pytest.param("", "", "unknown", id="nobody-says"),
+    ],
+)
+def test_the_field_manager(text, agent, manager):
+    assert routes.manager(routes.query(text), agent) == manager

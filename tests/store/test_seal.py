@@ -380,3 +380,16 @@ def test_a_command_of_a_key_manager(house: House, tmp_path: Path) -> None:
     keeper.unlink()
     said = problem(house.open(), "a")
     assert "the command for the secret key, cat, failed with exit code 1: cat:" in said
+
+
+def test_a_kind_that_comes_later_is_sealed_too(house: House) -> None:
+    ring = house.ring()
+    seal = Seal(ring, MEMBERS)
+    store = Store(house.database, seal=seal)
+    house.stores.append(store)
+    seal.cover({"demo.example/Token/": ("value",)})
+    with store.transaction() as tx:
+        body = {"apiVersion": "demo.example/v1", "kind": "Token", "metadata": {"name": "t"}, "value": CANARY}
+        tx.put("demo.example/Token//t", body)
+    assert (store.get("demo.example/Token//t") or {})["value"] == CANARY
+    assert CANARY not in str(house.sql("select body from history"))

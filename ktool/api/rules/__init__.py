@@ -1,1 +1,3 @@
-"""Validation that a schema cannot express: what must hold between the fields of pods. The kinds call it."""
+"""Validation beyond schemas: rules between the fields of an object, and the syntax of names. kinds/ and
+registry/admission call it.
+"""

@@ -1,5 +1,5 @@
-"""Validation of a core/v1 Container beyond its schema: rules between fields. shapes/podrules and shapes/volumerules
-call it.
+"""Validation of a core/v1 Container beyond its schema: rules between fields. rules/podrules and rules/volumerules call
+it.
 
 Every value has passed `schema.check` before. Source: the field documentation of core/v1, and pkg/apis/core/validation
 for what it leaves open.

@@ -1,7 +1,7 @@
 """Validation of pod placement (node selector, affinity, tolerations, spread) and of label selectors, beyond their
 schema.
 
-shapes/podrules, shapes/workload and shapes/networkpolicy call it.
+rules/podrules, shapes/workload and shapes/networkpolicy call it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Validation: what a kind's schema, the rules for metadata and the kind's own rules have against an object.
+"""Validation of whole objects: schema, metadata and the kind's own rules, in one place for server and client.
 
-The one copy of it. The registry judges objects before they are written (registry/admission), and manifests are judged
-where they are read (manifests/load, `create secret`), before anything is sent.
+registry/ validates objects before they are written; manifests/load, `create secret` and `secret edit` validate what
+they read, before anything is sent.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ _NOT_YET = {"uid": "00000000-0000-0000-0000-000000000000", "creationTimestamp": 
 
 
 def shape_causes(kind: Kind, obj: Obj) -> list[Cause]:
-    """What is wrong with the fields of an object as a client sent it: unknown ones, and wrong types and values."""
+    """Validate an object as sent by a client against the schema: unknown fields, wrong types and values."""
     return schema.check(kind.schema, obj)
 
 
 def defaulted(kind: Kind, obj: Obj) -> Obj:
-    """An object of the right shape with the defaults of the schema and of the kind."""
+    """The object with the defaults of its schema and kind. It must have passed `shape_causes`."""
     obj = schema.default(kind.schema, obj)
     return kind.rules.default(obj) if kind.rules.default is not None else obj
 
 
 def identified(kind: Kind, obj: Obj) -> Obj:
-    """A new object with what follows from its uid and creation time (Rules.identify)."""
+    """A new object with the fields that derive from its uid and creation time (Rules.identify)."""
     return kind.rules.identify(obj) if kind.rules.identify is not None else obj
 
 
 def meta_causes(kind: Kind, obj: Obj) -> list[Cause]:
-    """What is wrong with the metadata. A name that is still to be generated is judged as it will begin."""
+    """Validate the metadata. Of a generateName the prefix is validated."""
     metadata = meta(obj)
     if not metadata.get("name") and metadata.get("generateName"):
         metadata = {**metadata, "name": f"{metadata['generateName']}x"}
@@ -48,7 +48,7 @@ def meta_causes(kind: Kind, obj: Obj) -> list[Cause]:
 
 
 def causes(kind: Kind, obj: Obj, old: Obj | None = None) -> list[Cause]:
-    """What is wrong with an object that has its defaults and, where it is new (no `old`), its identity."""
+    """Validate an object that has its defaults and, if it is new (no `old`), its identity."""
     found = meta_causes(kind, obj)
     if kind.rules.validate is not None:
         known = set(found)
@@ -57,7 +57,7 @@ def causes(kind: Kind, obj: Obj, old: Obj | None = None) -> list[Cause]:
 
 
 def manifest_causes(kind: Kind, manifest: Obj) -> list[Cause]:
-    """What the registry would have against a manifest if it made a new object of it."""
+    """The errors that the registry would report for creating this manifest."""
     if found := shape_causes(kind, manifest):
         return found
     whole = defaulted(kind, manifest)
@@ -66,7 +66,7 @@ def manifest_causes(kind: Kind, manifest: Obj) -> list[Cause]:
 
 
 def without_echoes(causes: list[Cause]) -> list[Cause]:
-    """A misspelt required field is one mistake and not two: unknown, and missing."""
+    """The causes without the "missing" that repeats an "unknown": a misspelt required field is one mistake."""
     meant = {
         ".".join(filter(None, (cause.field.rpartition(".")[0], match[1])))
         for cause in causes

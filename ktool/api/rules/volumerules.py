@@ -1,4 +1,4 @@
-"""Validation of a core/v1 Volume beyond its schema: rules between fields. shapes/podrules calls it.
+"""Validation of a core/v1 Volume beyond its schema: rules between fields. rules/podrules calls it.
 
 Every value has passed `schema.check` before. Source: the field documentation of core/v1, and pkg/apis/core/validation
 for what it leaves open.

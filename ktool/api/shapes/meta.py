@@ -1,4 +1,6 @@
-"""meta/v1: field trees of ObjectMeta, LabelSelector and Condition, and `resource`, the frame of every kind's schema."""
+"""meta/v1: field trees of ObjectMeta, LabelSelector and Condition, and `resource`, the frame of every schema. kinds/
+uses it.
+"""
 
 from __future__ import annotations
 

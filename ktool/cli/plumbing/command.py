@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ktool.api.errors import UsageError
+from ktool.cli.plumbing import known
 from ktool.cli.plumbing.durations import seconds
 
 if TYPE_CHECKING:
@@ -48,11 +49,10 @@ def session(ctx: typer.Context, *, act: bool) -> Iterator[Session]:
     from ktool import app
     from ktool.cli.plumbing import crashlog
 
-    app.kinds()
     chosen = settings(ctx)
     crashlog.keep(app.home(), debug=chosen.debug)
     patience = seconds(chosen.lock_timeout, "--lock-timeout")
-    with app.session(act=act, lock_timeout=patience, on_lost=app.end_at_once) as found:
+    with app.session(act=act, lock_timeout=patience, on_lost=app.end_at_once, known=known.kinds()) as found:
         yield found
 
 

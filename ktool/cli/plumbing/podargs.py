@@ -9,10 +9,9 @@ from ktool.api.marks import DEFAULT_CONTAINER
 from ktool.api.obj import Obj, annotations_of, deleting, get, is_true, meta, name, namespace, uid
 from ktool.api.pod import app_containers, containers_of, init_containers
 from ktool.api.ref import POD, GroupKind, Ref
-from ktool.api.selector import from_label_selector
 from ktool.api.world import World
 from ktool.cli.plumbing import errors, resourceargs
-from ktool.follow.follower import below, scopes
+from ktool.follow.follower import below
 
 if TYPE_CHECKING:
     from ktool.registry.client import Client
@@ -28,26 +27,27 @@ def pod_of(client: Client, word: str, namespace_: str) -> Obj:
     obj = client.get(resourceargs.ref_of(kind, namespace_, rest if slash else word))
     if kind.gk == POD:
         return obj
-    selector = get(obj, "spec", "selector")
-    if not isinstance(selector, dict) and kind.workload is None:
-        raise UserError(f"{kind.display(name(obj))} has no pods of its own")
-    pods = _selected(client, obj, selector) if isinstance(selector, dict) else _owned(client, obj)
+    selector = kind.selects(obj) if kind.selects is not None else None
+    pods = client.list(POD, namespace(obj), labels=selector.text).items if selector else _owned(client, obj)
     if not pods:
-        raise UserError(f"{kind.display(name(obj))} has no pods")
+        own = "" if selector or kind.workload is not None else " of its own"
+        raise UserError(f"{kind.display(name(obj))} has no pods{own}")
     return min(pods, key=_rank)
 
 
-def _selected(client: Client, obj: Obj, selector: Obj) -> list[Obj]:
-    """The pods of a label selector, or of a plain map of labels (a Service)."""
-    labelled = any(key in selector for key in ("matchLabels", "matchExpressions"))
-    text = from_label_selector(selector if labelled else {"matchLabels": selector}).text
-    return client.list(POD, namespace(obj), labels=text).items
-
-
 def _owned(client: Client, obj: Obj) -> list[Obj]:
-    """The pods that an object owns, at any depth."""
-    listed = [item for gk, where in scopes(client.kinds, [Ref.of(obj)]) for item in client.list(gk, where).items]
-    return [found for found in below(World(listed), uid(obj)) if GroupKind.of(found) == POD]
+    """The pods that an object owns, at any depth: up from the pods, so that it works for kinds of which only the server
+    knows what they own."""
+    world, todo, met = World(), [POD], set[GroupKind]()
+    while todo:
+        kind = client.kinds.get(todo.pop())
+        if kind is None or kind.gk in met or kind.rules.redact is not None:
+            continue
+        met.add(kind.gk)
+        for item in client.list(kind.gk, namespace(obj) if kind.namespaced and namespace(obj) else None).items:
+            world.set(item)
+            todo += [GroupKind.of(owner) for owner in meta(item).get("ownerReferences") or ()]
+    return [found for found in below(world, uid(obj)) if GroupKind.of(found) == POD]
 
 
 def _rank(pod: Obj) -> tuple[bool, bool, bool, str, str]:

@@ -52,4 +52,4 @@ def _complain(error: Exception) -> None:
 
 def kinds_of(wanted: Wanted) -> Sequence[Kind]:
     """Every kind that is asked for, once."""
-    return tuple({kind.name: kind for kind in (*wanted.kinds, *(kind for kind, _ in wanted.objects))}.values())
+    return tuple({kind.gk: kind for kind in (*wanted.kinds, *(kind for kind, _ in wanted.objects))}.values())

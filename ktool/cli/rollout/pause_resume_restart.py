@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable
 
 import typer
 
 from ktool.api.errors import UserError
 from ktool.api.kind import Kind
-from ktool.api.marks import RESTARTED_AT
-from ktool.api.obj import Obj, annotations_of, get, name, timestamp
+from ktool.api.obj import Obj, get, name, timestamp
+from ktool.api.patch import difference, merge
 from ktool.api.ref import Ref
+from ktool.api.workload import Workload
 from ktool.cli.plumbing import options, resourceargs
 from ktool.cli.plumbing.command import session, settings
 from ktool.cli.plumbing.converge import converge
 from ktool.cli.plumbing.durations import seconds
-from ktool.cli.plumbing.targets import each, kinds_of
+from ktool.cli.plumbing.targets import each
 from ktool.cli.verbs.get import Query
 
 PAUSE = """
@@ -82,20 +83,19 @@ def restart(
             raise UserError(
                 f'{kind.resource} "{name(obj)}" can\'t restart paused {kind.singular} (run rollout resume first)'
             )
-        if annotations_of(get(obj, "spec", "template", default={})).get(RESTARTED_AT) == now:
+        assert kind.workload is not None and kind.workload.restart is not None
+        patch = kind.workload.restart(obj, now)
+        if not difference(obj, merge(obj, patch)):
             raise UserError(
                 f"{kind.display(name(obj))}: if restart has already been triggered within the past second, "
                 "please wait before attempting to trigger another"
             )
-        notes: dict[str, Any] = {"metadata": {"annotations": {RESTARTED_AT: now}}}
-        opened.client.patch(Ref.of(obj), {"spec": {"template": notes}})
+        opened.client.patch(Ref.of(obj), patch)
         return f"{kind.display(name(obj))} restarted"
 
     patience = seconds(timeout, "--timeout")
     wanted = resourceargs.parse(resources, "restart")
-    for kind in kinds_of(wanted):
-        if kind.workload is None or not kind.workload.restartable:
-            raise UserError(f"{kind.resource} restarting is not supported")
+    _only(wanted, lambda workload: workload.restart is not None, "restarting")
     with session(ctx, act=True) as opened:
         now = timestamp(time.time())
         done = each(opened.client, Query(wanted, settings(ctx).namespace, selector), one)
@@ -104,10 +104,16 @@ def restart(
 
 def _pausable(resources: list[str] | None, verb: str) -> resourceargs.Wanted:
     wanted = resourceargs.parse(resources, verb)
-    for kind in kinds_of(wanted):
-        if kind.workload is None or not kind.workload.pausable:
-            raise UserError(f"{kind.resource} {'pausing' if verb == 'pause' else 'resuming'} is not supported")
+    _only(wanted, lambda workload: workload.pausable, "pausing" if verb == "pause" else "resuming")
     return wanted
+
+
+def _only(wanted: resourceargs.Wanted, can: Callable[[Workload], bool], doing: str) -> None:
+    """UserError in kubectl's words where a kind cannot do that; nothing is changed then."""
+    named = [(kind, f' "{word}"') for kind, word in wanted.objects]
+    for kind, word in [*named, *((kind, "") for kind in wanted.kinds)]:
+        if kind.workload is None or not can(kind.workload):
+            raise UserError(f"{kind.resource}{word} {doing} is not supported")
 
 
 def _paused(obj: Obj) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ktool.api.errors import DONE, UsageError, UserError, is_already_exists
-from ktool.api.marks import LAST_APPLIED, RESTARTED_AT
+from ktool.api.marks import LAST_APPLIED
 from ktool.api.masked import Masked, encoded, values
 from ktool.api.obj import Obj, annotations_of, controller_of, get, labels, meta, name, timestamp
 from ktool.api.ref import POD, SECRET, GroupKind, Ref
@@ -18,6 +18,7 @@ from ktool.cli.plumbing import errors, options, sources
 from ktool.cli.plumbing.command import Verb, examples, session, settings
 from ktool.cli.plumbing.converge import converge
 from ktool.cli.plumbing.durations import seconds
+from ktool.cli.plumbing.podtemplates import pod_path
 from ktool.cli.secret import edit as secret_edit
 from ktool.cli.secret.create import Name
 from ktool.logic.secrets.podrefs import ways
@@ -188,7 +189,9 @@ def rotate(
         raise UsageError("name the new values: --from-literal, --from-file or --from-env-file")
     ref = Ref(SECRET, settings(ctx).namespace, secret_name)
     with session(ctx, act=True) as opened:
-        readers_ = [one for one in readers(opened.client, ref.namespace) if ways(pod_spec(one), secret_name)]
+        readers_ = [
+            one for one in readers(opened.client, ref.namespace) if ways(pod_spec(opened.client, one), secret_name)
+        ]
         _write(opened.client, ref, found)
         print(f"secret/{secret_name} updated", flush=True)
         return converge(opened, [ref, *_rolled(opened, readers_)], wait=True, timeout=patience)
@@ -196,12 +199,11 @@ def rotate(
 
 def _rolled(opened: Session, readers_: Sequence[Obj]) -> list[Ref]:
     """Roll what can be rolled, and say what cannot."""
-    refs = []
-    stamp = {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: timestamp(time.time())}}}}}
+    refs, now = [], timestamp(time.time())
     for one in readers_:
         workload = opened.client.kinds[Ref.of(one).gk].workload
-        if workload is not None and workload.restartable:
-            opened.client.patch(Ref.of(one), stamp)
+        if workload is not None and workload.restart is not None:
+            opened.client.patch(Ref.of(one), workload.restart(one, now))
             print(f"{shown(one)} restarted", flush=True)
             refs.append(Ref.of(one))
         else:
@@ -219,10 +221,10 @@ def readers(client: Client, namespace: str) -> list[Obj]:
     )
 
 
-def pod_spec(obj: Obj) -> Obj:
+def pod_spec(client: Client, obj: Obj) -> Obj:
     """The spec of the pod that an object is, or makes."""
-    paths = (("spec", "template", "spec"), ("spec", "jobTemplate", "spec", "template", "spec"), ("spec",))
-    return next((found for path in paths if (found := get(obj, *path))), {})
+    found: Obj = get(obj, *pod_path(client.kinds[Ref.of(obj).gk]), default={})
+    return found
 
 
 def shown(obj: Obj) -> str:

@@ -128,5 +128,5 @@ def users(client: Client, secret: Obj) -> list[tuple[str, str]]:
     return [
         (change.shown(obj), how)
         for obj in change.readers(client, namespace(secret))
-        for how in ways(change.pod_spec(obj), name(secret))
+        for how in ways(change.pod_spec(client, obj), name(secret))
     ]

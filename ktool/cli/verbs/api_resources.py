@@ -37,12 +37,13 @@ def api_resources(
     options.choice(output_format, ("", "wide", "name"), "-o")
     options.choice(namespaced, ("", "true", "false"), "--namespaced")
     options.choice(sort_by, ("name", "kind"), "--sort-by")
+    resourceargs.kinds().complete()
     found = [
         kind
         for kind in resourceargs.kinds()
         if group in ("*", kind.group) and namespaced in ("", str(kind.namespaced).lower())
     ]
-    found.sort(key=lambda kind: kind.name if sort_by == "kind" else kind.plural)
+    found.sort(key=lambda kind: (kind.name if sort_by == "kind" else kind.plural, kind.group))
     if output_format == "name":
         print("\n".join(kind.resource for kind in found))
         return DONE
@@ -55,5 +56,5 @@ def api_resources(
 
 
 def _row(kind: Kind, wide: bool) -> list[str]:
-    row = [kind.plural, ",".join(kind.short), kind.api_version, str(kind.namespaced).lower(), kind.name]
+    row = [kind.plural, ",".join(kind.short), kind.in_version(kind.preferred), str(kind.namespaced).lower(), kind.name]
     return [*row, ",".join(VERBS), ",".join(kind.categories)] if wide else row

@@ -25,10 +25,10 @@ ktool completion fish > ~/.config/fish/completions/ktool.fish
 def completion(shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish", show_default=False)]) -> int:
     """Print the completion script of a shell.
 
-    It completes verbs, options, kinds and the names of objects.
+    It completes verbs, options and their values, the kinds of the cluster, and names of objects and containers.
     """
-    from ktool.cli.plumbing import shells
+    from ktool.cli.complete.scripts import SCRIPTS
 
-    options.choice(shell, tuple(shells.SCRIPTS), "shell")
-    sys.stdout.write(shells.SCRIPTS[shell]())
+    options.choice(shell, tuple(SCRIPTS), "shell")
+    sys.stdout.write(SCRIPTS[shell])
     return DONE

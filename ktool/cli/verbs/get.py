@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +14,7 @@ import typer
 from ktool.api.errors import DONE, ERROR, ApiError, JsonPathError, UsageError, UserError, is_not_found
 from ktool.api.kind import Kind
 from ktool.api.obj import Obj
-from ktool.api.ref import Ref
+from ktool.api.ref import GroupKind, Ref
 from ktool.cli.plumbing import errors, options, resourceargs
 from ktool.cli.plumbing.command import Verb, examples, session, settings, verbs
 from ktool.cli.plumbing.resourceargs import Wanted
@@ -23,7 +24,7 @@ from ktool.present.columns import KindTable, TableOptions
 from ktool.present.output import Output, without_bookkeeping
 
 if TYPE_CHECKING:
-    from ktool.registry.client import Client
+    from ktool.registry.client import Client, WatchEvent
 
 app = verbs()
 
@@ -47,6 +48,11 @@ class Query:
     labels: str = ""
     fields: str = ""
     ignore_not_found: bool = False
+    as_table: bool = False
+
+    def version(self, kind: Kind) -> str:
+        """The version to show: the one asked for, else the preferred one. A table is made of what is stored."""
+        return "" if self.as_table else self.wanted.versions.get(kind.gk, kind.preferred)
 
 
 @app.command(cls=Verb, epilog=examples(EXAMPLES))
@@ -93,14 +99,14 @@ def get(
     if (selector or field_selector) and wanted.objects:
         raise UsageError("selectors may not be used when objects are given by name")
     namespace = None if all_namespaces else chosen.namespace
-    query = Query(wanted, namespace, selector, field_selector, ignore_not_found)
+    query = Query(wanted, namespace, selector, field_selector, ignore_not_found, form.is_table)
     table = TableOptions(
         wide=form.format == "wide",
         all_namespaces=all_namespaces,
         show_labels=show_labels,
         label_columns=tuple(label for given in label_columns or () for label in given.split(",")),
         headless=no_headers,
-        with_kind=len({kind.name for kind in wanted.kinds} | {kind.name for kind, _ in wanted.objects}) > 1,
+        with_kind=len({kind.gk for kind in wanted.kinds} | {kind.gk for kind, _ in wanted.objects}) > 1,
     )
     with session(ctx, act=False) as opened:
         if watch or watch_only:
@@ -149,20 +155,21 @@ def fetch(client: Client, query: Query) -> tuple[list[tuple[Kind, list[Obj]]], l
     groups: list[tuple[Kind, list[Obj]]] = []
     for kind in query.wanted.kinds:
         scope = query.namespace if kind.namespaced else None
-        listing = client.list(kind.gk, scope, labels=query.labels, fields=query.fields)
+        listing = client.list(kind.gk, scope, labels=query.labels, fields=query.fields, version=query.version(kind))
         groups.append((kind, sorted(listing.items, key=_order)))
     missing: list[ApiError] = []
-    by_kind: dict[str, tuple[Kind, list[Obj]]] = {}
+    by_kind: dict[GroupKind, tuple[Kind, list[Obj]]] = {}
     for kind, name in query.wanted.objects:
         try:
-            obj = client.get(resourceargs.ref_of(kind, query.namespace or "", name))
+            ref = resourceargs.ref_of(kind, query.namespace or "", name)
+            obj = client.get(ref, version=query.version(kind))
         except ApiError as error:
             if not is_not_found(error):
                 raise
             if not query.ignore_not_found:
                 missing.append(error)
             continue
-        by_kind.setdefault(kind.name, (kind, []))[1].append(obj)
+        by_kind.setdefault(kind.gk, (kind, []))[1].append(obj)
     return groups + list(by_kind.values()), missing
 
 
@@ -218,7 +225,7 @@ def _sorted(objects: list[Obj], sort_by: str) -> list[Obj]:
 
 def _watch(client: Client, query: Query, form: Output, table: TableOptions, *, only: bool) -> int:
     """The table and then a row for each change, until the user has enough."""
-    involved = {kind.name: kind for kind in (*query.wanted.kinds, *(kind for kind, _ in query.wanted.objects))}
+    involved = {kind.gk: kind for kind in (*query.wanted.kinds, *(kind for kind, _ in query.wanted.objects))}
     if len(involved) != 1:
         raise UserError("you may only watch a single kind of object at a time")
     (kind,) = involved.values()
@@ -229,22 +236,24 @@ def _watch(client: Client, query: Query, form: Output, table: TableOptions, *, o
         fields = f"metadata.name={query.wanted.objects[0][1]}"
     scope = query.namespace if kind.namespaced else None
     show = _row_printer(kind, form, table)
-    listing = client.list(kind.gk, scope, labels=query.labels, fields=fields)
+    version = query.version(kind)
+    listing = client.list(kind.gk, scope, labels=query.labels, fields=fields, version=version)
     if query.wanted.objects and not listing.items and not query.ignore_not_found:
         client.get(
             resourceargs.ref_of(kind, query.namespace or "", query.wanted.objects[0][1])
         )  # says that it is not there
     if listing.items and not only:
         show(sorted(listing.items, key=_order))
-    for obj in _changes(client, kind, scope, query.labels, fields, listing.resource_version):
+    changes = partial(client.watch, kind.gk, scope, labels=query.labels, fields=fields, version=version)
+    for obj in _changes(changes, listing.resource_version):
         show([obj])
     return DONE
 
 
-def _changes(client: Client, kind: Kind, scope: str | None, labels: str, fields: str, since: str) -> Iterator[Obj]:
+def _changes(watch: Callable[..., Iterator[WatchEvent]], since: str) -> Iterator[Obj]:
     """Every change, over as many watches as it takes."""
     while True:
-        for event in client.watch(kind.gk, scope, labels=labels, fields=fields, since=since):
+        for event in watch(since=since):
             since = str(event.obj.get("metadata", {}).get("resourceVersion") or since)
             if event.type != "BOOKMARK":
                 yield event.obj

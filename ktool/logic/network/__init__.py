@@ -1,0 +1,3 @@
+"""Network algorithms: address allocation, endpoints, service rules, policies, links and DNS. kinds/ and nodeplane/ call
+them.
+"""

@@ -1,8 +1,9 @@
-"""Addresses and ports that only one Service can have: who gets which, and who came too late.
+"""Allocation of cluster IPs and node ports: which Service gets an address or port, and which one came too late.
 
-An address is derived from the service's name, so the same service gets the same one again wherever it is free, and
-two control planes that plan on one World agree. Part of the ranges is left to those who choose for themselves
-(kubernetes.io/docs/concepts/services-networking/cluster-ip-allocation)."""
+kinds/service calls it. An address is derived from the service's name, so the same service gets the same one again
+wherever it is free, and two control planes that plan on one World agree. A part of each range is left for explicit
+requests (kubernetes.io/docs/concepts/services-networking/cluster-ip-allocation).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from ktool.api.obj import Obj, get, meta, name, namespace, uid
 from ktool.api.shapes.service import NODE_PORTS, is_exposed, is_external_name, is_headless, ports_of
 
 CHOSEN_ADDRESSES, CHOSEN_PORTS = 256, 86
-"""How many at the beginning of each range are given only where nothing else is left."""
+"""The static band at the beginning of each range: allocated only when nothing else is left."""
 
 Claim = tuple[str, str, int]
 """(address, protocol, port). The address "node" means every address of every node; port 0, protocol "" the whole
@@ -23,11 +24,11 @@ address."""
 
 
 class Exhausted(Exception):
-    """Nothing is left to give; the message is a sentence."""
+    """No free address or port is left; the message is a sentence."""
 
 
 def claims(service: Obj) -> Iterator[Claim]:
-    """What a service has for itself."""
+    """The cluster IPs and node ports that a service uses."""
     if is_external_name(service):
         return
     address = get(service, "spec", "clusterIP", default="")
@@ -44,7 +45,7 @@ def claims(service: Obj) -> Iterator[Claim]:
 
 
 def holders(services: Iterable[Obj]) -> dict[Claim, str]:
-    """Who has each claim, by uid: the service that is there longest."""
+    """Claim -> uid of its holder, the oldest service that has it."""
     found: dict[Claim, str] = {}
     for service in sorted(services, key=seniority):
         for claim in claims(service):
@@ -57,7 +58,7 @@ def seniority(service: Obj) -> tuple[str, str, str]:
 
 
 def clashes(service: Obj, services: Iterable[Obj]) -> list[tuple[Claim, Obj]]:
-    """The claims of a service that another one had before, with that one."""
+    """The claims of a service that an older one holds, each with that service."""
     own = set(claims(service))
     if not own:
         return []
@@ -84,7 +85,7 @@ def _is_outside(spec: Obj) -> bool:
 
 
 def address_for(service: Obj, services: Iterable[Obj]) -> str:
-    """A free address for a service. Raises Exhausted."""
+    """A free cluster IP for a service. Raises Exhausted."""
     taken = {get(other, "spec", "clusterIP", default="") for other in services}
     first = int(SERVICE_CIDR.network_address)
     last = SERVICE_CIDR.num_addresses - 1  # the broadcast address is not given
@@ -96,7 +97,7 @@ def address_for(service: Obj, services: Iterable[Obj]) -> str:
 
 
 def node_port_for(service: Obj, port: Obj, taken: set[tuple[str, int]]) -> int:
-    """A node port for one port of a service; `taken` are (protocol, port) of all others. Raises Exhausted."""
+    """A free node port for one port of a service; `taken` are the (protocol, port) of all others. Raises Exhausted."""
     protocol = str(port.get("protocol", "TCP"))
     key = f"{namespace(service)}/{name(service)}/{port['port']}"  # one number for both protocols of a port
     for number in _tries(key, NODE_PORTS.start + CHOSEN_PORTS, NODE_PORTS.stop, NODE_PORTS.start):
@@ -116,7 +117,8 @@ def node_ports_taken(services: Iterable[Obj]) -> set[tuple[str, int]]:
 
 
 def _tries(key: str, first: int, end: int, lower: int) -> Iterator[int]:
-    """Every number from `first` to `end` once, beginning where the key's hash points, then those from `lower` on."""
+    """Candidates in order: every number from `first` to `end` once, starting at the key's hash, then those from `lower`
+    on."""
     start = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % (end - first)
     yield from range(first + start, end)
     yield from range(first, first + start)

@@ -1,13 +1,14 @@
-"""From Services and EndpointSlices to the nftables rules of one node.
+"""Service load balancing: from Services and EndpointSlices to the nftables rules of one node.
 
-One table of ours, `ip ktool-svc`. A packet to a service takes one lookup in a verdict map, however many services there
-are; the chain it leads to picks an endpoint and the kernel's connection tracking does the rest (nft(8)). Everything in
-the text is an address, a number or a name this module has checked: nothing of an object gets into it unseen.
+nodeplane/netview renders it; node/network/nftables sets it. One table, `ip ktool-svc`. A packet to a service takes one
+lookup in a verdict map, however many services there are; the chain it leads to picks an endpoint, and connection
+tracking does the rest (nft(8)). The text contains only addresses, numbers and names that this module has checked: no
+field of an object gets into it unchecked.
 
-What becomes of source addresses: a pod's is kept everywhere (the rule of node/network/podnetwork keeps it across
-nodes). A client from outside keeps its own where the pod is on the node it asked; towards another node the connection
-takes that of the node, because the answer must come back this way. A pod that reaches itself through its service sees
-its gateway."""
+Source addresses: a pod's is kept everywhere (the rule of node/network/podnetwork keeps it across nodes). A client from
+outside keeps its own where the endpoint is on the node it asked; towards another node the connection takes that of the
+node, because the answer must come back this way. A pod that reaches itself through its service sees its gateway.
+"""
 
 from __future__ import annotations
 
@@ -55,8 +56,8 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Frontend:
-    """One port of one service, checked. `label` names its chains. `inside` are the (address, port) it is reached at by
-    everybody, `outside` those of external addresses, `node_ports` those of every node's own addresses."""
+    """One port of one service, validated. `label` names its chains. The (address, port) pairs it listens on: `inside`
+    for everybody, `outside` on external addresses, `node_ports` on every node's own addresses."""
 
     label: str
     protocol: str
@@ -71,7 +72,7 @@ class Frontend:
 
 @dataclass(frozen=True)
 class Rules:
-    """The whole table as text, the hash that says which one it is, and where datagrams may go by it (SetRules)."""
+    """The table as text, its hash, and the endpoints that UDP flows may keep (SetRules)."""
 
     text: str
     hash: str
@@ -127,8 +128,8 @@ def _of_service(service: Obj, slices: list[Obj], held: Mapping[allocation.Claim,
 
 
 def _backends(slices: list[Obj], port_name: str, protocol: str) -> list[Endpoint]:
-    """The endpoints that new connections go to: the ready ones; where there are none, those that still serve while
-    they end (KEP-1669)."""
+    """The endpoints for new connections: the ready ones or, if there are none, those that serve while terminating
+    (KEP-1669)."""
     chosen: dict[tuple[str, int], Endpoint] = {}
     ending: dict[tuple[str, int], Endpoint] = {}
     for slice_ in slices:
@@ -148,7 +149,7 @@ def _backends(slices: list[Obj], port_name: str, protocol: str) -> list[Endpoint
 
 
 def _number(slice_: Obj, port_name: str, protocol: str) -> int:
-    """The port of a slice's endpoints for a service port (by its name), 0 where they do not have it."""
+    """The slice's port number for a service port, matched by name; 0 where it has none."""
     for port in slice_.get("ports") or ():
         if (port.get("name") or "") == port_name and port.get("protocol", "TCP") == protocol:
             return int(port["port"]) if _within(port.get("port"), 65535) else 0
@@ -157,7 +158,7 @@ def _number(slice_: Obj, port_name: str, protocol: str) -> int:
 
 @lru_cache(maxsize=65536)
 def _address(text: object) -> str:
-    """An IPv4 address in its one spelling; "" for anything else."""
+    """An IPv4 address in canonical form; "" for anything else."""
     try:
         return str(IPv4Address(text)) if isinstance(text, str) else ""
     except ValueError:
@@ -172,8 +173,8 @@ def _within(number: object, most: int) -> TypeGuard[int]:
 
 
 def render(found: Iterable[Frontend], node: str, kept_ports: Set[tuple[str, int]] = frozenset()) -> Rules:
-    """The table for a node. `kept_ports` are (protocol, port) of its own that no service may take from outside: where
-    its sshd listens."""
+    """The table for a node. `kept_ports` are (protocol, port) of the node itself that no service may take from outside:
+    its sshd's."""
     table = _Table(node, kept_ports)
     for frontend in found:
         table.add(frontend)
@@ -244,7 +245,7 @@ _CLIENTS = "type ipv4_addr; flags dynamic,timeout; timeout"
 
 
 class _Table:
-    """The table of one node in the making: elements of its maps, and the chains they lead to."""
+    """The table of one node under construction: the elements of its maps, and the chains they lead to."""
 
     def __init__(self, node: str, kept_ports: Set[tuple[str, int]]) -> None:
         self.node, self.kept_ports = node, kept_ports
@@ -276,13 +277,14 @@ class _Table:
             self._lead([f"{one.protocol} . {port}" for port in ports], chain, own=True)
 
     def _datagrams(self, one: Frontend) -> None:
-        """Every endpoint of it counts: which of them a client may use is asked when its flow begins."""
+        """Record all endpoints of the service for UDP flows: which of them a client may use was decided when its flow
+        began."""
         endpoints = frozenset(f"{backend.address}:{backend.port}" for backend in one.backends)
         for address, port in (*one.inside, *one.outside, *(("", port) for port in one.node_ports)):
             self.flows[f"{address}:{port}"] = endpoints
 
     def _lead(self, keys: list[str], chain: str, own: bool = False) -> None:
-        """These keys go to the chain; where there is none they are refused."""
+        """Map these keys to the chain, or reject them where there is none."""
         answered, unanswered = (self.ports, self.no_ports) if own else (self.services, self.no_services)
         if chain:
             answered += [f"{key} : goto {chain}" for key in keys]
@@ -293,8 +295,8 @@ class _Table:
         return self._chain(f"near-{one.label}", one, local)
 
     def _outside(self, one: Frontend, everywhere: str, near: str) -> str:
-        """The chain for connections from outside with the policy Local: pods and the node itself reach all endpoints
-        (kubernetes.io/docs/reference/networking/virtual-ips), others only those here, or are refused."""
+        """The chain for external connections with externalTrafficPolicy Local: pods and the node itself reach all
+        endpoints (kubernetes.io/docs/reference/networking/virtual-ips), others only the node's own, or are rejected."""
         if near:
             lines = [f"ip saddr {POD_CIDR} goto {everywhere}", f"fib saddr type local goto {everywhere}"]
             self.chains[f"ext-{one.label}"] = [*lines, f"goto {near}"]
@@ -302,7 +304,7 @@ class _Table:
         return ""
 
     def _chain(self, chain: str, one: Frontend, backends: tuple[Endpoint, ...]) -> str:
-        """The chain that picks one of these endpoints; "" where there is none."""
+        """The chain that picks one of these endpoints; "" for none."""
         if not backends:
             return ""
         if chain not in self.chains:
@@ -314,8 +316,8 @@ class _Table:
         return chain
 
     def _sticky(self, one: Frontend, backends: tuple[Endpoint, ...]) -> list[str]:
-        """A set of clients for each endpoint, which forgets them after their time. The sets' names tell all that makes
-        them up, so an endpoint that stays keeps its clients."""
+        """Session affinity: a set of clients for each endpoint, with a timeout. The set's name encodes its definition,
+        so an endpoint that stays keeps its clients."""
         lines, targets = [], []
         for backend in backends:
             own = f"{one.label}/{backend.address}/{backend.port}"

@@ -1,4 +1,7 @@
-"""One question to a name server and what it answered, as bytes (RFC 1035, sections 4.1 and 4.2.2: over TCP)."""
+"""DNS messages: encodes one query over TCP and decodes its answer (RFC 1035, sections 4.1 and 4.2.2).
+
+node/network/netprobe sends them.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ _CODES = {1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
 
 @dataclass(frozen=True)
 class Answer:
-    """`code` is NOERROR or the word for what went wrong; `addresses` those of A records; `size` that of the message."""
+    """A decoded answer. `code` is NOERROR or the word for the error; `addresses` those of A records; `size` that of the
+    message."""
 
     code: str
     addresses: tuple[str, ...] = ()
@@ -21,7 +25,7 @@ class Answer:
 
 
 def question(name: str, type_: str = "A") -> bytes:
-    """The message that asks for this name, behind its length. ValueError for what is no name."""
+    """The query for this name, with its length prefix. ValueError for an invalid name."""
     parts = [part.encode("ascii") for part in name.rstrip(".").split(".")]
     if not all(0 < len(part) < 64 for part in parts) or len(name) > 253:
         raise ValueError(f"{name!r} is no DNS name")
@@ -31,7 +35,7 @@ def question(name: str, type_: str = "A") -> bytes:
 
 
 def answer(message: bytes) -> Answer:
-    """What a message (without its length) says. ValueError where it is no answer."""
+    """Decode a message without its length prefix. ValueError for a malformed one."""
     try:
         _, flags, questions, records, _, _ = _HEADER.unpack_from(message)
         code = flags & 0xF

@@ -1,6 +1,8 @@
-"""From a Service and its pods to EndpointSlices (discovery.k8s.io/v1): who answers for it, where, and whether now.
+"""EndpointSlices (discovery.k8s.io/v1): the endpoints of a Service from its pods, with their ports and conditions.
 
-Source: kubernetes.io/docs/concepts/services-networking/endpoint-slices; k8s.io/endpointslice."""
+kinds/service plans with it; kinds/endpoints, kinds/endpointslice, logic/network and nodeplane/netview read slices with
+it. Source: kubernetes.io/docs/concepts/services-networking/endpoint-slices; k8s.io/endpointslice.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,8 @@ Ports = tuple[tuple[str, str, int, str], ...]
 
 
 def slices_for(service: Obj, pods: Iterable[Obj]) -> list[Obj]:
-    """The slices of a service with a selector, in the order of their names. `pods`: those its selector matches. Pods
-    whose named ports differ are in slices of their own; a service without pods has one empty slice."""
+    """The slices of a service with a selector, sorted by name. `pods`: those its selector matches. Pods whose named
+    ports differ are in separate slices; a service without pods has one empty slice."""
     publish = bool(get(service, "spec", "publishNotReadyAddresses", default=False))
     groups: dict[Ports, list[Obj]] = {}
     for pod in sorted(pods, key=lambda pod: (name(pod), uid(pod))):
@@ -54,7 +56,7 @@ def slices_for(service: Obj, pods: Iterable[Obj]) -> list[Obj]:
 
 
 def _counts(pod: Obj) -> bool:
-    """Whether anything can be sent to it: it has an address and has not ended."""
+    """Whether the pod can be an endpoint: it has an address and has not ended."""
     if not get(pod, "status", "podIP") or not node_of(pod):
         return False
     return not finished(pod)
@@ -75,7 +77,7 @@ def _endpoint(service: Obj, pod: Obj, publish: bool) -> Obj:
 
 
 def _ports(service: Obj, pod: Obj) -> Ports:
-    """Where the service's ports are in this pod; a named one that it does not have is left out."""
+    """The target ports of the service in this pod; a named port that the pod lacks is left out."""
     found = []
     for port in ports_of(service):
         number = port.get("targetPort") or port["port"]
@@ -126,12 +128,12 @@ def _port(name_: str, protocol: str, number: int, app: str) -> Obj:
 
 
 def is_ours(slice_: Obj) -> bool:
-    """Whether the controller keeps it; the others were written by hand."""
+    """Whether the controller manages the slice; all others were written by hand."""
     return labels(slice_).get(SLICE_MANAGED_BY) == CONTROLLER
 
 
 def kept_for(service: Obj, slices: Iterable[Obj]) -> list[Obj]:
-    """Those of the slices that the controller keeps for a service; none where it has no selector (any more)."""
+    """The slices that the controller manages for a service; none where it has no selector (any more)."""
     return [one for one in slices if is_ours(one)] if get(service, "spec", "selector") else []
 
 
@@ -140,12 +142,12 @@ def service_of(slice_: Obj) -> str:
 
 
 def ready(endpoint: Obj) -> bool:
-    """A condition that is not there counts as true (discovery/v1 EndpointConditions)."""
+    """Whether the endpoint is ready. An absent condition counts as true (discovery/v1 EndpointConditions)."""
     return get(endpoint, "conditions", "ready", default=True) is True
 
 
 def terminating(slices: Iterable[Obj]) -> dict[str, bool]:
-    """The uids of the pods in slices of ours, and whether each of these says that the pod is ending."""
+    """Pod uid -> whether every managed slice with the pod marks it as terminating."""
     found: dict[str, bool] = {}
     for slice_ in slices:
         for endpoint in slice_.get("endpoints") or () if is_ours(slice_) else ():
@@ -155,6 +157,6 @@ def terminating(slices: Iterable[Obj]) -> dict[str, bool]:
 
 
 def serving_while_ending(endpoint: Obj) -> bool:
-    """Good for new connections only where nobody else is."""
+    """Whether the endpoint serves while terminating: for new connections only if no endpoint is ready."""
     conditions = endpoint.get("conditions") or {}
     return conditions.get("serving") is True and conditions.get("terminating") is True

@@ -1,7 +1,8 @@
-"""Addresses: the next free one of a node's pod subnet, and the next free subnet of the cluster's.
+"""IPAM: the next free address of a node's pod subnet, and the next free pod subnet of the cluster's range.
 
-Both are plain functions of what is taken now; nobody keeps a list of free ones that could go out of step. The first
-host address of a subnet is its gateway (the bridge on the node), as Podman's and Docker's own IPAM choose it.
+logic/plan/nodeplan and kinds/node call it. Both are pure functions of what is taken now; there is no list of free
+addresses that could go out of step. The first host address of a subnet is its gateway (the bridge on the node), as
+Podman's and Docker's own IPAM choose it.
 """
 
 from __future__ import annotations
@@ -12,22 +13,22 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 
 class IpamError(ValueError):
-    """No address or subnet can be given: one plain sentence."""
+    """No address or subnet is available: one plain sentence."""
 
 
 def gateway(subnet: str) -> str:
-    """The address of the bridge in a pod subnet: its first host address. Raises IpamError for no subnet."""
+    """The address of the bridge in a pod subnet: its first host address. Raises IpamError for an invalid subnet."""
     network = _network(subnet)
     return str(network[1])
 
 
 def allocate(subnet: str, used: Container[str], after: str = "") -> str:
-    """The first free pod address of `subnet` behind `after`, going round at the end of the subnet.
+    """The first free pod address of `subnet` after `after`, wrapping around at its end.
 
-    `used` answers whether an address (as text) is taken. Give the address handed out last as `after`, and an address
-    just freed is the last to be used again: peers that still hold it in a cache do not meet another pod there.
-    Network address, gateway, broadcast address and the one of `spare` are never given. Raises IpamError where all are
-    taken."""
+    `used` is a predicate on addresses (as text). Pass the address allocated last as `after`, so that a freed address is
+    reused as late as possible: peers that still have it in a cache do not reach another pod. Network address, gateway,
+    broadcast address and that of `spare` are never allocated. Raises IpamError where the subnet is full.
+    """
     network = _network(subnet)
     first = int(network.network_address) + 2
     count = network.num_addresses - 3 - _has_spare(network)
@@ -43,8 +44,8 @@ def allocate(subnet: str, used: Container[str], after: str = "") -> str:
 
 
 def spare(subnet: str) -> str:
-    """The last host address of a pod subnet, which no pod is given: `network check` asks from there. "" where the
-    subnet is so small that it is needed. Raises IpamError for no subnet."""
+    """The last host address of a pod subnet. It is never allocated: `network check` uses it. "" where the subnet is too
+    small to spare it. Raises IpamError for an invalid subnet."""
     network = _network(subnet)
     return str(network[-2]) if _has_spare(network) else ""
 
@@ -54,8 +55,8 @@ def _has_spare(network: IPv4Network | IPv6Network) -> bool:
 
 
 def carve(cluster_cidr: str, taken: Iterable[str], bits: int = 24) -> str:
-    """The first subnet of `bits` prefix length inside `cluster_cidr` that overlaps none of `taken` (subnets of any
-    size; empty texts are passed over). Raises IpamError where none is left."""
+    """The first subnet of prefix length `bits` in `cluster_cidr` that overlaps none of `taken` (subnets of any size;
+    empty texts are ignored). Raises IpamError where none is left."""
     network = _network(cluster_cidr)
     if not network.prefixlen <= bits <= network.max_prefixlen:
         raise IpamError(f"the cluster's pod range {cluster_cidr} cannot hold a /{bits} subnet; use a larger range")
@@ -86,7 +87,7 @@ def _network(text: str) -> IPv4Network | IPv6Network:
 
 
 def _offset(after: str, first: int, count: int) -> int:
-    """Where to begin: right behind `after` where that is an address of ours, else at the beginning."""
+    """The offset to start at: right after `after` where that is in the subnet, else 0."""
     try:
         place = int(ip_address(after)) - first
     except ValueError:
@@ -95,7 +96,7 @@ def _offset(after: str, first: int, count: int) -> int:
 
 
 def _ranges(taken: Iterable[str], version: int) -> list[tuple[int, int]]:
-    """The taken subnets as half-open ranges of numbers, in order."""
+    """The taken subnets as half-open ranges of numbers, sorted."""
     ranges: list[tuple[int, int]] = []
     for text in taken:
         if text and (network := _network(text)).version == version:

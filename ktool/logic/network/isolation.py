@@ -1,7 +1,9 @@
-"""Which pods NetworkPolicies isolate, and what they open to them: names and labels resolved to addresses and ports.
+"""NetworkPolicy resolution: the pods that policies isolate, and what is allowed to and from them, as addresses and
+ports.
 
-Source: kubernetes.io/docs/concepts/services-networking/network-policies. The nodes' rules for it are
-logic/network/policy."""
+nodeplane/netview calls it; logic/network/policy renders the result. Source:
+kubernetes.io/docs/concepts/services-networking/network-policies.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +39,8 @@ _DNS = _Pod("", "", int(CLUSTER_DNS), (("dns", "UDP", 53), ("dns-tcp", "TCP", 53
 def isolated(
     policies: Iterable[Obj], pods: Iterable[Obj], namespaces: Iterable[Obj], held: Mapping[str, str]
 ) -> dict[str, list[Isolated]]:
-    """Node -> its pods that a policy selects, with what all policies together allow them. `held`: uid -> the address
-    that a pod is given, known before its status says so."""
+    """Node -> its isolated pods, with what all policies together allow. `held`: pod uid -> its reserved address, known
+    before the pod's status has it."""
     scene = _Scene(pods, namespaces, held)
     for policy in sorted(policies, key=lambda one: (namespace(one), name(one))):
         scene.add(policy)
@@ -46,20 +48,20 @@ def isolated(
 
 
 def address_of(pod: Obj, held: Mapping[str, str]) -> str:
-    """The address that is a pod's own; "" where it has none: it was not given one yet, has ended, or has its node's."""
+    """The pod's own address; "" where it has none: not allocated yet, ended, or on the host network."""
     if get(pod, "spec", "hostNetwork") or finished(pod):
         return ""
     return held.get(uid(pod)) or str(get(pod, "status", "podIP", default=""))
 
 
 def concern(pod: Obj, held: Mapping[str, str]) -> object:
-    """What of a pod the rules depend on: where it stays the same, so do they."""
+    """The fields of a pod that rules depend on. While they are unchanged, so are the rules."""
     own = address_of(pod, held)
     return (own, node_of(pod), labels(pod), _named_ports(pod)) if own else None
 
 
 class _Scene:
-    """All pods by namespace and labels, and what policies open to them."""
+    """All pods by namespace and labels, and the rules collected for them."""
 
     def __init__(self, pods: Iterable[Obj], namespaces: Iterable[Obj], held: Mapping[str, str]) -> None:
         self.namespaces = {name(one): labels(one) for one in namespaces}
@@ -97,7 +99,7 @@ class _Scene:
             self._let(INGRESS, pod, by_names[pod.ports])
 
     def _egress(self, own: str, rule: Obj) -> Iterator[tuple[Peers, Ports]]:
-        """The openings of a rule: a named port may be another number in each pod that is connected to."""
+        """Add the allowances of an egress rule. A named port may be a different number in each destination pod."""
         peers, ports = rule.get("to") or (), rule.get("ports") or ()
         numbered = [port for port in ports if not isinstance(port.get("port"), str)]
         if numbered or not ports:
@@ -110,7 +112,7 @@ class _Scene:
             yield self._one(_addresses(found)), _ports(by_name, named)
 
     def _let(self, direction: str, pod: _Pod, openings: Iterable[tuple[Peers, Ports]]) -> None:
-        """Also where nothing is opened: what policies select is isolated."""
+        """Add an allowance. A selected pod is isolated even where nothing is allowed."""
         found = self.open[direction].setdefault(pod, {})
         for peers, ports in openings:
             if peers.ranges and ports:
@@ -169,7 +171,8 @@ def _named_ports(pod: Obj) -> tuple[tuple[str, str, int], ...]:
 
 
 def _ports(ports: Iterable[Obj], named: Iterable[tuple[str, str, int]]) -> Ports:
-    """What these NetworkPolicyPorts open of a pod with these named ports; no entry at all opens every port."""
+    """The ports of a pod that these NetworkPolicyPorts allow, with named ports resolved. An empty list allows every
+    port."""
     if not ports:
         return EVERY_PORT
     found: set[tuple[str, int, int]] = set()
@@ -202,7 +205,7 @@ def _addresses(pods: Iterable[_Pod]) -> list[tuple[int, int]]:
 
 
 def _block(block: Obj) -> list[tuple[int, int]]:
-    """The addresses of an IPBlock: pods have IPv4 addresses only, so a block of IPv6 has none."""
+    """The address ranges of an IPBlock; none for IPv6, as pods have IPv4 addresses only."""
     whole = cidr(block.get("cidr"))
     if not isinstance(whole, IPv4Network):
         return []

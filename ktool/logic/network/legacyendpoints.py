@@ -1,7 +1,9 @@
-"""v1 Endpoints, the form before EndpointSlices: shown from the slices that we keep, and turned into slices where
-somebody has written them by hand.
+"""v1 Endpoints, the API before EndpointSlices: derived from managed slices, and mirrored to slices where written by
+hand.
 
-Source: kubernetes.io/docs/concepts/services-networking/service (Endpoints, EndpointSlice mirroring)."""
+kinds/endpoints and kinds/endpointslice plan with it. Source: kubernetes.io/docs/concepts/services-networking/service
+(Endpoints, EndpointSlice mirroring).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ MOST_ADDRESSES = 1000
 
 
 def endpoints_for(service: Obj, slices: Iterable[Obj]) -> Obj:
-    """What the slices of a service say, in the old form."""
+    """The Endpoints object with the content of a service's slices."""
     subsets: dict[tuple[tuple[Any, ...], ...], Obj] = {}
     count = 0
     for piece in sorted(slices, key=name):
@@ -68,7 +70,7 @@ def is_ours(endpoints: Obj) -> bool:
 
 
 def mirrored(endpoints: Obj) -> list[Obj]:
-    """The slices that say what Endpoints written by hand do: one for each of its subsets."""
+    """The slices that mirror hand-written Endpoints: one for each subset."""
     made = []
     for index, subset in enumerate(endpoints.get("subsets") or ()):
         entries = [_endpoint(address, True) for address in subset.get("addresses") or ()]

@@ -1,12 +1,13 @@
-"""How pods of one node reach those of another: what each node should have of it, from the nodes and the mode.
+"""Links between nodes: the routes and tunnels by which pods of one node reach those of another, for each mode.
 
     hostgw      a route over the other node's own address; the nodes share a link
     vxlan       a tunnel over UDP port 4789 (RFC 7348); works across routers
-    wireguard   the same, encrypted; each node makes its own key and tells only the public half
+    wireguard   the same, encrypted; each node makes its own key and publishes only the public half
 
-A mode is changed pair by pair and breaks nothing: a node first gets the device of the new mode and says so on its Node
-object (`announced`); others send by it only then, and by what it uses itself until then. A device stays for as long as
-anybody may send by it. So a node that cannot be asked for a while goes on being reached the old way.
+nodeplane/netview computes them, node/network/linkdevices sets them. A change of the mode is made pair by pair and
+interrupts nothing: a node first gets the device of the new mode and announces it on its Node object (`announced`);
+others send by it only then, and by what the node itself uses until then. A device stays for as long as any node may
+send by it. So an unreachable node goes on being reached the old way.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _PUBLIC_KEY = re.compile(r"[A-Za-z0-9+/]{43}=")
 
 @dataclass(frozen=True)
 class Route:
-    """To a pod subnet. `device` is one of DEVICES, or "" where `via` is the other node itself."""
+    """A route to a pod subnet. `device` is one of DEVICES, or "" where `via` is the other node itself."""
 
     subnet: str
     via: str
@@ -53,8 +54,8 @@ class Route:
 
 @dataclass(frozen=True)
 class Vxlan:
-    """The device: its own `address` and hardware address `mac`, the node's address `local`. `peers` are (address of the
-    device there, its hardware address, address of the node)."""
+    """The VXLAN device: its own `address` and hardware address `mac`, the node's address `local`. `peers` are (address
+    of the peer's device, its hardware address, address of the node)."""
 
     address: str
     local: str
@@ -65,7 +66,7 @@ class Vxlan:
 
 @dataclass(frozen=True)
 class WireGuard:
-    """The device. `peers` are (public key, address of the node, its pod subnet)."""
+    """The WireGuard device. `peers` are (public key, address of the node, its pod subnet)."""
 
     address: str
     mtu: int
@@ -74,7 +75,7 @@ class WireGuard:
 
 @dataclass(frozen=True)
 class Links:
-    """Everything of ours by which a node reaches pods of others: what is wanted, and what was seen."""
+    """All links of a node, wanted or observed."""
 
     routes: tuple[Route, ...] = ()
     vxlan: Vxlan | None = None
@@ -86,7 +87,7 @@ class Links:
 
 
 def mode_of(settings: Obj | None) -> str:
-    """The mode that SETTINGS names; hostgw where it says nothing we know (kinds/configmap refuses to store that)."""
+    """The mode in SETTINGS; hostgw for an unknown one (kinds/configmap rejects it)."""
     mode = get(settings, "data", "mode", default=HOSTGW)
     return mode if mode in MODES else HOSTGW
 
@@ -96,7 +97,7 @@ def mode_of(settings: Obj | None) -> str:
 
 @dataclass(frozen=True)
 class Said:
-    """What a node has announced. `known` is False for one that was never looked at."""
+    """What a node has announced about its links. `known` is False for a node that was never observed."""
 
     known: bool
     sends: frozenset[str] = field(default_factory=frozenset)
@@ -106,7 +107,7 @@ class Said:
 
 
 def links(node: Obj, nodes: Iterable[Obj], mode: str) -> Links:
-    """What `node` should have now, in a cluster of this mode."""
+    """The links that `node` should have now, in a cluster of this mode."""
     nodes = list(nodes)
     subnet, own = get(node, "spec", "podCIDR", default=""), address_of(node)
     if is_simulated(node) or not (subnet and own):
@@ -125,7 +126,8 @@ def links(node: Obj, nodes: Iterable[Obj], mode: str) -> Links:
 
 
 def _route(node: Obj, other: Other, heard: Said, mode: str) -> Route | None:
-    """By the cluster's mode where the other one takes that from us; until then as the other one sends itself."""
+    """The route to another node: by the cluster's mode if that node accepts it from this one, else by the mode that
+    node sends by itself."""
     if not _takes(node, heard, mode):
         mode = next((one for one in MODES if one in heard.sends and one != mode and _takes(node, heard, one)), "")
     if mode == HOSTGW:
@@ -157,12 +159,12 @@ def _wireguard(subnet: str, peers: list[Other], heard: Mapping[str, Said], mtu: 
 
 
 def device_address(subnet: str) -> str:
-    """The address of a node's tunnel devices: that of its pod subnet itself, which no pod has."""
+    """The address of a node's tunnel devices: the network address of its pod subnet, which no pod has."""
     return str(ip_network(subnet).network_address)
 
 
 def _mac(subnet: str) -> str:
-    """A hardware address of our own making (IEEE 802, locally administered), told by the subnet."""
+    """A hardware address derived from the subnet (IEEE 802, locally administered)."""
     return ":".join(f"{byte:02x}" for byte in (0x0E, 0x4C, *ip_network(subnet).network_address.packed))
 
 
@@ -175,8 +177,8 @@ def _mtu(node: Obj) -> int:
 
 
 def announced(seen: Links, key: str, met: Set[str]) -> dict[str, str | None]:
-    """The annotations by which a node says what was seen of it; None for one it should not have. `met`: keys of nodes
-    it has talked to by WireGuard."""
+    """The annotations with which a node announces its observed links; None for one to be removed. `met`: the WireGuard
+    keys of nodes it has had a handshake with."""
     sends = ",".join(sorted({route.mode for route in seen.routes})) or "none"
     takes = [mode for mode, device in ((VXLAN, seen.vxlan), (WIREGUARD, seen.wireguard)) if device]
     peers = [_short(peer) for peer in sorted(met_peers(seen, met))]
@@ -188,12 +190,12 @@ def announced(seen: Links, key: str, met: Set[str]) -> dict[str, str | None]:
 
 
 def met_peers(seen: Links, met: Set[str]) -> frozenset[str]:
-    """The keys of a node's WireGuard peers with which it has talked."""
+    """The WireGuard keys of peers that the node has had a handshake with."""
     return frozenset(key for key, _, _ in seen.wireguard.peers if key in met) if seen.wireguard else frozenset()
 
 
 def said(node: Obj) -> Said:
-    """What a node has announced."""
+    """The announcement on a Node object."""
     notes = annotations_of(node)
     text = notes.get(NETWORK, "")
     words = dict(word.partition("=")[::2] for word in text.split())
@@ -207,14 +209,14 @@ def said(node: Obj) -> Said:
 
 
 def has_switched(node: Obj, nodes: Iterable[Obj], mode: str) -> bool:
-    """Whether a node has told that it sends by this mode alone, and has kept no device of another one."""
+    """Whether a node announces this mode alone, with no device of another mode left."""
     heard = said(node)
     sends = {mode} if others(node, nodes) else set()
     return heard.known and heard.sends == sends and heard.takes == {HOSTGW, mode}
 
 
 def told_of(node: Obj) -> str:
-    """What a node has told, in words."""
+    """The announcement in words."""
     heard = said(node)
     if not heard.known:
         return "has told nothing yet"
@@ -234,7 +236,7 @@ def _short(key: str) -> str:
 
 @dataclass(frozen=True)
 class Difference:
-    """In words: `what` is not as it should be, how it was `found`, and the `repair`."""
+    """A deviation from the wanted links, in words: `what` it is, how it was `found`, and the `repair`."""
 
     what: str
     found: str
@@ -242,7 +244,7 @@ class Difference:
 
 
 def differences(wanted: Links, have: Links) -> list[Difference]:
-    """What a node has not as it should be."""
+    """The deviations of a node's links from the wanted ones."""
     should, now, found = _ways(wanted), _ways(have), []
     for subnet in sorted({**should, **now}):
         via, seen = should.get(subnet, ""), now.get(subnet, "")
@@ -263,7 +265,7 @@ def _ways(found: Links) -> dict[str, str]:
 def _device_differences(
     what: str, wanted: Vxlan | WireGuard | None, have: Vxlan | WireGuard | None, address: int
 ) -> list[Difference]:
-    """`address`: the place of the node's address in a peer."""
+    """Deviations of one tunnel device. `address`: the index of the node's address in a peer tuple."""
     if wanted is None or have is None:
         if wanted is have:
             return []

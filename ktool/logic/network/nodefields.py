@@ -1,5 +1,7 @@
-"""What a Node says of itself to others: whose pods it has to reach (every other real node that has a pod subnet and an
-address), whether it is simulated, and whether it answers."""
+"""Reading a Node object: addresses, peers with a pod subnet, simulated or not, answering or not.
+
+Plans of kinds/, logic/network, nodeplane/ and the node commands call it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from ktool.api.obj import Obj, condition, epoch, get, labels, name
 
 @dataclass(frozen=True)
 class Other:
-    """Another node as seen from one: the subnet of its pods, and the address it is reached at."""
+    """A peer node: its Node object, its pod subnet, and the address it is reached at."""
 
     subnet: str
     address: str
@@ -20,9 +22,9 @@ class Other:
 
 
 def others(node: Obj, nodes: Iterable[Obj]) -> list[Other]:
-    """Every other real node that has both a spec.podCIDR and an InternalIP, in the order of their subnets' text. A
-    simulated node has no network: it reaches nobody and nobody reaches it. A node with an address of `node` itself is
-    the same machine and needs nothing. A subnet that two nodes name belongs to the first by name."""
+    """The peers of `node`: every other real node with both a spec.podCIDR and an InternalIP, sorted by subnet as text.
+    A simulated node has no network: it has no peers and is none. A node with an address of `node` itself is the same
+    machine and no peer. A subnet that two nodes have belongs to the first by name."""
     if is_simulated(node):
         return []
     own = set(addresses(node))
@@ -38,12 +40,12 @@ def others(node: Obj, nodes: Iterable[Obj]) -> list[Other]:
 
 
 def answers(node: Obj) -> bool:
-    """Whether a node answers: its Ready condition is Unknown where it does not."""
+    """Whether a node answers: its Ready condition is not Unknown."""
     return (condition(node, "Ready") or {}).get("status") != "Unknown"
 
 
 def silent_since(node: Obj) -> float:
-    """When a node stopped answering (epoch seconds); 0 where it does."""
+    """When a node stopped answering (epoch seconds); 0 where it answers."""
     return 0.0 if answers(node) else epoch((condition(node, "Ready") or {}).get("lastTransitionTime"))
 
 
@@ -52,11 +54,11 @@ def is_simulated(node: Obj) -> bool:
 
 
 def address_of(node: Obj) -> str:
-    """The address other nodes use; "" where it has none yet."""
+    """The address that other nodes use; "" where it has none yet."""
     return next(iter(addresses(node)), "")
 
 
 def addresses(node: Obj) -> list[str]:
-    """The InternalIPs of a node, the first being the one other nodes use (core/v1 NodeAddress)."""
+    """The InternalIPs of a node; other nodes use the first one (core/v1 NodeAddress)."""
     entries = get(node, "status", "addresses", default=())
     return [entry["address"] for entry in entries if entry.get("type") == "InternalIP" and entry.get("address")]

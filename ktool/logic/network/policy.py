@@ -1,16 +1,17 @@
-"""From what NetworkPolicies allow (logic/network/isolation) to the nftables rules of one node.
+"""NetworkPolicy rules: from the resolved policies (logic/network/isolation) to the nftables rules of one node.
 
-One table of ours, `ip ktool-pol`, on nodes with a pod that a policy selects; none elsewhere. A new connection costs one
-lookup by the pod's address at each end, in a verdict map; it leads to a chain that pods with the same rules share, and
-a rule there compares addresses by one lookup in a set of intervals. It is judged after the services' rules (logic/
-balance) have chosen an endpoint, so both ends are pods' own addresses. What is not allowed is dropped, as it is by most
-of Kubernetes' network plugins.
+nodeplane/netview renders it; node/network/nftables sets it. One table, `ip ktool-pol`, on nodes with an isolated pod;
+none elsewhere. A new connection costs one lookup by the pod's address at each end, in a verdict map; it leads to a
+chain that pods with the same rules share, and a rule there compares addresses by one lookup in a set of intervals. It
+applies after the services' rules (logic/network/balance) have chosen an endpoint, so both ends are pods' own addresses.
+What is not allowed is dropped, as by most of Kubernetes' network plugins.
 
-Source: kubernetes.io/docs/concepts/services-networking/network-policies. Always allowed: answers, a pod to itself, and
-traffic between a pod and its own node, which is why only what a node forwards is judged. The one exception is the
-cluster's DNS server: ours is on the node, in Kubernetes it is a pod, and policies name it as one.
+Source: kubernetes.io/docs/concepts/services-networking/network-policies. Always allowed: replies, a pod to itself, and
+traffic between a pod and its own node, which is why only forwarded packets are filtered. The one exception is the
+cluster's DNS server: here it runs on the node, in Kubernetes it is a pod, and policies name it as one.
 
-Nothing of an object gets into the text but numbers and addresses: names of chains and sets come from their content."""
+The text contains only numbers and addresses: names of chains and sets derive from their content.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ EVERY_PORT: Ports = frozenset({("ANY", 0, 65535)})
 
 @dataclass(frozen=True, eq=False)
 class Peers:
-    """Addresses, one object for each set of them."""
+    """An interned set of addresses."""
 
     ranges: Ranges
 
@@ -47,7 +48,7 @@ class Peers:
 
     @cached_property
     def label(self) -> str:
-        """The name of its set in the text."""
+        """The name of its nftables set."""
         return f"peers-{_digest(self.elements)}"
 
 
@@ -57,7 +58,7 @@ Openings = dict[Peers, Ports]
 
 @dataclass(frozen=True)
 class Isolated:
-    """A pod that policies select, and what they open to it; None for a direction in which everything is."""
+    """An isolated pod and what is allowed for it; None for a direction that no policy restricts."""
 
     uid: str
     address: int
@@ -67,8 +68,7 @@ class Isolated:
 
 @dataclass(frozen=True)
 class Policies:
-    """The whole table as text, and the hash that says which one it is; both "" where there is to be none. `pods`: the
-    uids of the pods that it guards."""
+    """The table as text and its hash; both "" for no table. `pods`: the uids of the isolated pods."""
 
     text: str
     hash: str
@@ -76,7 +76,7 @@ class Policies:
 
 
 def render(pods: Iterable[Isolated]) -> Policies:
-    """The table for the node that these pods are on."""
+    """The table for the node of these pods."""
     table = _Table()
     for pod in pods:
         table.add(pod)
@@ -118,7 +118,7 @@ _BASE = f"""    chain forward-egress {{
 
 
 class _Table:
-    """The table of one node in the making: its sets and chains by their content, and the elements of its maps."""
+    """The table under construction: its sets and chains by content, and the elements of its maps."""
 
     def __init__(self) -> None:
         self.guarded: list[str] = []
@@ -137,7 +137,7 @@ class _Table:
             self.guarded.append(pod.uid)
 
     def _verdict(self, word: str, opened: Openings) -> str:
-        """Where a pod's address leads to; "" where everybody may do everything."""
+        """The verdict for a pod's address in one direction; "" where everything is allowed."""
         key = (word, frozenset(opened.items()))
         if key not in self.known:
             self.known[key] = self._chain(word, opened)
@@ -185,7 +185,7 @@ class _Table:
 
 
 def merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
-    """The same numbers in as few ranges as there can be."""
+    """The same numbers in the fewest ranges."""
     found: list[tuple[int, int]] = []
     for first, last in sorted(ranges):
         if found and first <= found[-1][1] + 1:

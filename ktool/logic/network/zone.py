@@ -1,8 +1,9 @@
-"""The names of a cluster: from Services and EndpointSlices to DNS records, and from these to what dnsmasq reads.
+"""DNS zone of the cluster: from Services and EndpointSlices to records, and to the configuration of dnsmasq and
+unbound.
 
-Sources: Kubernetes DNS-Based Service Discovery 1.1.0 (github.com/kubernetes/dns/blob/master/docs/specification.md);
-dnsmasq(8); hosts(5). Whatever is no DNS name or address is left out and named in `Zone.refused`: no text of a user
-reaches a line of configuration unread.
+nodeplane/netview renders it; node/network/nameservers serves it. Sources: Kubernetes DNS-Based Service Discovery 1.1.0
+(github.com/kubernetes/dns/blob/master/docs/specification.md); dnsmasq(8); hosts(5). An invalid DNS name or address is
+left out and listed in `Zone.refused`: no text of a user reaches the configuration unchecked.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ SERVER = str(CLUSTER_DNS)
 """The address at which every pod finds the name server of its own node."""
 SERVER_NAME = f"kube-dns.kube-system.svc.{DOMAIN}"
 TTL = 0
-"""Seconds for which an answer may be kept: asking again costs a resolver less than a pod that is gone costs its user.
-That there is no such name is kept by nobody, because these answers come without an SOA record (RFC 2308)."""
+"""TTL of answers in seconds: asking again costs a resolver less than a pod that is gone costs its user. Negative
+answers are not cached, because they come without an SOA record (RFC 2308)."""
 
 _NAME = re.compile(r"[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9])?(\.[a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9])?)*")
 _PROTOCOLS = ("tcp", "udp", "sctp")
@@ -45,8 +46,8 @@ Aliases = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Zone:
-    """What a node's servers are given. `hosts` is read anew at SIGHUP, `config` only at a start; `away` are the names
-    that stand for one outside the cluster, with that one. `hash` names all three."""
+    """The configuration of a node's servers. `hosts` is reloaded at SIGHUP, `config` only at a start; `away` maps
+    aliases to their targets outside the cluster. `hash` covers all three."""
 
     hosts: str
     config: str
@@ -56,7 +57,7 @@ class Zone:
 
 
 def zone(services: Iterable[Obj], slices: Iterable[Obj]) -> Zone:
-    """Everything a node's server is to answer. The same objects give the same text, in whatever order they come."""
+    """The whole zone for a node's server. Deterministic: the order of the objects does not matter."""
     by_service: dict[tuple[str, str], list[Obj]] = {}
     for piece in slices:
         by_service.setdefault((namespace(piece), labels(piece).get(SERVICE_NAME, "")), []).append(piece)
@@ -80,7 +81,7 @@ def zone(services: Iterable[Obj], slices: Iterable[Obj]) -> Zone:
 
 
 def _end(alias: str, aliases: Mapping[str, str]) -> str:
-    """Where a way that does not go round ends."""
+    """The final target of an alias whose chain has no loop."""
     while alias in aliases:
         alias = aliases[alias]
     return alias
@@ -91,7 +92,7 @@ def _inside(name_: str) -> bool:
 
 
 def _circular(aliases: Mapping[str, str]) -> set[str]:
-    """The aliases from which a way leads back to where it was already: dnsmasq does not start with one."""
+    """The aliases that lead into a loop: dnsmasq does not start with one."""
     found = set()
     for alias in aliases:
         passed, here = set(), alias
@@ -107,8 +108,8 @@ def _circular(aliases: Mapping[str, str]) -> set[str]:
 
 
 def records_of(service: Obj, slices: Sequence[Obj]) -> list[Record]:
-    """The records of one Service with the EndpointSlices that carry its name. Raises ValueError where a field is no
-    name, address or port."""
+    """The records of one Service with the EndpointSlices that carry its name. Raises ValueError for an invalid name,
+    address or port."""
     spec: Obj = service.get("spec") or {}
     domain = domain_name(f"{_label(name(service))}.{_label(namespace(service))}.svc.{DOMAIN}")
     if spec.get("type") == "ExternalName":
@@ -134,7 +135,8 @@ def _of_addresses(domain: str, addresses: Sequence[str], ports: Sequence[Obj]) -
 
 
 def _headless(domain: str, slices: Sequence[Obj]) -> list[Record]:
-    """An address for each ready endpoint, and a name of its own: its hostname, or its address with dashes."""
+    """Records of a headless service: an address for each ready endpoint, and a name of its own: its hostname, or its
+    address with dashes."""
     found = []
     for piece in slices:
         if piece.get("addressType") == "FQDN":
@@ -170,7 +172,7 @@ def _srv(domain: str, port: Obj, target: str) -> Record:
 
 @lru_cache(maxsize=65536)
 def domain_name(text: str) -> str:
-    """The text itself. Raises ValueError where it is no lower-case DNS name (RFC 1035; `_` as in RFC 2782)."""
+    """The text itself. Raises ValueError unless it is a lower-case DNS name (RFC 1035; `_` as in RFC 2782)."""
     if len(text) > 253 or not _NAME.fullmatch(text):
         raise ValueError(f"{text[:64]!r} is not a DNS name")
     return text
@@ -184,7 +186,7 @@ def _label(text: str) -> str:
 
 @lru_cache(maxsize=65536)
 def address(text: str) -> str:
-    """An address as it is usually written. Raises ValueError where it is none; a zone (%eth0) is none of ours."""
+    """An address in canonical form. Raises ValueError for an invalid one, also with a zone (%eth0)."""
     if "%" in text:
         raise ValueError(f"{text[:64]!r} is not an address")
     return str(ip_address(text))
@@ -234,13 +236,13 @@ FRONT = "\n".join(
         "",
     )
 )
-"""What the server that pods ask is configured with. It asks another one for the names of the cluster: dnsmasq takes new
-SRV and CNAME records at a start only, and this way a new one can start before the old one ends."""
+"""Configuration of the server that pods query. It forwards the cluster's names to another one: dnsmasq reads new SRV
+and CNAME records at a start only, and this way a new one can start before the old one ends."""
 
 
 def servers_text(port: int, before: int, away: Aliases = ()) -> str:
-    """The servers-file of FRONT, read anew at SIGHUP: who knows the names of the cluster, and who was asked for them up
-    to now. What that one was asked and has not answered yet dnsmasq only accepts while it is on the list."""
+    """The servers-file of FRONT, reloaded at SIGHUP: the server of the cluster's names, and the previous one. dnsmasq
+    accepts an outstanding answer of the previous one only while it is on the list."""
     lines = [f"server=/{domain}/{SERVER}#{each}\n" for domain in _LOCAL for each in (port, before)]
     return "".join([*lines, *(f"server=/{domain_name(alias)}/{SERVER}#{AWAY_PORT}\n" for alias, _ in away)])
 
@@ -248,7 +250,7 @@ def servers_text(port: int, before: int, away: Aliases = ()) -> str:
 # --- unbound -----------------------------------------------------------------------------------------------------
 
 AWAY_PORT = 5303
-"""Where the server listens that knows the names which lead out of the cluster."""
+"""Address of the server for aliases that lead out of the cluster."""
 
 _AWAY_OPTIONS = (
     "server:",

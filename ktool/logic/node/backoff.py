@@ -1,6 +1,7 @@
-"""How long to wait before trying again: doubling delays, the kubelet's steps for containers, and their text form.
+"""Back-off: doubling retry delays, the kubelet's steps for containers, and their text form.
 
-Source: pkg/kubelet (initial 10 s, doubling to 5 min, forgotten after 10 min) and
+The plans of logic/plan and logic/pod, nodeplane/ and registry/workqueue use it. Source: pkg/kubelet (initial 10 s,
+doubling to 5 min, forgotten after 10 min) and
 https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy
 """
 
@@ -18,15 +19,16 @@ _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
 
 def delay(count: int, base: float = BASE, cap: float = CAP) -> float:
-    """Seconds to wait after failure number `count` (1, 2, ...): base, doubled each time, at most cap. 0 for none."""
+    """The delay in seconds after failure number `count` (1, 2, ...): base, doubled each time, at most cap. 0 for count
+    0."""
     if count <= 0:
         return 0.0
     return float(min(cap, base * 2 ** min(count - 1, 30)))
 
 
 def following(waited: float) -> int:
-    """The container back-off after one of `waited` seconds: 10 after none, then 20, 40, 80, 160, 300. What lay
-    still for longer than RESET begins anew."""
+    """The next container back-off after one of `waited` seconds: 10 after none, then 20, 40, 80, 160, 300. A pause of
+    RESET seconds or more starts again at 10."""
     if waited < BASE or waited >= RESET:
         return BASE
     step = BASE
@@ -36,21 +38,21 @@ def following(waited: float) -> int:
 
 
 def retry_at(failure: Failure) -> float:
-    """When the step that failed may be tried again (epoch seconds): an image pull waits 10 s doubling to 5 min, as
-    the kubelet's, everything else 1 s doubling to 60 s."""
+    """The time (epoch seconds) of the next retry of a failed step: image pulls back off from 10 s to 5 min, as the
+    kubelet's; everything else from 1 s to 60 s."""
     if failure.step == "EnsureImage":
         return failure.at + delay(failure.count, BASE, CAP)
     return failure.at + delay(failure.count, 1, 60)
 
 
 def duration(seconds: int) -> str:
-    """As Go prints one, which the kubelet's messages show: 10s, 1m20s, 5m0s."""
+    """A duration in Go's format, which the kubelet's messages use: 10s, 1m20s, 5m0s."""
     minutes, rest = divmod(seconds, 60)
     return f"{minutes}m{rest}s" if minutes else f"{rest}s"
 
 
 def parse_duration(text: str) -> int:
-    """The seconds of `duration`'s text; 0 where it is none."""
+    """The seconds of a text of `duration`; 0 for any other text."""
     match = _DURATION.fullmatch(text)
     if not match:
         return 0

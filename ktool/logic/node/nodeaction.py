@@ -1,8 +1,8 @@
-"""What can be done on a node, and what can be seen there: frozen values without behaviour.
+"""NodeActions and NodeFacts: what can be done on a node, and what can be observed there, as frozen values.
 
-`logic.nodeplan` turns wanted pods and NodeFacts into NodeActions; a Runtime (node/podman/runtime,
-node/simulated/runtime) performs them one by one and reports an Outcome. No value here knows SSH or HTTP; a payload is
-the JSON body of a Podman call.
+`logic/plan/nodeplan` turns wanted pods and NodeFacts into NodeActions; a Runtime (node/podman/runtime,
+node/simulated/runtime) performs them one by one and reports an Outcome; nodeplane/ drives both. No value here knows SSH
+or HTTP; a payload is the JSON body of a Podman call.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ktool.logic.node.volume import Volume
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run of a container ended: `at` in epoch seconds."""
+    """The end of a container's run: `at` in epoch seconds."""
 
     exit_code: int
     at: float
@@ -30,10 +30,10 @@ class Ended:
 
 @dataclass(frozen=True)
 class ContainerFact:
-    """One container of a pod of ours. `name` is the container's name in the Pod; times are epoch seconds, 0 if never.
-    `state` is Podman's: created, running, paused, exited, stopping, removing. `exit_code` and `oom_killed` tell of the
-    last run that ended, also where another one runs; `before` of the run before the one that has ended, where there
-    was one and it is known. `restarts` counts Podman's own restarts since the container was last started by us."""
+    """One container of a pod. `name` is its name in the Pod; times are epoch seconds, 0 for never. `state` is Podman's:
+    created, running, paused, exited, stopping, removing. `exit_code` and `oom_killed` belong to the last run that
+    ended, also while another one runs; `before` is the end of the run before that, if known. `restarts` counts Podman's
+    own restarts since the container was last started by the control plane."""
 
     name: str
     id: str
@@ -51,7 +51,7 @@ class ContainerFact:
 
 @dataclass(frozen=True)
 class PodFact:
-    """One Podman pod that carries our labels. `ip` is the address we gave it ("" for host network); `hash` the spec
+    """One Podman pod with this cluster's labels. `ip` is its allocated address ("" for host network); `hash` the spec
     hash it was made from; `infra` the state of its infra container."""
 
     uid: str
@@ -67,8 +67,8 @@ class PodFact:
 
 @dataclass(frozen=True)
 class NodeFacts:
-    """Everything a plan may know about a node. `boot_id` changes with each boot. `volumes` maps the uid of each pod
-    with a volume directory to a mapping of volume name to the content hash written there."""
+    """The observation of a node: everything a plan may know about it. `boot_id` changes with each boot. `volumes` maps
+    pod uid -> volume name -> the content hash written there."""
 
     pods: tuple[PodFact, ...] = ()
     boot_id: str = ""
@@ -77,7 +77,7 @@ class NodeFacts:
     network_trouble: str = ""
     """Why `network` is empty although a node has, or should have, one."""
     links: Links = field(default_factory=Links)
-    """How pods of other nodes are reached: tunnels and routes as they are."""
+    """The present tunnels and routes to pods of other nodes."""
     key: str = ""
     """The public half of the node's WireGuard key; "" where it has none."""
     met: frozenset[str] = frozenset()
@@ -92,7 +92,7 @@ class NodeFacts:
 
 @dataclass(frozen=True)
 class NodeInfo:
-    """What a node is: read when it is added and at each connect. cpu in cores, memory in bytes."""
+    """A node's properties, read when it is added and at each connect. cpu in cores, memory in bytes."""
 
     hostname: str
     machine_id: str
@@ -114,15 +114,14 @@ class NodeInfo:
 
 @dataclass(frozen=True)
 class EnsureNetwork:
-    """Make sure that the pod network of this cluster exists on the node with this subnet, and forwarding is on."""
+    """Create or repair the pod network with this subnet, and enable forwarding."""
 
     subnet: str
 
 
 @dataclass(frozen=True)
 class SetLinks:
-    """Make tunnels and routes of ours exactly these (logic/network/links). A WireGuard key is made where there is
-    none."""
+    """Set the node's tunnels and routes to exactly these (logic/network/links). A missing WireGuard key is created."""
 
     links: Links
 
@@ -133,9 +132,8 @@ class SetLinks:
 
 @dataclass(frozen=True)
 class SetRules:
-    """Make our nftables table of services exactly this (logic/network/balance); `hash` names it. `flows` are the
-    endpoints to which datagrams may go on going: "ADDRESS:PORT" of a service, or ":PORT" of the node itself ->
-    "ADDRESS:PORT"."""
+    """Set the nftables table for Services to exactly this (logic/network/balance); `hash` names it. `flows` are the
+    endpoints that UDP flows may keep: "ADDRESS:PORT" of a service, or ":PORT" of the node itself -> "ADDRESS:PORT"."""
 
     text: str
     hash: str
@@ -144,8 +142,8 @@ class SetRules:
 
 @dataclass(frozen=True)
 class SetPolicies:
-    """Make our nftables table of network policies exactly this (logic/network/policy); `hash` names it. Where both are
-    "" there is to be none. `pods`: the uids of the pods that it guards, none of which may run without it."""
+    """Set the nftables table for NetworkPolicies to exactly this (logic/network/policy); `hash` names it. Both are ""
+    for no table. `pods`: the uids of the pods it isolates, none of which may run without it."""
 
     text: str
     hash: str
@@ -154,8 +152,8 @@ class SetPolicies:
 
 @dataclass(frozen=True)
 class SetZone:
-    """Have the node's name server answer from exactly this (logic/network/zone); `hash` names it. `away`: names that
-    stand for one outside the cluster, with that one."""
+    """Set the DNS zone of the node's server to exactly this (logic/network/zone); `hash` names it. `away`: aliases and
+    their targets outside the cluster."""
 
     hosts: str
     config: str
@@ -165,7 +163,7 @@ class SetZone:
 
 @dataclass(frozen=True)
 class Credential:
-    """A login at a registry: user name and password, or an identity token. `secret` names where it stands."""
+    """A login at a registry: user name and password, or an identity token. `secret` names the Secret it comes from."""
 
     secret: str
     username: str = ""
@@ -175,9 +173,8 @@ class Credential:
 
 @dataclass(frozen=True)
 class EnsureImage:
-    """Have an image on the node. `policy` is Always, IfNotPresent or Never. `logins` are tried one after the other;
-    none at all asks as anybody. `missing`: pull secrets that are named and not there; `hint`: what to say where the
-    registry refuses."""
+    """Pull an image. `policy` is Always, IfNotPresent or Never. `logins` are tried in order; an empty list pulls
+    anonymously. `missing`: pull secrets that do not exist; `hint`: added to the message where the registry refuses."""
 
     image: str
     policy: str
@@ -188,7 +185,7 @@ class EnsureImage:
 
 @dataclass(frozen=True)
 class WriteVolumes:
-    """Make or bring up to date the volume directories of a pod."""
+    """Create or update the volume directories of a pod."""
 
     uid: str
     volumes: tuple[Volume, ...]
@@ -196,7 +193,7 @@ class WriteVolumes:
 
 @dataclass(frozen=True)
 class PreparePath:
-    """A hostPath that must exist or be made before its pod starts (its `type` in core/v1 HostPathVolumeSource)."""
+    """Check or create a hostPath before its pod starts (its `type` in core/v1 HostPathVolumeSource)."""
 
     path: str
     type: str
@@ -213,7 +210,7 @@ class CreatePod:
 @dataclass(frozen=True)
 class CreateContainer:
     """POST containers/create with this payload (a Podman SpecGenerator); its `pod` member names the pod. `secrets`:
-    names of Podman's secrets that the payload refers to, and the file on the node that each is read from."""
+    names of the Podman secrets that the payload refers to -> the file on the node that each is read from."""
 
     uid: str
     container: str
@@ -223,8 +220,8 @@ class CreateContainer:
 
 @dataclass(frozen=True)
 class KeepInMemory:
-    """Before a container with secret variables starts: have Podman's own directory of it (`id` is an id or a name) be
-    `directory`, which lies in a tmpfs, because its variables are written there at each start."""
+    """Replace Podman's directory of a container with secret variables by a link to `directory` in a tmpfs, before the
+    container starts: its variables are written there at each start. `id` is an id or a name."""
 
     uid: str
     container: str
@@ -249,8 +246,8 @@ class StartContainer:
 
 @dataclass(frozen=True)
 class StopContainer:
-    """SIGTERM, then SIGKILL after `grace` seconds. Podman will not restart it by itself. `hook` (preStop) is done first
-    and uses up the grace. `because` is what the user is told."""
+    """SIGTERM, then SIGKILL after `grace` seconds. Podman will not restart it by itself. `hook` (preStop) runs first
+    and counts against the grace. `because` is the message for the user."""
 
     uid: str
     container: str
@@ -262,10 +259,10 @@ class StopContainer:
 
 @dataclass(frozen=True)
 class StopPod:
-    """Stop containers of one pod (ids or names) side by side: SIGTERM to each, SIGKILL to those that still run after
-    `grace` seconds (0: at once). Podman will not restart them by itself. One that has ended or is gone is done.
-    `hooks`: container -> what is done before its SIGTERM (preStop), and uses up its grace. `last`: the containers that
-    end after all others, one after the other in this order (sidecars)."""
+    """Stop containers of one pod (ids or names) in parallel: SIGTERM to each, SIGKILL to those that still run after
+    `grace` seconds (0: at once). Podman will not restart them by itself. Ended and missing containers count as done.
+    `hooks`: container -> its preStop hook, which counts against the grace. `last`: containers that end after all
+    others, one after the other in this order (sidecars)."""
 
     uid: str
     pod: str
@@ -277,7 +274,7 @@ class StopPod:
 
 @dataclass(frozen=True)
 class DrainPod:
-    """Give the connections that a pod still has up to `seconds` to end; new ones do not come any more."""
+    """Wait up to `seconds` for a pod's open connections to end; new ones do not arrive any more."""
 
     uid: str
     pod: str
@@ -286,7 +283,7 @@ class DrainPod:
 
 @dataclass(frozen=True)
 class RunHook:
-    """Carry out the postStart hook of a container, for the run of this name."""
+    """Run the postStart hook of a container, for the run of this name."""
 
     uid: str
     container: str
@@ -303,7 +300,7 @@ class RemoveContainer:
 
 @dataclass(frozen=True)
 class RemovePod:
-    """Kill what still runs in the pod and remove it with its containers."""
+    """Kill and remove the pod with its containers."""
 
     uid: str
     pod: str
@@ -311,7 +308,7 @@ class RemovePod:
 
 @dataclass(frozen=True)
 class RemoveVolumes:
-    """Remove the volume directories of a pod that is gone."""
+    """Remove the volume directories of a deleted pod."""
 
     uid: str
 
@@ -345,10 +342,9 @@ NodeAction = (
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an action failed, as data: `reason` is the word users of Kubernetes know (ErrImagePull,
-    CreateContainerError, RunContainerError, FailedMount, NodeNotReady ...), `message` what the node said, `step`
-    the action's name. `at` is when (epoch seconds) and `count` how often in a row. `logins`: those that a pull was
-    tried with."""
+    """The failure of an action, as data: `reason` is Kubernetes' word (ErrImagePull, CreateContainerError,
+    RunContainerError, FailedMount, NodeNotReady ...), `message` the node's text, `step` the action's name. `at` is when
+    (epoch seconds) and `count` how often in a row. `logins`: those that a pull was tried with."""
 
     reason: str
     message: str
@@ -360,7 +356,7 @@ class Failure:
 
 
 Failures = Mapping[tuple[str, str], Failure]
-"""What failed last, by (uid, container or ""); ("", step or "") for the node itself."""
+"""The last failures by (pod uid, container or ""); ("", step or "") for the node itself."""
 
 Notes = tuple[tuple[str, str], ...]
 """(reason, message) of what went wrong on the way and held nothing up."""
@@ -368,7 +364,7 @@ Notes = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one action: `failure` is None where it was done. `id` is the id Podman gave to what was made."""
+    """The outcome of an action: `failure` is None on success. `id` is Podman's id of the created object."""
 
     action: NodeAction
     failure: Failure | None = None

@@ -1,4 +1,8 @@
-"""The Events users know from a kubelet: Pulled, Created, Started, Killing, Failed, BackOff, Unhealthy."""
+"""Node Events: the Events that users know from a kubelet (Pulled, Created, Started, Killing, Failed, BackOff,
+Unhealthy).
+
+nodeplane/lanes and nodeplane/nodeloop emit them.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ _FAILED = {"ErrImagePull": "Failed", "ErrImageNeverPull": "ErrImageNeverPull", "
 
 
 def of_outcome(pod: Obj, outcome: Outcome) -> list[Action]:
-    """What to tell about one action on the node."""
+    """The Events for the outcome of one action."""
     told = _of_outcome(pod, outcome)
     if isinstance(outcome.action, EnsureImage) and outcome.action.missing:
         names = ", ".join(outcome.action.missing)
@@ -65,7 +69,7 @@ def _of_success(pod: Obj, action: NodeAction) -> list[Action]:
 
 
 def of_status(pod: Obj, status: Obj) -> list[Action]:
-    """What to tell about a change of a pod's status that no action of ours caused."""
+    """The Events for a change of a pod's status that no action of the control plane caused."""
     actions: list[Action] = []
     before = statuses_by_name(pod)
     for entry in statuses_of({"status": status}):
@@ -77,7 +81,7 @@ def of_status(pod: Obj, status: Obj) -> list[Action]:
 
 
 def _of_waiting(pod: Obj, container: str, waiting: Obj, was: Obj) -> tuple[str, str] | None:
-    """Reason and message of what is new about a container that waits."""
+    """Reason and message for a newly waiting container."""
     reason, message = waiting.get("reason"), str(waiting.get("message", ""))
     if reason in ("CrashLoopBackOff", "ImagePullBackOff") and was.get("reason") != reason:
         what = "restarting failed container" if reason == "CrashLoopBackOff" else "pulling image"

@@ -1,4 +1,7 @@
-"""What the Node object says of its node: capacity, versions, addresses and the condition Ready."""
+"""Node status: capacity, versions, addresses, announcements and the conditions Ready and NetworkUnavailable.
+
+nodeplane/nodeloop writes it.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ SILENCE = 50.0
 
 
 def described(node: Obj, info: NodeInfo, now: float) -> list[Action]:
-    """Record what a node said of itself when it was connected."""
+    """Record a node's properties, read at connect."""
     pods = "1000" if annotations_of(node).get(CONNECTION, "").startswith("simulated:") else "110"
     capacity = {"cpu": str(info.cpu), "memory": f"{info.memory // 1024}Ki", "pods": pods}
     addresses = [{"type": "InternalIP", "address": address} for address in info.addresses]
@@ -60,7 +63,7 @@ def described(node: Obj, info: NodeInfo, now: float) -> list[Action]:
 
 
 def _labelled(node: Obj, info: NodeInfo) -> list[Action]:
-    """The well-known label, and the annotation, that only the machine itself can tell."""
+    """Set the well-known labels and the annotation that only the machine itself can determine."""
     notes: dict[str, str | None] = {MTU: str(info.mtu)} if info.mtu else {}
     if labels(node).get(ARCHITECTURE) == info.architecture and not _differs(node, notes):
         return []
@@ -74,7 +77,7 @@ def _differs(node: Obj, notes: Mapping[str, str | None]) -> bool:
 
 
 def announced(node: Obj, facts: NodeFacts) -> list[Action]:
-    """Have others hear how this node reaches them and is reached."""
+    """Publish on the Node how it reaches others and is reached."""
     notes = links.announced(facts.links, facts.key, facts.met)
     if is_simulated(node) or deleting(node) or not _differs(node, notes):
         return []
@@ -82,8 +85,8 @@ def announced(node: Obj, facts: NodeFacts) -> list[Action]:
 
 
 def ready(node: Obj, boot_id: str, now: float, failures: Failures | None = None) -> list[Action]:
-    """The node was observed just now, in the boot that has this id. `failures`: what went wrong with its own things,
-    as nodeplan has them; None where nobody tried."""
+    """Ready: the node was observed just now, in the boot with this id. `failures`: those of the node's own settings, in
+    the form of nodeplan; None where nothing was tried."""
     status = get(node, "status", default={})
     if failures is not None and not is_simulated(node):
         value, reason, message = network_condition(failures)
@@ -95,8 +98,8 @@ def ready(node: Obj, boot_id: str, now: float, failures: Failures | None = None)
 
 
 def network_condition(failures: Failures) -> tuple[str, str, str]:
-    """Status, reason and message of NETWORK_CONDITION. `failures` as nodeplan's: those under no pod are the node's
-    own."""
+    """Status, reason and message of NETWORK_CONDITION. `failures` in the form of nodeplan; those without a pod uid are
+    the node's own."""
     own = {key: failure for key, failure in failures.items() if not key[0]}
     if not own:
         return "False", "NetworkReady", "pod network, routes, service rules and names were set without an error"
@@ -113,7 +116,7 @@ def _answering(node: Obj, status: Obj, boot_id: str, now: float) -> list[Action]
 
 
 def unreachable(node: Obj, message: str, now: float) -> list[Action]:
-    """The node did not answer; what runs there keeps running, and nothing new is sent to it."""
+    """Not answering (Ready is Unknown): what runs there keeps running, and nothing new is sent to it."""
     status = _with_ready(get(node, "status", default={}), "Unknown", now, _UNREACHABLE, message)
     actions = _changed(node, status)
     if actions and answers(node):
@@ -122,8 +125,9 @@ def unreachable(node: Obj, message: str, now: float) -> list[Action]:
 
 
 def out_of_service(node: Obj, pods: Iterable[Obj], now: float) -> list[Action]:
-    """Pods of a node that has been silent for too long are not Ready any more: services send to others, whatever still
-    runs there. Their next observation says how they are. (kubernetes.io/docs/concepts/architecture/nodes/#condition)"""
+    """Mark the pods of a node that has been silent for too long as not Ready: services then send to other endpoints,
+    whatever still runs there. The next observation corrects it.
+    (kubernetes.io/docs/concepts/architecture/nodes/#condition)"""
     since = silent_since(node)
     if not since or now - since < SILENCE:
         return []

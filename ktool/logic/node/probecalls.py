@@ -1,6 +1,7 @@
-"""What a probe or a hook does: frozen values made from core/v1 ProbeHandler and LifecycleHandler.
+"""Probe and hook calls: frozen values made from core/v1 ProbeHandler and LifecycleHandler.
 
-Everything is worked out here (ports by name, the pod's address), so that who carries it out needs to know no pod.
+logic/pod makes them, runtimes (node/) and nodeplane/prober carry them out. Everything is resolved here (ports by name,
+the pod's address), so that carrying one out needs no Pod.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class Exec:
 
 @dataclass(frozen=True)
 class HttpGet:
-    """Ask for a URL; 200 to 399 is success. HTTPS certificates are not verified."""
+    """Request a URL; 200 to 399 is success. HTTPS certificates are not verified."""
 
     scheme: str
     host: str
@@ -45,7 +46,7 @@ class TcpSocket:
 
 @dataclass(frozen=True)
 class Grpc:
-    """Ask grpc.health.v1.Health/Check for a service; SERVING is success."""
+    """Call grpc.health.v1.Health/Check for a service; SERVING is success."""
 
     host: str
     port: int
@@ -61,7 +62,7 @@ class Sleep:
 
 @dataclass(frozen=True)
 class Impossible:
-    """What cannot be carried out, and why."""
+    """A handler that cannot be carried out, and why."""
 
     message: str
 
@@ -82,14 +83,14 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a call: `message` says what went wrong, in Kubernetes' words."""
+    """The result of a call: `message` is the failure in Kubernetes' words."""
 
     ok: bool
     message: str = ""
 
 
 def of(spec: Obj, container: Obj, ip: str) -> Handler:
-    """The handler that a probe or hook names; `ip` is the address of the pod."""
+    """The handler of a probe or hook; `ip` is the address of the pod."""
     if command := spec.get("exec"):
         return Exec(tuple(str(word) for word in command.get("command") or ()))
     if (sleep := spec.get("sleep")) is not None:

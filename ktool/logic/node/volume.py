@@ -1,4 +1,4 @@
-"""Volume: what a volume directory on a node is to hold. podvolumes renders it, WriteVolumes brings it there."""
+"""Volume: the wanted content of a volume directory on a node. logic/pod/podvolumes makes it, WriteVolumes writes it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ktool.api.masked import Masked
 
 @dataclass(frozen=True)
 class VolumeFile:
-    """One file of a volume: a path inside it, its bytes and its mode. `origin` stands for the bytes of a Secret where
-    a hash is made of them: the hash is seen on the node, and could be guessed back from."""
+    """One file of a volume: a path inside it, its bytes and its mode. `origin` replaces the bytes of a Secret in
+    hashes: nodes see the hash, and a short value could be guessed from it."""
 
     path: str
     data: bytes | Masked = field(repr=False)
@@ -24,8 +24,8 @@ class VolumeFile:
 
 @dataclass(frozen=True)
 class Volume:
-    """A volume directory of a pod. `medium` "" is the disk, "Memory" a tmpfs of `size` bytes (0: no limit).
-    `files` are written in one step, so that a reader sees the old set or the new one. `gid`: fsGroup, or -1."""
+    """A volume directory of a pod. `medium` "" is the disk, "Memory" a tmpfs of `size` bytes (0: no limit). `files` are
+    written in one step, so that a reader sees the old set or the new one. `gid`: fsGroup, or -1."""
 
     name: str
     medium: str = ""

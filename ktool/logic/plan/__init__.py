@@ -1,0 +1,3 @@
+"""Plans for nodes: pods (`nodeplan`), network settings (`netplan`), and both in words for `drift`. nodeplane/ calls
+them.
+"""

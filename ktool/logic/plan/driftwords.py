@@ -1,7 +1,7 @@
-"""What on a node is not as desired, in words: a plan that nobody carries out, told to a person.
+"""Drift reports: the plan of a node's next pass in words, for a person. nodeplane/drift calls it.
 
-The judges are those of the loop itself (logic/plan/nodeplan, logic/plan/netplan): where they would do nothing, nothing
-has drifted, and what they would do is what the next pass does.
+The deviations come from the loop's own planners (logic/plan/nodeplan, logic/plan/netplan): where they plan nothing
+there is no drift, and what they plan is what the next pass does.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from ktool.logic.plan.nodeplan import Lane, NodePlan
 
 @dataclass(frozen=True)
 class Drift:
-    """One thing that is not as desired: `what` it is, how it was `found`, and the `repair` the next pass brings."""
+    """One deviation: `what` it is, how it was `found`, and the `repair` that the next pass makes."""
 
     what: str
     found: str
@@ -48,8 +48,8 @@ class Drift:
 def told(
     pods: Sequence[Obj], facts: NodeFacts, plan: NodePlan, settings: Iterable[Setting], have: Mapping[str, str]
 ) -> list[Drift]:
-    """Everything a node is behind with. `plan` is what nodeplan says of it with no failures and nothing under way,
-    `settings` what netplan would set, `have` the hashes it was compared with."""
+    """All deviations of a node. `plan` is nodeplan's result without failures and lanes under way, `settings` what
+    netplan would set, `have` the hashes it compared with."""
     found: list[Drift] = []
     for action in plan.setup:
         found += _setup(action, facts)
@@ -97,7 +97,7 @@ def _setting(setting: Setting, have: Mapping[str, str]) -> Drift:
 
 
 def _words(action: object) -> str:
-    """`SetPolicies` -> `set policies`, for what has no better name here."""
+    """A fallback name for an action type: `SetPolicies` -> `set policies`."""
     return "".join(f" {c.lower()}" if c.isupper() else c for c in type(action).__name__).strip()
 
 
@@ -125,7 +125,7 @@ def _lane(lane: Lane, pod: Obj | None, fact: PodFact | None) -> Iterator[Drift]:
 
 
 def _containers(lane: Lane, what: str, fact: PodFact | None) -> Iterator[Drift]:
-    """What is to be done about a pod that is there: container by container, and its files."""
+    """Deviations of a pod that exists: container by container, and its files."""
     seen = {found.name: found for found in fact.containers} if fact else {}
     replaced = {action.container for action in lane.actions if isinstance(action, RemoveContainer)}
     made = {action.container for action in lane.actions if isinstance(action, CreateContainer)}

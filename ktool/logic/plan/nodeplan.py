@@ -1,7 +1,7 @@
-"""What to do next on one node: the wanted pods on one side, the facts on the other, actions between.
+"""Plan of a node: from the pods bound to it and the observed facts to NodeActions in lanes.
 
-The plan of an unchanged world is empty and says why. Everything is derived anew each time; the caller keeps nothing
-but failures (for their back-off) and the addresses it was told to reserve.
+nodeplane/nodeloop and nodeplane/drift call it. The plan of an unchanged world is empty and says why. Everything is
+derived anew each time; the caller keeps only failures (for their back-off) and reserved addresses.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FORCED = 2
 
 @dataclass(frozen=True)
 class Lane:
-    """Actions for one pod, to be done one after the other up to the first that fails. Lanes run side by side."""
+    """Actions for one pod, performed one after the other up to the first failure. Lanes run in parallel."""
 
     uid: str
     actions: tuple[NodeAction, ...]
@@ -44,7 +44,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class Gone:
-    """A pod whose deletion was asked for and of which the node has nothing any more: to be finished in the API."""
+    """A terminating pod of which the node has nothing any more: its deletion is to be finished in the API."""
 
     ref: Ref
     uid: str
@@ -52,11 +52,11 @@ class Gone:
 
 @dataclass(frozen=True)
 class NodePlan:
-    """`setup` comes first; lanes only when all of it is done. `sooner`: done beside the lanes of pods that are
-    being ended with more grace than they have by now. `addresses`: uid -> address, newly reserved; hold it
-    until the pod is seen or gone. `problems`: (uid, container or "") -> what keeps it from being made, found while
-    planning (a missing ConfigMap); podstatus.status wants them among the failures. `waiting`: uid -> why what is to be
-    done for a pod is not done yet, where only time is in the way. `after`: plan again in so many seconds, for that."""
+    """A node's plan. `setup` comes first; lanes only when all of it is done. `sooner`: actions beside a running lane,
+    for pods whose grace period was shortened while that lane stops them. `addresses`: pod uid -> newly reserved
+    address; hold it until the pod is observed or gone. `problems`: (uid, container or "") -> why it cannot be made (a
+    missing ConfigMap); podstatus.status wants them among the failures. `waiting`: uid -> why an action waits, where
+    only time is in the way. `after`: replan in so many seconds, for that."""
 
     setup: tuple[NodeAction, ...] = ()
     lanes: tuple[Lane, ...] = ()
@@ -71,10 +71,10 @@ class NodePlan:
 
 @dataclass(frozen=True)
 class Underway:
-    """What goes on while a node is planned, by the uids of pods. `busy`: their lane runs right now; they are left
-    alone, but for those that are `ending` with more seconds of grace than they have now. `addresses`: reserved before.
-    `held`: deleted pods that serve, with the seconds for which they may be sent to still and are not to be ended; 0
-    where that is over."""
+    """Work in progress while a node is planned, by pod uid. `busy`: pods with a running lane; they are left alone,
+    except those that are `ending` with more seconds of grace than they have now. `addresses`: reserved before. `held`:
+    terminating pods that still serve -> the seconds for which they may get new connections and must not be stopped; 0
+    when that is over."""
 
     busy: Set[str] = frozenset()
     addresses: Mapping[str, str] = field(default_factory=dict)
@@ -86,13 +86,13 @@ NOTHING = Underway()
 
 
 def plan(pods: Sequence[Obj], facts: NodeFacts, context: Context, underway: Underway = NOTHING) -> NodePlan:
-    """Plan a node. `pods`: every Pod bound to it, the ones being deleted too; whatever else the node has of ours is
-    removed, so never call this with a list that is not complete. What is written on the node is read from `facts`."""
+    """Plan a node. `pods` must be every Pod bound to it, terminating ones included: everything else of this cluster on
+    the node is removed. The state written on the node comes from `facts`."""
     return _Planner(pods, facts, replace(context, written=facts.volumes), underway).plan()
 
 
 class _Planner:
-    """One plan in the making: collects lanes, reserved addresses, reasons and times to wake."""
+    """One plan under construction: lanes, reserved addresses, reasons, and times to wake."""
 
     def __init__(self, pods: Sequence[Obj], facts: NodeFacts, context: Context, underway: Underway) -> None:
         self.pods = sorted(pods, key=lambda pod: (namespace(pod), name(pod), uid(pod)))
@@ -138,7 +138,7 @@ class _Planner:
         return "; ".join(list(self.reasons)[:3]) or "every pod is as wanted"
 
     def _setup(self) -> tuple[tuple[NodeAction, ...], bool]:
-        """What the node needs before any pod, and whether pods with an address of their own can be made then."""
+        """The settings a node needs before any pod, and whether pods with an address of their own can be made then."""
         actions: list[NodeAction] = []
         if self.subnet and self.facts.network != self.subnet:
             actions.append(EnsureNetwork(self.subnet))
@@ -165,7 +165,8 @@ class _Planner:
             self.gone.append(Gone(Ref(POD, namespace(pod), name(pod)), own))
 
     def _orphans(self) -> None:
-        """What the node has of pods that nobody wants: deleted by force or while it was away, or of another uid."""
+        """Remove pods of this cluster that are not wanted: deleted by force or while the node was away, or of another
+        uid."""
         for own in sorted(self.busy - {uid(pod) for pod in self.pods}):
             self._hasten(own, FORCED)
         wanted = {uid(pod) for pod in self.pods} | self.busy
@@ -177,7 +178,7 @@ class _Planner:
                 self._remove_volumes(own, own)
 
     def _hasten(self, own: str, grace: int) -> None:
-        """Without the hooks, which had their time or have it still, and all containers at once."""
+        """Stop all containers at once and without hooks, which had their time or have it still."""
         fact = self.on_node.get(own)
         if fact is not None and grace < self.ending.get(own, 0) and podlife.is_alive(fact):
             self.sooner.append(podlife.stop(None, fact, grace, self.context))
@@ -246,8 +247,8 @@ class _Addresses:
         self.last = newest.ip if newest else ""
 
     def choose(self, pod: Obj) -> str:
-        """The address held for a pod, else the one its status names where nobody else has it, else the next free one.
-        Raises IpamError where there is none."""
+        """The address held for a pod, else the one in its status if no other pod has it, else the next free one. Raises
+        IpamError where there is none."""
         own = uid(pod)
         for ip in (self.held.get(own, ""), self._recorded(pod)):
             if ip and self.used.get(ip) == own and self._inside(ip):

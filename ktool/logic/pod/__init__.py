@@ -1,0 +1,1 @@
+"""Pods on a node: rendering for Podman, planning of actions, the Pod's status. logic/plan and nodeplane/ call it."""

@@ -1,4 +1,6 @@
-"""Context: what all pods of a node are planned with. nodeplan makes one per pass; podplan and podlife take it."""
+"""Planning context: the values that the plans of all pods of a node share. nodeplan makes one per pass; podplan and
+podlife take it.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,9 @@ from ktool.logic.pod.probes import UNKNOWN, Vitals
 
 @dataclass(frozen=True)
 class Context:
-    """`failures`: what failed last, by (uid, container or "") and ("", "") for the node's setup. `lookup` gives
-    ConfigMaps and Secrets. `now` in epoch seconds. `written`: uid -> volume -> the hash that is on the node; `vitals`:
-    what probes and hooks say of containers."""
+    """The inputs of a node's pod plans. `failures`: the last failure by (uid, container or ""), and ("", "") for the
+    node's setup. `lookup` gives ConfigMaps and Secrets. `now` in epoch seconds. `written`: uid -> volume -> the content
+    hash on the node; `vitals`: the results of probes and hooks."""
 
     node: Obj
     cluster: str

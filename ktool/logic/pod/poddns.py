@@ -1,8 +1,9 @@
-"""Where a pod looks names up: its dnsPolicy and dnsConfig as Podman's fields for /etc/resolv.conf (resolv.conf(5)).
+"""Pod DNS: dnsPolicy and dnsConfig as Podman's fields for /etc/resolv.conf (resolv.conf(5)).
 
-Source: https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/. Podman writes the node's own file
-where it is given nothing; each of servers, searches and options that it is given replaces the node's. So a dnsConfig is
-added to what a policy of the cluster says, as the kubelet does, but replaces the node's own with policy Default.
+logic/pod/podspec and podvolumes call it. Source:
+https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/. Podman writes the node's own file where it is
+given nothing; each of servers, searches and options that it is given replaces the node's. So a dnsConfig is added to a
+cluster policy's values, as the kubelet does, but replaces the node's own with policy Default.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from ktool.logic.network.zone import DOMAIN, SERVER
 from ktool.logic.pod.podenv import ConfigError
 
 NO_SEARCH = "."
-"""What Podman takes as: no search list, not even the node's."""
+"""Podman's value for an empty search list, not even the node's."""
 NDOTS = ("ndots", "5")
 
 
 def resolver(pod: Obj) -> dict[str, Any]:
-    """dns_server, dns_search and dns_option of a PodSpecGenerator, empty where the node's own are wanted. Not for a
-    pod on its node's network: Podman takes none of them there."""
+    """dns_server, dns_search and dns_option of a PodSpecGenerator; empty for the node's own. Not for a pod on the host
+    network: Podman accepts none of them there."""
     policy = str(get(pod, "spec", "dnsPolicy", default="ClusterFirst"))
     own = get(pod, "spec", "dnsConfig", default={})
     servers, searches, options = list(own.get("nameservers") or ()), list(own.get("searches") or ()), _options(own)
@@ -39,8 +40,8 @@ def resolver(pod: Obj) -> dict[str, Any]:
 
 
 def resolv_conf(pod: Obj) -> str:
-    """The same for a pod on its node's network, as the text of the file; "" for others and where the node's own is
-    wanted, which ClusterFirst means there. Raises ConfigError for what would need that one with something added."""
+    """The text of resolv.conf for a pod on the host network; "" for other pods, and for the node's own file, which is
+    what ClusterFirst means there. Raises ConfigError where the node's own file would have to be extended."""
     spec = pod.get("spec") or {}
     if not spec.get("hostNetwork"):
         return ""

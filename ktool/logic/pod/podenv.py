@@ -1,8 +1,8 @@
-"""The environment of a container: env, envFrom, the downward API and $(VAR) references, with core/v1's rules.
+"""Environment variables of a container: env, envFrom, the downward API and $(VAR) references, by core/v1's rules.
 
-What comes from a Secret, or refers to what does, is kept apart and masked: it may not be written down on the node
-(logic/pod/secretenv).
-Source: the field documentation of core/v1 Container, EnvVar and EnvVarSource; pkg/kubelet makeEnvironmentVariables.
+The renderers in logic/pod and `set env` call it. Values from Secrets, and values that refer to them, are kept apart and
+masked: they must not be written to the node's disk (logic/pod/secretenv). Source: the field documentation of core/v1
+Container, EnvVar and EnvVarSource; pkg/kubelet makeEnvironmentVariables.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ VARIABLE_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
 
 
 class ConfigError(Exception):
-    """What keeps a container from being made until a person (or a ConfigMap yet to come) changes something: the
-    message Kubernetes gives for CreateContainerConfigError."""
+    """A container cannot be created until its configuration changes (by a person, or with a ConfigMap that is missing):
+    Kubernetes' CreateContainerConfigError and its message."""
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What references of a pod may point at: the pod, its node and its addresses."""
+    """The objects that a pod's references resolve against: the pod, its node and its addresses, ConfigMaps and
+    Secrets."""
 
     pod: Obj
     node: Obj
@@ -48,7 +49,7 @@ class Scope:
 
     @property
     def pod_ip(self) -> str:
-        """The pod's own address; the node's for a pod of the host network."""
+        """The pod's own address; the node's for a pod on the host network."""
         return self.ip or self.host_ip
 
     def config_map(self, wanted: str) -> Obj | None:
@@ -65,8 +66,8 @@ class Scope:
 
 @dataclass
 class Environment:
-    """The variables of a container: `plain` ones, and `secret` ones that no disk, argument or message may show.
-    `sources`: which versions of Secrets they come from, which stands for their content in a hash."""
+    """The variables of a container: `plain` ones, and `secret` ones, which must appear on no disk, in no argument and
+    in no message. `sources`: the versions of the Secrets they come from, which stand for their content in a hash."""
 
     plain: dict[str, str] = field(default_factory=dict)
     secret: dict[str, Masked] = field(default_factory=dict)
@@ -81,7 +82,7 @@ class Environment:
             self.plain[variable] = value
 
     def expanded(self, text: str) -> str | Masked:
-        """`text` with its references replaced; masked where a secret variable has a part in it."""
+        """`text` with its references expanded; masked if it contains a secret variable."""
         shown = expand(text, self.plain)
         if not self.secret or "$(" not in text:
             return shown
@@ -91,13 +92,13 @@ class Environment:
 
 
 def version(obj: Obj) -> str:
-    """Another one for every content that an object of this name ever had."""
+    """An id that differs for every content that an object of this name ever had."""
     return f"{uid(obj)}/{meta(obj).get('resourceVersion', '')}"
 
 
 def expand(text: str, values: Mapping[str, str]) -> str:
-    """`text` with each $(VAR) replaced by its value. `$$` is a plain `$`; a reference to what is not defined stays
-    as it is written (k8s.io/kubernetes/third_party/forked/golang/expansion)."""
+    """`text` with each $(VAR) expanded. `$$` is an escaped `$`; an undefined reference is left as it is
+    (k8s.io/kubernetes/third_party/forked/golang/expansion)."""
     if "$" not in text:
         return text
     out: list[str] = []
@@ -123,8 +124,8 @@ def expand(text: str, values: Mapping[str, str]) -> str:
 
 
 def environment(container: Obj, scope: Scope) -> Environment:
-    """The variables of a container. envFrom comes first and env overrides it; a value may refer to variables defined
-    before it. Raises ConfigError where something that is not optional is missing."""
+    """The variables of a container. env overrides envFrom; a value may refer to variables defined before it. Raises
+    ConfigError for a missing reference that is not optional."""
     found = Environment()
     for source in container.get("envFrom") or ():
         prefix = source.get("prefix") or ""
@@ -142,8 +143,8 @@ def environment(container: Obj, scope: Scope) -> Environment:
 
 
 def arguments(words: Sequence[str] | None, found: Environment, field_name: str) -> list[str]:
-    """command or args with their references expanded. Raises ConfigError for a word with a secret in it: a command
-    line is seen by everybody on the node, and Podman keeps it on disk."""
+    """command or args with their references expanded. Raises ConfigError for a word with a secret in it: a command line
+    is visible to everybody on the node, and Podman stores it on disk."""
     result = []
     for word in words or ():
         text = found.expanded(str(word))
@@ -179,7 +180,7 @@ def _from_source(source: Obj, scope: Scope, found: Environment) -> Mapping[str, 
 
 
 def _value_from(source: Obj, container: Obj, scope: Scope, found: Environment) -> str | Masked | None:
-    """The value a source gives; None where it is optional and absent, so that the variable is not set at all."""
+    """The value of a source; None where it is optional and absent, so that the variable is not set at all."""
     if (reference := source.get("configMapKeyRef")) is not None:
         return _config_value(reference, scope)
     if (reference := source.get("secretKeyRef")) is not None:
@@ -224,7 +225,8 @@ def _without_nul(value: Masked, key: str, secret: str, scope: Scope) -> Masked:
 
 
 def field_value(path: str, scope: Scope) -> str:
-    """A field of the pod for the downward API (core/v1 ObjectFieldSelector). Raises ConfigError for another one."""
+    """A field of the pod for the downward API (core/v1 ObjectFieldSelector). Raises ConfigError for an unsupported
+    one."""
     pod = scope.pod
     fields: dict[str, Callable[[], str]] = {
         "metadata.name": lambda: name(pod),
@@ -246,8 +248,8 @@ def field_value(path: str, scope: Scope) -> str:
 
 
 def resource_value(reference: Obj, container: Obj, scope: Scope) -> str:
-    """A limit or request of a container in units of the divisor, rounded up (core/v1 ResourceFieldSelector). A limit
-    that is not set is what the node can give."""
+    """A limit or request of a container in units of the divisor, rounded up (core/v1 ResourceFieldSelector). An absent
+    limit is the node's allocatable amount."""
     wanted = reference.get("containerName") or container.get("name")
     everyone = [
         *app_containers(scope.pod),

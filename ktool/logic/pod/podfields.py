@@ -1,4 +1,7 @@
-"""What single fields of a Pod mean, with their defaults, and the names that follow from them."""
+"""Pod fields with their defaults, and the names derived from them: Podman's pod and container names, image names.
+
+kinds/pod and logic/ call it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ GRACE = 30
 
 
 def pod_name(pod: Obj) -> str:
-    """The name of the Podman pod: readable in `podman pod ps`, and another one for another uid."""
+    """The name of the Podman pod: readable in `podman pod ps`, and unique per uid."""
     return f"{name(pod)}_{namespace(pod)}_{uid(pod)[:8]}"
 
 
@@ -19,8 +22,8 @@ def container_name(container: str, pod: Obj) -> str:
 
 
 def image_name(text: str) -> str:
-    """The full name of an image: docker.io and `latest` are Kubernetes' defaults, whatever a node's registries.conf
-    says. https://kubernetes.io/docs/concepts/containers/images/#image-names"""
+    """The fully qualified name of an image: docker.io and `latest` are Kubernetes' defaults, whatever a node's
+    registries.conf says. https://kubernetes.io/docs/concepts/containers/images/#image-names"""
     first, slash, _ = text.partition("/")
     if not slash or not (first == "localhost" or "." in first or ":" in first):
         text = f"docker.io/{text if slash else 'library/' + text}"
@@ -29,14 +32,14 @@ def image_name(text: str) -> str:
 
 
 def image_of(pod: Obj, container: Obj) -> str:
-    """The image a container is made from: by the digest that was noted for it, else by its full name."""
+    """The image to create a container from: by its recorded digest, else by its full name."""
     text = str(container.get("image", ""))
     return digests.pinned(pod, text) or image_name(text)
 
 
 def pull_policy(pod: Obj, container: Obj) -> str:
-    """imagePullPolicy, or its default: Always for `latest`, else IfNotPresent. What is named by a digest that was
-    noted cannot have changed."""
+    """imagePullPolicy, or its default: Always for `latest`, else IfNotPresent. An image with a recorded digest cannot
+    have changed."""
     image = image_name(str(container.get("image", "")))
     fallback = "Always" if image.endswith(":latest") and "@" not in image else "IfNotPresent"
     policy = str(container.get("imagePullPolicy") or fallback)

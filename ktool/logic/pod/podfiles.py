@@ -1,6 +1,7 @@
-"""The files of volumes that are made from objects: ConfigMaps, Secrets, facts about the pod, and several of these
-together. Source: core/v1 ConfigMapVolumeSource, SecretVolumeSource, ProjectedVolumeSource, DownwardAPIVolumeSource;
-pkg/volume/{configmap,secret,projected,downwardapi}.
+"""Volume files made from objects: ConfigMaps, Secrets, the downward API, and projected volumes of several of these.
+
+logic/pod/podvolumes calls it. Source: core/v1 ConfigMapVolumeSource, SecretVolumeSource, ProjectedVolumeSource,
+DownwardAPIVolumeSource; pkg/volume/{configmap,secret,projected,downwardapi}.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ IN_MEMORY = frozenset({"secret", "projected", "downwardAPI"})
 
 
 def files(kind: str, source: Obj, scope: Scope) -> tuple[VolumeFile, ...]:
-    """The files of a volume of this kind, in the order of their paths. Raises ConfigError for what is missing."""
+    """The files of a volume, sorted by path. Raises ConfigError for a missing object or key."""
     mode = _mode(source.get("defaultMode"), MODE)
     found = _projected(source, scope, mode) if kind == "projected" else _one(kind, source, scope, mode)
     group = get(scope.pod, "spec", "securityContext", "fsGroup")
@@ -32,7 +33,7 @@ def files(kind: str, source: Obj, scope: Scope) -> tuple[VolumeFile, ...]:
 
 
 def _projected(source: Obj, scope: Scope, mode: int) -> dict[str, VolumeFile]:
-    """All sources in one directory; of two files with one path the later stands."""
+    """All sources in one directory; of two files with the same path the later one wins."""
     found: dict[str, VolumeFile] = {}
     for part in source.get("sources") or ():
         for kind, inner in part.items():
@@ -103,7 +104,7 @@ def _fact(path: str, scope: Scope) -> str:
 
 
 def _quoted(text: str) -> str:
-    """As Go's %q writes it."""
+    """A string quoted like Go's %q."""
     return '"' + _UNPRINTABLE.sub(lambda found: _ESCAPES.get(found[0], f"\\x{ord(found[0]):02x}"), text) + '"'
 
 

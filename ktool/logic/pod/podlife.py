@@ -1,7 +1,8 @@
-"""What is done to containers while they run and at their end: postStart and preStop hooks, restarts that probes ask
-for, and the order in which the containers of a pod end.
+"""Container lifecycle: postStart and preStop hooks, restarts after failed probes, and the order of termination.
 
-Source: kubernetes.io/docs/concepts/containers/container-lifecycle-hooks and .../workloads/pods/sidecar-containers."""
+logic/plan/nodeplan and logic/pod/podplan call it. Source:
+kubernetes.io/docs/concepts/containers/container-lifecycle-hooks and .../workloads/pods/sidecar-containers.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +17,14 @@ from ktool.logic.pod.podfields import grace_period
 from ktool.logic.pod.podrun import FREE, Run
 
 POST_START_TIMEOUT = 600.0
-"""Seconds a postStart hook may take; Kubernetes has no limit, but no call of ours is without one."""
+"""Timeout of a postStart hook in seconds. Kubernetes has none, but every remote call here has a deadline."""
 
 _SETTLED = frozenset({"created", "configured", "exited"})
 
 
 def attend(own: str, pod: Obj, fact: PodFact, run: Run, context: Context) -> list[NodeAction]:
-    """What a container that runs is in need of: its postStart hook; or to be ended, because that or a probe failed, and
-    (while it has not failed too often) started again at once."""
+    """The actions for a running container: run its postStart hook; or stop it, because the hook or a probe failed, and
+    (while it has not failed too often) start it again at once."""
     found = next(found for found in fact.containers if found.name == own)
     spec = next(container for container in containers_of(pod) if container["name"] == own)
     entry = statuses_by_name(pod).get(own) or {}
@@ -51,6 +52,7 @@ def attend(own: str, pod: Obj, fact: PodFact, run: Run, context: Context) -> lis
 
 
 def hook(container: Obj, name: str, pod: Obj, fact: PodFact, context: Context) -> probecalls.Handler | None:
+    """The handler of the container's hook `name` (postStart, preStop), None where it has none."""
     spec = get(container, "lifecycle", name)
     if not spec:
         return None
@@ -64,7 +66,7 @@ def end(pod: Obj | None, fact: PodFact, grace: int, context: Context) -> list[No
 
 
 def stop(pod: Obj | None, fact: PodFact, grace: int, context: Context) -> StopPod:
-    """End what runs of a pod: with the preStop hooks of its containers, and the sidecars last, in reverse order."""
+    """Stop the running containers of a pod: with their preStop hooks, sidecars last, in reverse order."""
     ids = {found.name: found.id for found in fact.containers if found.state not in _SETTLED}
     specs = list(containers_of(pod)) if pod is not None else []
     sidecars = [ids[spec["name"]] for spec in specs if is_sidecar(spec) and spec["name"] in ids]
@@ -78,6 +80,7 @@ def stop(pod: Obj | None, fact: PodFact, grace: int, context: Context) -> StopPo
 
 
 def is_alive(fact: PodFact | None) -> bool:
+    """Whether any container of the pod runs."""
     return fact is not None and bool(alive(fact))
 
 

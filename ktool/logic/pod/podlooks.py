@@ -43,7 +43,7 @@ def _toleration(entry: Mapping[str, Any]) -> str:
 
 
 def containers(sheet: Description, title: str, specs: Sequence[Obj], statuses: Sequence[Obj], level: int = 0) -> None:
-    """The containers of a pod, or (without statuses) of a template."""
+    """Describe the containers of a pod or (without statuses) of a template."""
     known = {status["name"]: status for status in statuses}
     sheet.title(title, level)
     for spec in specs:
@@ -87,7 +87,7 @@ def _container(sheet: Description, spec: Obj, status: Obj | None, level: int) ->
 
 
 def _probe(probe: Obj) -> str:
-    """As kubectl has it: http-get http://:8080/healthz delay=0s timeout=1s period=10s #success=1 #failure=3"""
+    """A probe in kubectl's form: http-get http://:8080/healthz delay=0s timeout=1s period=10s #success=1 #failure=3"""
     knobs = (
         ("delay={}s", "initialDelaySeconds", 0),
         ("timeout={}s", "timeoutSeconds", 1),
@@ -211,7 +211,7 @@ def volumes(sheet: Description, spec: Obj, level: int = 0) -> None:
 
 
 def _volume_parts(kind: str, source: Obj) -> Iterator[tuple[str, str]]:
-    """What a volume is put together from."""
+    """The sources of a projected volume, or the items of a downwardAPI volume."""
     for part in source.get("sources") or ():
         if (inner := part.get("secret")) is not None:
             yield "SecretName", str(inner.get("name"))
@@ -236,7 +236,7 @@ _VOLUME_UNSET = {"Optional": "false", "SizeLimit": "<unset>", "Medium": NONE}
 
 
 def template(sheet: Description, pod_template: Obj) -> None:
-    """The pod template of a workload."""
+    """Describe the pod template of a workload."""
     sheet.title("Pod Template")
     sheet.mapping("Labels", get(pod_template, "metadata", "labels", default={}), 1)
     notes = get(pod_template, "metadata", "annotations", default={})

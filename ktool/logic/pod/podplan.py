@@ -1,7 +1,7 @@
-"""What to do next for one pod on its node, planned anew each time from what is wanted and what is seen.
+"""Plan of a pod: the next actions for one pod on its node, derived anew each time from the Pod and the observed facts.
 
-No step remembers the one before: a pod that was interrupted anywhere (a killed control plane, a reboot, a person with
-`podman rm`) is carried on from what is there.
+logic/plan/nodeplan calls it. No step remembers the one before: a pod interrupted anywhere (a killed control plane, a
+reboot, a person with `podman rm`) is continued from its observed state.
 """
 
 from __future__ import annotations
@@ -44,9 +44,8 @@ ENDING = frozenset({"StopPod", "StopContainer", "RemoveContainer", "RemovePod", 
 """Steps whose failure holds back the end of a pod; a failed start does not."""
 
 DRAIN = 1.0
-"""Seconds that open connections get before the containers are told to end, where no annotation says otherwise. Most
-requests are shorter; a client that keeps its connection hears of the end from the application, or when the grace is
-over."""
+"""Default drain time in seconds, for open connections to finish before SIGTERM. Most requests are shorter; a client
+that keeps its connection learns of the end from the application, or when the grace period is over."""
 
 AS_WANTED = "it is as wanted"
 _NOT_HELD = frozenset({"EnsureImage", RunHook.__name__})
@@ -55,8 +54,8 @@ _IMAGE_ID = re.compile(r"(sha256:)?[0-9a-f]{12,64}")
 
 @dataclass
 class Step:
-    """The next actions for one pod; `wake`: when time alone changes the answer (epoch seconds); `problems`: container
-    ("" for all) -> what keeps it from being made; `because`: why there are no actions."""
+    """The next actions for one pod. `wake`: when time alone changes the plan (epoch seconds); `problems`: container (""
+    for all) -> why it cannot be made; `because`: why there are no actions."""
 
     actions: list[NodeAction] = field(default_factory=list)
     wake: list[float] = field(default_factory=list)
@@ -68,8 +67,8 @@ class Step:
 
 
 def begin(pod: Obj, ip: str, context: Context) -> Step:
-    """Make a pod of which the node has nothing: images, directories, the pod, its containers, and start it. Where it
-    has init containers only the first of them is made; the others follow one by one."""
+    """Create a pod that the node does not have: images, directories, the pod, its containers, and start it. With init
+    containers only the first of them is created; the others follow one by one."""
     runs = container_runs(pod, None, context.now)
     if runs and all(run.final for own, run in runs.items() if own not in _init(pod)):
         return Step(because="its containers have ended for good")
@@ -92,7 +91,7 @@ def begin(pod: Obj, ip: str, context: Context) -> Step:
 
 
 def _first(pod: Obj, rendered: Rendered, runs: Mapping[str, Run]) -> list[str]:
-    """The containers a pod is begun with."""
+    """The containers to create together with the pod."""
     if not initialized(pod, None, runs, UNKNOWN):
         first = next(own for own in rendered.init if not runs[own].succeeded)
         return [first] if first in rendered.containers else []
@@ -104,7 +103,7 @@ def _first(pod: Obj, rendered: Rendered, runs: Mapping[str, Run]) -> list[str]:
 
 
 def carry_on(pod: Obj, fact: PodFact, context: Context) -> Step:
-    """Bring a pod that is on the node to what it should be."""
+    """Bring an existing pod to its wanted state."""
     step = Step()
     if finished(pod):
         step.because = "it has ended for good"
@@ -125,8 +124,8 @@ def carry_on(pod: Obj, fact: PodFact, context: Context) -> Step:
 
 
 def _targets(pod: Obj, fact: PodFact, runs: Mapping[str, Run], vitals: Vitals) -> list[str]:
-    """The containers whose turn it is: the first init container that has not succeeded, or else the sidecars up to the
-    first that has not started, or all but the init containers that have run."""
+    """The containers whose turn it is: the first init container that has not succeeded, else the sidecars up to the
+    first that has not started, else all but the finished init containers."""
     if initialized(pod, fact, runs, vitals):
         once = _init(pod)
         return [own for own in runs if own not in once]
@@ -145,7 +144,7 @@ def _targets(pod: Obj, fact: PodFact, runs: Mapping[str, Run], vitals: Vitals) -
 
 
 def _due(own: str, run: Run, pod: Obj, fact: PodFact, context: Context, step: Step) -> bool:
-    """Whether something is to be done about a container now; when later, that is noted in the step."""
+    """Whether a container needs an action now; a later time is noted in the step."""
     if run.final or _held(pod, own, context, step):
         return False
     if run.state == "running":
@@ -159,7 +158,7 @@ def _due(own: str, run: Run, pod: Obj, fact: PodFact, context: Context, step: St
 
 
 def _perform(pod: Obj, fact: PodFact, runs: Mapping[str, Run], due: list[str], context: Context, step: Step) -> Step:
-    """The actions for the containers in `due`, after what they need on the node."""
+    """The actions for the containers in `due`, preceded by what they need on the node."""
     ids = {found.name: found.id for found in fact.containers}
     stop = [own for own in due if runs[own].state == "running" and runs[own].stop]
     step.actions += [StopContainer(uid(pod), own, ids[own], grace_period(pod)) for own in stop]
@@ -194,7 +193,7 @@ def _perform(pod: Obj, fact: PodFact, runs: Mapping[str, Run], due: list[str], c
 
 
 def _replaced(own: str, pod: Obj, fact: PodFact, run: Run, context: Context) -> list[NodeAction]:
-    """What removes a container whose image was changed in the Pod."""
+    """Remove a container whose image was changed in the Pod."""
     found = next((found for found in fact.containers if found.name == own), None)
     if found is None:
         return []
@@ -208,8 +207,8 @@ def _replaced(own: str, pod: Obj, fact: PodFact, run: Run, context: Context) -> 
 
 
 def _start(pod: Obj, fact: PodFact, start: list[str], ids: Mapping[str, str]) -> list[NodeAction]:
-    """Start containers: the whole pod at once where that starts these and no other (Podman's pod start also starts
-    what has ended), else one by one (Podman starts the infra container first where it does not run)."""
+    """Start containers: the whole pod at once where that starts these and no other (Podman's pod start also starts what
+    has ended), else one by one (Podman starts the infra container first where it does not run)."""
     whole = {*start} == {container["name"] for container in app_containers(pod)} and not init_containers(pod)
     if fact.infra != "running" and start and (whole or _only(start, fact)):
         return [StartPod(uid(pod), fact.id)]
@@ -230,8 +229,8 @@ def _explained(step: Step) -> Step:
 
 
 def end(pod: Obj | None, fact: PodFact, context: Context, *, serves: bool = False) -> Step:
-    """Stop and remove what the node has of a pod: one that is being deleted, or (None) one that nobody wants. One that
-    `serves` got connections up to now."""
+    """Stop and remove a pod on the node: a terminating one, or (None) one that no Pod wants. `serves`: it got
+    connections up to now."""
     step = Step()
     failure = context.failures.get((fact.uid, ""))
     if failure is not None and failure.step in ENDING and context.now < retry_at(failure):
@@ -249,13 +248,13 @@ def end(pod: Obj | None, fact: PodFact, context: Context, *, serves: bool = Fals
 
 
 def asked_grace(pod: Obj) -> int:
-    """Seconds that whoever deleted the pod leaves it."""
+    """The grace period in seconds that the deletion asked for."""
     asked = meta(pod).get("deletionGracePeriodSeconds")
     return grace_period(pod) if asked is None else int(asked)
 
 
 def _drain(pod: Obj | None, grace: int) -> float:
-    """Never longer than the time that is left to a pod by somebody who shortened its grace."""
+    """Drain the pod, within the time that is left of its (possibly shortened) grace period."""
     notes = {} if pod is None else annotations_of(pod)
     if pod is not None and DRAIN_SECONDS in notes and grace >= grace_period(pod):
         return float(notes[DRAIN_SECONDS])
@@ -266,8 +265,8 @@ def _drain(pod: Obj | None, grace: int) -> float:
 
 
 def _held(pod: Obj, own: str, context: Context, step: Step) -> bool:
-    """Whether the last failure of this pod or container is too fresh. A pull is judged where images are needed, and a
-    hook that failed ends its container at once."""
+    """Whether this pod or container is in back-off after its last failure. Pulls are judged where images are needed,
+    and a failed hook stops its container at once."""
     failure = context.failures.get((uid(pod), own))
     if failure is None or failure.step in _NOT_HELD or context.now >= retry_at(failure):
         return False
@@ -277,7 +276,7 @@ def _held(pod: Obj, own: str, context: Context, step: Step) -> bool:
 
 
 def _pull_held(pod: Obj, own: str | None, context: Context, step: Step) -> bool:
-    """Whether an image that is needed now (by one container, or by any: None) could not be pulled just before."""
+    """Whether the pull of an image needed now (by one container, or for None by any) is in back-off."""
     for key in ("", own or ""):
         failure = context.failures.get((uid(pod), key))
         if failure is None or failure.step != "EnsureImage" or context.now >= retry_at(failure):
@@ -291,12 +290,12 @@ def _pull_held(pod: Obj, own: str | None, context: Context, step: Step) -> bool:
 
 
 def _other_logins(pod: Obj, failure: Failure, context: Context) -> bool:
-    """Whether a pull can be tried with other logins than before: a pull secret has come or was changed."""
+    """Whether the pull secrets changed since the failed pull, so that another attempt makes sense."""
     return pullauth.keyring(pod, context.lookup).ensure(failure.image, "").logins != failure.logins
 
 
 def _other_image(own: str, pod: Obj, fact: PodFact) -> bool:
-    """Whether the Pod names another image than the one a container was made from."""
+    """Whether the Pod names another image than the container was created from."""
     seen = next((found.image for found in fact.containers if found.name == own), "")
     if not seen or _IMAGE_ID.fullmatch(seen):
         return False
@@ -308,15 +307,15 @@ def _other_image(own: str, pod: Obj, fact: PodFact) -> bool:
 
 
 def _prepare(rendered: Rendered, pod: Obj, context: Context, *, every: bool) -> list[NodeAction]:
-    """Volumes and host paths. `every`: nothing is known to be there still, as after a reboot."""
+    """Actions for volumes and host paths. `every`: assume nothing is there, as after a reboot."""
     written = {} if every else context.written.get(uid(pod), {})
     wanted = tuple(volume for volume in rendered.volumes if written.get(volume.name) != volume.hash)
     return [*([WriteVolumes(uid(pod), wanted)] if wanted else []), *rendered.host_paths]
 
 
 def _changed_volumes(pod: Obj, fact: PodFact, context: Context) -> list[NodeAction]:
-    """New content for the volumes of a pod that runs, and for variables that come from Secrets, which a container has
-    when it is started again. What is gone from the store leaves the old content in place."""
+    """Update the volumes of a running pod, and variables from Secrets, which a container gets at its next start. Where
+    an object is gone the old content stays."""
     hidden = any(secretenv.concerns(container) for container in containers_of(pod))
     if not (hidden or get(pod, "spec", "volumes")):
         return []
@@ -332,13 +331,13 @@ def _make(own: str, pod: Obj, rendered: Rendered) -> CreateContainer:
 
 
 def _keep_in_memory(pod: Obj, ids: Mapping[str, str]) -> list[NodeAction]:
-    """What must be done before each start of containers (by name: their id) with secret variables."""
+    """Actions before each start of containers (name -> id) with secret variables."""
     hidden = [container["name"] for container in containers_of(pod) if secretenv.concerns(container)]
     return [secretenv.keep_in_memory(pod, own, ids[own]) for own in hidden if own in ids]
 
 
 def _images(rendered: Rendered, containers: Iterable[str]) -> list[NodeAction]:
-    """Each image once, in the order of the containers; Always wins where two containers differ."""
+    """Each image once, in the order of the containers; pull policy Always wins where two containers differ."""
     found: dict[str, EnsureImage] = {}
     for own in containers:
         wanted = rendered.images[own]
@@ -348,7 +347,7 @@ def _images(rendered: Rendered, containers: Iterable[str]) -> list[NodeAction]:
 
 
 def _init(pod: Obj) -> list[str]:
-    """The init containers that run to their end."""
+    """The init containers that run to completion."""
     return [container["name"] for container in init_containers(pod) if not is_sidecar(container)]
 
 

@@ -1,9 +1,9 @@
-"""What has become of one container: how often it was started again, how it ended, whether it is in a crash loop.
+"""Run state of a container: restart count, termination, crash loop and back-off.
 
-Everything is derived from what the Pod's status says already and from what is seen on the node now, so a control
-plane that has just started carries on where the last one left off. The back-off needs no counter: the pause between
-lastState.terminated.finishedAt and state.running.startedAt is the one that was kept last time, and while a container
-waits, its message says the present one.
+logic/pod/podplan, podlife and podstatus call it. Everything is derived from the Pod's last status and the observed
+facts, so a restarted control plane continues where the last one left off. The back-off needs no counter: the pause
+between lastState.terminated.finishedAt and state.running.startedAt is the previous back-off, and while a container
+waits, its message contains the present one.
 
 Podman restarts a container at once by its own restart policy. The first FREE restarts are left to it; after these a
 container that Podman has just restarted is stopped, so that it waits out its back-off as in Kubernetes.
@@ -60,7 +60,7 @@ def assess(before: Obj, fact: ContainerFact | None, *, policy: str, init: bool, 
     state = _state(fact)
     known = _known_start(before)
     if fact is None or state == "created":
-        return _not_running(before, fact, known, policy, init)
+        return _not_running(before, fact, policy, init)
     restarts, last = _history(before, fact, known)
     if state == "running":
         if _loops(fact, restarts, last, init) and now - fact.started_at < YOUNG:
@@ -106,7 +106,7 @@ def _known_start(before: Obj) -> float:
     )
 
 
-def _not_running(before: Obj, fact: ContainerFact | None, known: float, policy: str, init: bool) -> Run:
+def _not_running(before: Obj, fact: ContainerFact | None, policy: str, init: bool) -> Run:
     """A container that is not there, or was made and not started: by us, by a person, or by a reboot."""
     state = _state(fact)
     restarts = int(before.get("restartCount") or 0)

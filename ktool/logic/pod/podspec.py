@@ -1,5 +1,7 @@
-"""From a Pod to what Podman 4.3.1 is asked for: a PodSpecGenerator, a SpecGenerator for each container, the volumes
-and the images. Source: core/v1 PodSpec; github.com/containers/podman/v4 pkg/specgen.
+"""Rendering of a Pod for Podman 4.3.1: a PodSpecGenerator, a SpecGenerator for each container, the volumes and the
+images.
+
+logic/pod/podplan calls it. Source: core/v1 PodSpec; github.com/containers/podman/v4 pkg/specgen.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ NETWORK = "ktool"
 """The Podman network of the cluster on every node."""
 
 LOG_BYTES = 10 * 1024 * 1024
-"""Where a container's log is cut, as the kubelet's containerLogMaxSize."""
+"""The size at which a container's log is rotated, as the kubelet's containerLogMaxSize."""
 
 CPU_PERIOD = 100_000
 MIN_SHARES = 2
@@ -42,9 +44,9 @@ _RESTART = {"Always": "always", "OnFailure": "on-failure", "Never": "no"}
 
 @dataclass(frozen=True)
 class Rendered:
-    """A pod as its node is asked for it. `containers` holds every container that can be made now, init containers
-    first (named in `init`); `secrets` what Podman must know of before (CreateContainer); `problems` says why the others
-    cannot, under "" what holds back all of them."""
+    """A rendered pod. `containers` holds every container that can be created now, init containers first (named in
+    `init`); `secrets` the Podman secrets to create first (CreateContainer); `problems` the reasons against the other
+    containers, with "" for a reason against all."""
 
     pod_name: str
     hash: str
@@ -62,8 +64,8 @@ class Rendered:
 
 
 def render(pod: Obj, *, node: Obj, cluster: str, ip: str, lookup: Lookup) -> Rendered:
-    """Everything a node needs to run `pod` at the address `ip` ("" on the host network), with the ConfigMaps and
-    Secrets that `lookup` gives now."""
+    """Render `pod` at the address `ip` ("" on the host network), with the ConfigMaps and Secrets that `lookup` gives
+    now."""
     scope = Scope(pod, node, ip, lookup)
     found = volumes(scope)
     spec = pod.get("spec") or {}
@@ -124,7 +126,7 @@ def _labels(pod: Obj, cluster: str, ip: str, digest: str) -> dict[str, str]:
 
 
 def _pod(pod: Obj) -> dict[str, Any]:
-    """The pod without its labels and its address: what the hash is made from."""
+    """The pod without its labels and address: the input of its spec hash."""
     spec = pod.get("spec") or {}
     body: dict[str, Any] = {
         "name": pod_name(pod),
@@ -157,8 +159,8 @@ def _network(pod: Obj, ip: str) -> dict[str, Any]:
 
 
 def hardware_address(ip: str) -> str:
-    """The same one for the same address, always: its neighbours keep what they have learnt (RFC 826) for up to a
-    minute, and a pod that is made again under its address would not be reached as long. Locally administered."""
+    """The hardware address that belongs to an IP address, always the same: neighbours cache it (RFC 826) for up to a
+    minute, and a pod recreated with its old address would be unreachable for that long. Locally administered."""
     return ":".join(["0a", "58", *(f"{int(octet):02x}" for octet in ip.split("."))])
 
 
@@ -222,8 +224,8 @@ def _container(
 
 
 def _resources(container: Obj) -> dict[str, Any]:
-    """OCI LinuxResources: swap equals memory (the container gets no swap), shares follow the request, quota the
-    limit (cgroup v1 names; Podman converts them for v2)."""
+    """OCI LinuxResources: swap equals memory (the container gets no swap), shares follow the request, quota the limit
+    (cgroup v1 names; Podman converts them for v2)."""
     limits = get(container, "resources", "limits", default={})
     cpu: dict[str, Any] = {"shares": _shares(container)}
     if limits.get("cpu"):
@@ -236,14 +238,14 @@ def _resources(container: Obj) -> dict[str, Any]:
 
 
 def _shares(container: Obj) -> int:
-    """CPU weight by the request (the limit where there is none): 1024 for a core, at least 2."""
+    """CPU shares from the request (the limit where there is none): 1024 for a core, at least 2."""
     limit = get(container, "resources", "limits", "cpu", default="0")
     request = get(container, "resources", "requests", "cpu", default=limit)
     return max(MIN_SHARES, quantity.milli(request) * 1024 // 1000)
 
 
 def _pod_shares(spec: Obj) -> int:
-    """The weight of the pod's own cgroup, without which its containers would compete with each other only."""
+    """CPU shares of the pod's own cgroup, without which its containers would compete only with each other."""
     inits = spec.get("initContainers") or ()
     beside = sum(_shares(container) for container in inits if is_sidecar(container))
     first = [_shares(container) + beside for container in inits if not is_sidecar(container)]
@@ -251,7 +253,7 @@ def _pod_shares(spec: Obj) -> int:
 
 
 def _security(container: Obj, pod: Obj) -> dict[str, Any]:
-    """securityContext: what the container says stands before what the pod says (core/v1 SecurityContext)."""
+    """securityContext: the container's fields override the pod's (core/v1 SecurityContext)."""
     whole = get(pod, "spec", "securityContext", default={})
     own = container.get("securityContext") or {}
     result: dict[str, Any] = {}

@@ -1,6 +1,6 @@
-"""The status of a Pod as the kubelet would report it, from what is seen on its node.
+"""Pod status: as the kubelet would report it, from the facts observed on its node.
 
-Equal input gives the very same object back: no time moves unless what it stands for has changed.
+nodeplane/nodeloop writes it. Equal input returns the very same object: no time moves unless its state has changed.
 Source: core/v1 PodStatus; pkg/kubelet (getPhase, convertToAPIContainerStatuses) and pkg/kubelet/status.
 """
 
@@ -33,9 +33,9 @@ _SHOWN = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunCo
 def status(
     pod: Obj, fact: PodFact | None, *, node: Obj, failures: Failures, now: float, vitals: Vitals = UNKNOWN
 ) -> Obj:
-    """The new status of `pod`, bound to `node`, of which `fact` is seen there (None: nothing). `failures` maps (uid,
-    container, or "" for the whole pod) to what failed last, NodePlan.problems among them. What `vitals` do not tell of
-    a run of a container is as the status has it already."""
+    """The new status of `pod`, bound to `node`; `fact` is its observation (None: not there). `failures` maps (uid,
+    container, or "" for the whole pod) to the last failure, NodePlan.problems among them. Where `vitals` know nothing
+    of a run, the present status stands."""
     before: Obj = pod.get("status") or {}
     runs = container_runs(pod, fact, now)
     view = _View(pod, fact, runs, failures, vitals)
@@ -60,7 +60,7 @@ def status(
 
 
 def container_runs(pod: Obj, fact: PodFact | None, now: float) -> dict[str, Run]:
-    """What has become of each container of `pod`, init containers first."""
+    """The run state of each container of `pod`, init containers first."""
     policy = str(get(pod, "spec", "restartPolicy", default="Always"))
     known = statuses_by_name(pod)
     seen = {found.name: found for found in fact.containers} if fact is not None else {}
@@ -79,8 +79,8 @@ def container_runs(pod: Obj, fact: PodFact | None, now: float) -> dict[str, Run]
 
 
 def standing(pod: Obj, container: Obj, fact: ContainerFact | None, vitals: Vitals) -> tuple[bool, bool]:
-    """Whether a container has started (it runs, its postStart hook is done and its startup probe has succeeded), and
-    whether it is ready."""
+    """(started, ready) of a container. Started: it runs, its postStart hook is done and its startup probe has
+    succeeded."""
     if fact is None or not is_alive(fact):
         return False, False
     if not (probes.needs_start(container) or container.get("readinessProbe")):
@@ -99,8 +99,8 @@ def standing(pod: Obj, container: Obj, fact: ContainerFact | None, vitals: Vital
 
 
 def initialized(pod: Obj, fact: PodFact | None, runs: Mapping[str, Run], vitals: Vitals) -> bool:
-    """Whether the init containers are done with. App containers are made after them only, and what was written down
-    stands: an init container that a person removed, or a reboot, does not run again."""
+    """Whether the init containers are done. App containers are created only after them, and a recorded success stands:
+    an init container that a person or a reboot removed does not run again."""
     init = {container["name"] for container in init_containers(pod)}
     if not init or is_true(pod, "Initialized"):
         return True
@@ -122,7 +122,7 @@ def unfinished(pod: Obj, fact: PodFact | None, runs: Mapping[str, Run], vitals: 
 
 
 def back_off_message(pod: Obj, container: str, delay: int) -> str:
-    """The kubelet's words; podrun reads the delay out of them again."""
+    """The kubelet's message; podrun reads the delay out of it again."""
     where = f"{name(pod)}_{namespace(pod)}({uid(pod)})"
     return f"back-off {duration(delay)} restarting failed container={container} pod={where}"
 
@@ -131,7 +131,7 @@ def back_off_message(pod: Obj, container: str, delay: int) -> str:
 
 
 class _View:
-    """One look at a pod: makes the status entry of each of its containers."""
+    """The projection of one pod: makes the status entry of each of its containers."""
 
     def __init__(
         self, pod: Obj, fact: PodFact | None, runs: Mapping[str, Run], failures: Failures, vitals: Vitals
@@ -182,7 +182,7 @@ class _View:
         return _waiting("PodInitializing" if self.has_init else "ContainerCreating")
 
     def _trouble(self, container: Obj, run: Run) -> Obj | None:
-        """What keeps a container from running, where a step for it or for the whole pod failed."""
+        """The failure that keeps a container from running, its own or the whole pod's."""
         own, image = container["name"], image_of(self.pod, container)
         failure = self.failures.get((uid(self.pod), own))
         if failure is None:
@@ -205,7 +205,7 @@ class _View:
 
 
 def _pull_trouble(failure: Failure, container: Obj) -> Obj:
-    """ErrImagePull the first time, ImagePullBackOff while it is tried again."""
+    """ErrImagePull at first, ImagePullBackOff during the back-off."""
     if failure.reason not in ("ErrImagePull", "ImagePullBackOff"):
         return _waiting(failure.reason, failure.message)
     if failure.count <= 1:
@@ -222,7 +222,7 @@ def _waiting(reason: str, message: str = "") -> Obj:
 
 
 def _phase(pod: Obj, runs: Mapping[str, Run]) -> str:
-    """As the kubelet's getPhase. What has ended stays so."""
+    """The phase, as in the kubelet's getPhase. An ended pod keeps its phase."""
     before = get(pod, "status", "phase", default="Pending")
     if before in FINAL_PHASES:
         return str(before)

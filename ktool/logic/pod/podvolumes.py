@@ -1,8 +1,9 @@
-"""Volumes of a pod: what the node must prepare for them, and the bind mounts they become.
+"""Volumes of a pod: the directories and host paths to prepare on the node, and the bind mounts of its containers.
 
-A directory of ours lies at /var/lib/ktool/pods/UID/volumes/NAME, or in /run/ktool/... for a medium of Memory. The
-files of a ConfigMap stand behind a symlink `..data` there, as the kubelet's atomic writer lays them out, so that a
-reader sees the old set or the new one. Source: core/v1 Volume, VolumeMount, ConfigMapVolumeSource.
+logic/pod/podplan, podspec and secretenv call it. A directory lies at /var/lib/ktool/pods/UID/volumes/NAME, or in
+/run/ktool/... for a medium of Memory. The files of a ConfigMap are behind a symlink `..data` there, as the kubelet's
+atomic writer lays them out, so that a reader sees the old set or the new one. Source: core/v1 Volume, VolumeMount,
+ConfigMapVolumeSource.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ SETGID = 0o2000
 
 @dataclass(frozen=True)
 class Source:
-    """Where a volume lies on the node. `files` are the paths in it, for a volume whose content we write."""
+    """The place of a volume on the node. `files` are the paths in it, for a volume whose content ktool writes."""
 
     path: str
     read_only: bool = False
@@ -52,7 +53,7 @@ def directory(pod_uid: str, volume: str, medium: str = "") -> str:
 
 
 def volumes(scope: Scope) -> Volumes:
-    """What the node has to prepare for the volumes of a pod with the ConfigMaps and Secrets there are now."""
+    """The volumes to prepare on the node, with the ConfigMaps and Secrets of now."""
     made: list[Volume] = []
     paths: list[PreparePath] = []
     sources: dict[str, Source] = {}
@@ -98,7 +99,7 @@ _RESOLVER = "resolv.conf"
 
 
 def _resolver(text: str, taken: list[str]) -> Volume:
-    """A volume for the resolver's file: Podman takes no servers for a pod on its node's network."""
+    """The volume for resolv.conf of a pod on the host network: Podman takes no DNS servers for it."""
     own = "resolv-conf"
     while own in taken:
         own += "-0"
@@ -116,8 +117,7 @@ def _volume(name: str, medium: str, size: int, files: tuple[VolumeFile, ...], mo
 
 
 def mounts(container: Obj, found: Volumes) -> tuple[list[dict[str, Any]], list[PreparePath], list[str]]:
-    """The bind mounts of a container (OCI runtime Mounts), the directories that its subPaths need, and what is in
-    the way."""
+    """The bind mounts of a container (OCI runtime Mounts), the directories that its subPaths need, and the problems."""
     result: list[dict[str, Any]] = []
     paths: list[PreparePath] = []
     problems: list[str] = []
@@ -158,7 +158,7 @@ def _inside(path: str) -> bool:
 
 
 def each_once(paths: Iterable[PreparePath]) -> tuple[PreparePath, ...]:
-    """Each path once; the first word on its type stands (a hostPath before the subPaths in it)."""
+    """Each path once; the first type for it wins (a hostPath before the subPaths in it)."""
     seen: dict[str, PreparePath] = {}
     for path in paths:
         seen.setdefault(path.path, path)

@@ -1,8 +1,9 @@
-"""Startup, liveness and readiness probes: which are due, and what follows from how they went.
+"""Startup, liveness and readiness probes: which are due, and the effect of their results.
 
-Pure: the prober (engine) keeps a Record for each Probe and asks here what becomes of it. A probe belongs to one run of
-a container; the next run begins anew. Source: kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-
-probes, and pkg/kubelet/prober for what it leaves open.
+nodeplane/prober keeps a Record for each Probe and asks here for the next one; the plans and podstatus read Vitals.
+Pure. A probe belongs to one run of a container; the next run begins anew. Source:
+kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes, and pkg/kubelet/prober for what it leaves
+open.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Probe:
-    """A probe of one run of a container. `since`: when the run began (epoch seconds). `grace`: seconds to end when it
-    fails, None for the pod's own."""
+    """A probe of one run of a container. `since`: the start of the run (epoch seconds). `grace`: its termination grace
+    period in seconds, None for the pod's own."""
 
     pod: Ref
     uid: str
@@ -59,8 +60,9 @@ class Probe:
 
 @dataclass(frozen=True)
 class Record:
-    """What has come of a probe so far. `verdict` is what counts now, None before the first one; `last` how it went the
-    last time, and `row` how often in a row. It is to be asked next at `due`; never again in this run where `over`."""
+    """The results of a probe so far. `verdict` is the present result after thresholds, None before the first one;
+    `last` the last answer, `row` how often in a row. `due` is the time of the next call; `over`: none in this run any
+    more."""
 
     due: float
     verdict: bool | None = None
@@ -72,8 +74,8 @@ class Record:
 
 @dataclass(frozen=True)
 class Health:
-    """What the probes say of one run of a container. `failed`: the kind of the probe because of which it must be
-    started again, with that probe's `grace`."""
+    """The probes' verdict on one run of a container. `failed`: the kind of the probe that demands a restart, with that
+    probe's `grace`."""
 
     run: str
     started: bool = True
@@ -84,8 +86,8 @@ class Health:
 
 @dataclass(frozen=True)
 class Vitals:
-    """What is known of containers beside what is seen on the node: the health of those with probes, by (uid,
-    container), and the runs whose postStart hook is done."""
+    """Health of containers beyond the observation: by (uid, container) for those with probes, and the runs whose
+    postStart hook is done."""
 
     health: Mapping[tuple[str, str], Health] = field(default_factory=dict)
     hooked: Set[str] = frozenset()
@@ -98,29 +100,30 @@ UNKNOWN = Vitals()
 
 
 def run_of(fact: ContainerFact) -> str:
-    """The name of the present run of a container: Podman starts the same one again."""
+    """The id of a container's present run: Podman restarts the same container, so its id alone does not identify a
+    run."""
     return f"{fact.id}@{fact.started_at:.3f}"
 
 
 def same_run(entry: Obj, fact: ContainerFact) -> bool:
-    """Whether an entry of a Pod's status speaks of the present run."""
+    """Whether an entry of a Pod's status belongs to the present run."""
     own = str(entry.get("containerID") or "").rpartition("//")[2]
     return own == fact.id and epoch(get(entry, "state", "running", "startedAt")) == int(fact.started_at)
 
 
 def needs_start(container: Obj) -> bool:
-    """Whether running is not enough for a container to count as started."""
+    """Whether a container needs more than running to count as started: a postStart hook or a startup probe."""
     return bool(container.get("startupProbe") or get(container, "lifecycle", "postStart"))
 
 
 def address(pod: Obj, seen: str, host: str) -> str:
-    """Where the pod is asked: on the node's network at the node's address."""
+    """The address to probe a pod at: the node's for a pod on the host network."""
     return seen or str(get(pod, "status", "podIP", default="")) or host or "127.0.0.1"
 
 
 def found(pods: Iterable[Obj], facts: NodeFacts, host: str, hooked: Set[str]) -> dict[Key, Probe]:
-    """The probes of every container that runs now. A pod that is being deleted is only asked whether it is ready
-    (it serves until it is told to end). `host`: the node's own address."""
+    """The probes of every running container. For a terminating pod only the readiness probes (it serves until it is
+    stopped). `host`: the node's own address."""
     seen = {fact.uid: fact for fact in facts.pods}
     result: dict[Key, Probe] = {}
     for pod in pods:
@@ -139,7 +142,8 @@ def found(pods: Iterable[Obj], facts: NodeFacts, host: str, hooked: Set[str]) ->
 
 
 def is_hooked(container: Obj, fact: ContainerFact, entry: Obj, hooked: Set[str]) -> bool:
-    """Whether the postStart hook of this run, if it has one, is done: we did it, or the status says that it started."""
+    """Whether the postStart hook of this run, if any, is done: performed by this process, or the status says that it
+    started."""
     if not get(container, "lifecycle", "postStart"):
         return True
     return run_of(fact) in hooked or (bool(entry.get("started")) and same_run(entry, fact))
@@ -176,9 +180,9 @@ def _of_container(pod: Obj, container: Obj, fact: ContainerFact, ip: str) -> Ite
 
 
 def begin(probe: Probe, pod: Obj, fact: ContainerFact | None, now: float, age: float, spread: bool) -> Record:
-    """The record a probe begins with. What the status says of this very run stands until the probe was asked: another
-    control plane has asked before. `now` is the prober's clock, `age` how long the run lasts already. `spread`: what
-    is believed to be well is asked at some moment of its period, so that not all are asked at once."""
+    """The initial record of a probe. A status of this very run is believed until the first answer: another control
+    plane has probed before. `now` is the prober's clock, `age` the run's age in seconds. `spread`: probes that are
+    believed to be well start at different moments of their period, so that not all are called at once."""
     entry = statuses_by_name(pod).get(probe.container) or {}
     wait = min(max(0.0, probe.delay - age), probe.delay)
     if fact is None or not same_run(entry, fact):
@@ -193,7 +197,7 @@ def begin(probe: Probe, pod: Obj, fact: ContainerFact | None, now: float, age: f
 
 
 def after(probe: Probe, record: Record, ok: bool, asked: float, now: float) -> Record:
-    """The record after an answer to what was asked at `asked`."""
+    """The record after the answer to a call made at `asked`."""
     row = record.row + 1 if record.last is ok else 1
     verdict, over = record.verdict, False
     if row >= (probe.successes if ok else probe.failures):
@@ -217,7 +221,7 @@ def waits(probe: Probe, startup: Record | None) -> bool:
 
 
 def health(records: Iterable[tuple[Probe, Record]]) -> Health:
-    """What the probes of one container say together; at least one."""
+    """The combined verdict of a container's probes; at least one."""
     started = ready = True
     failed, grace, run = "", None, ""
     for probe, record in records:

@@ -1,8 +1,9 @@
-"""Logins for pulling images: from a pod's imagePullSecrets, or from the default of its namespace.
+"""Image pull credentials: from a pod's imagePullSecrets, or from the default of its namespace.
 
-Kubernetes keeps such a default in ServiceAccounts, which ktool does not have: here it is an annotation of the
-Namespace, a comma-separated list of Secrets. Which login is for which image is decided as the kubelet does
-(kubernetes.io/docs/concepts/containers/images, "Interpretation of config.json"; pkg/credentialprovider/keyring.go).
+logic/pod/podplan and podspec call it. Kubernetes keeps such a default in ServiceAccounts, which ktool does not have:
+here it is an annotation of the Namespace, a comma-separated list of Secrets. Logins are matched to images as by the
+kubelet (kubernetes.io/docs/concepts/containers/images, "Interpretation of config.json";
+pkg/credentialprovider/keyring.go).
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ _DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
 
 @dataclass(frozen=True)
 class Keyring:
-    """The logins a pod may use: (pattern of images, login), the most special pattern first. `named`: the Secrets asked
-    for, `problems`: why some of them are of no use, `missing`: those that are not there."""
+    """The logins a pod may use: (image pattern, login), the most specific pattern first. `named`: the Secrets referred
+    to, `problems`: why some are unusable, `missing`: those that do not exist."""
 
     logins: tuple[tuple[str, Credential], ...] = ()
     named: tuple[str, ...] = ()
@@ -37,12 +38,12 @@ class Keyring:
     problems: tuple[str, ...] = ()
 
     def ensure(self, image: str, policy: str) -> EnsureImage:
-        """The action for an image with its full name."""
+        """The EnsureImage action for an image with its full name."""
         fitting = tuple(dict.fromkeys(login for pattern, login in self.logins if matches(pattern, image)))
         return EnsureImage(image, policy, fitting, self.missing, self._hint(image, fitting))
 
     def _hint(self, image: str, fitting: tuple[Credential, ...]) -> str:
-        """Why a registry may refuse the image."""
+        """A possible reason why the registry refuses the image."""
         registry = image.partition("/")[0]
         if fitting:
             shown = " and ".join(dict.fromkeys(f'"{login.secret}"' for login in fitting))
@@ -56,7 +57,7 @@ class Keyring:
 
 
 def keyring(pod: Obj, lookup: Lookup) -> Keyring:
-    """The logins of a pod with the Secrets there are now."""
+    """The logins of a pod with the Secrets of now."""
     space = namespace(pod)
     named = [str(entry.get("name") or "") for entry in get(pod, "spec", "imagePullSecrets", default=())]
     if not named:
@@ -83,8 +84,8 @@ def keyring(pod: Obj, lookup: Lookup) -> Keyring:
 
 
 def _logins(own: str, secret: Obj) -> list[tuple[str, Credential]]:
-    """What stands in a Secret of type dockerconfigjson or dockercfg. Raises ValueError, without a word of the text,
-    for what cannot be understood."""
+    """The logins in a Secret of type dockerconfigjson or dockercfg. Raises ValueError for a malformed one, with none of
+    its text in the message."""
     data = values(secret)
     if (text := data.get(".dockerconfigjson")) is not None:
         entries = _parsed(text).get("auths") or {}
@@ -135,7 +136,7 @@ def _pattern(server: str) -> str:
 
 
 def matches(pattern: str, image: str) -> bool:
-    """Whether a login is for an image: `*` stands for one part of a host name at most, a path for all below it."""
+    """Whether a login applies to an image: `*` matches at most one part of a host name, a path all images below it."""
     host, _, path = pattern.partition("/")
     image_host, _, image_path = image.partition("/")
     if image_host in _DOCKER_HUB and host in _DOCKER_HUB:

@@ -1,10 +1,11 @@
-"""Variables that come from Secrets, on a node whose disk may not hold them.
+"""Secret environment variables: passed to containers through tmpfs, never through the node's disk.
 
-Podman writes the variables of a container into its database and, whenever the container starts, into a config.json
-beside its log: both on disk. So their values are files in a tmpfs volume of the pod, and
+logic/pod/podplan, podlife and podspec plan with it. Podman writes the variables of a container into its database and,
+whenever the container starts, into a config.json beside its log: both on disk. So their values are files in a tmpfs
+volume of the pod, and
 
 - Podman knows a `secret` for each, whose driver runs a command that reads this file: its database has the command;
-- before we start such a container, its directory becomes a link into the same tmpfs (KeepInMemory), where config.json
+- before such a container is started, its directory becomes a link into the same tmpfs (KeepInMemory), where config.json
   is then written, and what `exec` needs. The log is not worth the memory and has a path of its own on disk.
 
 After a reboot the tmpfs is gone: Podman alone cannot start the container, and our next pass writes it all anew.
@@ -27,26 +28,26 @@ VOLUME = "_env"
 """No name that a volume of a Pod could have."""
 
 PREFIX = "ktool-"
-"""What the names of Podman's secrets of ours begin with; the pod's uid follows."""
+"""Name prefix of ktool's Podman secrets; the pod's uid follows."""
 
 
 def concerns(container: Obj) -> bool:
-    """Whether variables of a container come from a Secret, be it there or not."""
+    """Whether a container refers to Secrets in its environment, existing or not."""
     return any(use.kind == "Secret" for use in of_container(container))
 
 
 def names(container: Obj, pod: Obj, found: Environment) -> dict[str, str]:
-    """The secret variables of a container, and the names of Podman's secrets for them."""
+    """The secret variables of a container, and the names of their Podman secrets."""
     return {variable: _secret_name(uid(pod), container["name"], variable) for variable in sorted(found.secret)}
 
 
 def log_path(container: Obj, pod: Obj) -> str:
-    """Another one for another image, as the log of a container that is made anew begins anew."""
+    """The path of a container's log. It depends on the image, because the log of a recreated container starts anew."""
     return f"{VOLUMES_ON_DISK}/{uid(pod)}/{container['name']}-{content_hash(container.get('image', ''))}.log"
 
 
 def lookups(container: Obj, pod: Obj, found: Environment) -> dict[str, str]:
-    """Podman's secrets for a container by name, and the file that each is read from."""
+    """The Podman secrets of a container: name -> the file that each is read from."""
     own, top = container["name"], directory(uid(pod), VOLUME, "Memory")
     return {
         _secret_name(uid(pod), own, variable): f"{top}/..data/{own}/{_file_name(variable)}" for variable in found.secret
@@ -58,7 +59,7 @@ def keep_in_memory(pod: Obj, own: str, container_id: str) -> KeepInMemory:
 
 
 def volume(pod: Obj, found: Mapping[str, Environment]) -> Volume | None:
-    """The tmpfs with the values for the containers whose Environment is known; None where the pod needs none."""
+    """The tmpfs volume with the values for containers whose Environment is known; None where the pod needs none."""
     wanted = {container["name"]: container for container in containers_of(pod) if concerns(container)}
     if not wanted:
         return None
@@ -74,7 +75,7 @@ def volume(pod: Obj, found: Mapping[str, Environment]) -> Volume | None:
 
 
 def changed(scope: Scope) -> Volume | None:
-    """The volume with what the Secrets hold now; None where one is missing: then the values that are there stay."""
+    """The volume with the present values of the Secrets; None where one is missing: then the written values stay."""
     try:
         found = {c["name"]: environment(c, scope) for c in containers_of(scope.pod) if concerns(c)}
     except ConfigError:
@@ -87,5 +88,5 @@ def _secret_name(pod_uid: str, container: str, variable: str) -> str:
 
 
 def _file_name(variable: str) -> str:
-    """A variable's name may hold anything but `=`; a file's may not."""
+    """A file name for a variable: its name may hold anything but `=`, a file's may not."""
     return content_hash(variable, 20)

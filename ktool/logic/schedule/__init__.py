@@ -1,4 +1,7 @@
-"""The scheduler: which node each pending pod goes to. Filters, scores and messages are kube-scheduler's."""
+"""The scheduler: chooses a node for each pending pod, with the filters, scores and messages of kube-scheduler.
+
+control/scheduler calls `place`; control/rehearsal and logic/workload/stopfirst ask it too.
+"""
 
 from ktool.logic.schedule.model import Decision
 from ktool.logic.schedule.place import GATED, place

@@ -1,8 +1,9 @@
-"""Where a pod may go at all. The order and the words are those of kube-scheduler's filter plugins, so that a message
-found on the web is the message seen here.
+"""Scheduler filters: the nodes that are feasible for a pod. `place` applies them.
 
-Two kinds of filter: of a node by itself (taints, affinity, ports, resources) and of the domains that nodes form
-(topology spread, affinity and anti-affinity between pods), which answer once per domain and not once per node.
+Order and messages are those of kube-scheduler's filter plugins, so that a message found on the web is the message seen
+here. There are two kinds of filter: on a node by itself (taints, affinity, ports, resources), and on the domains that
+nodes form (topology spread, affinity and anti-affinity between pods), which answer once per domain and not once per
+node.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ktool.logic.schedule.state import Counter, Load, State
 
 
 def refusal(placement: Placement, node: Node) -> str:
-    """Why a node refuses a pod whatever runs on it, "" where it does not."""
+    """Why a node refuses a pod regardless of what runs on it; "" where it does not."""
     for taint in node.taints:
         if taint.blocks and not any(toleration.tolerates(taint) for toleration in placement.tolerations):
             return taint.said or f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}"
@@ -28,7 +29,8 @@ def refusal(placement: Placement, node: Node) -> str:
 
 
 def attracted(placement: Placement, node: Node) -> bool:
-    """nodeSelector and required nodeAffinity; terms are alternatives, and no terms match no node."""
+    """nodeSelector and required nodeAffinity match the node. Terms are alternatives; an empty list of terms matches no
+    node."""
     if any(node.labels.get(key) != value for key, value in placement.selector):
         return False
     return placement.required is None or matches_any(placement.required, node)
@@ -39,14 +41,14 @@ def matches_any(terms: Iterable[NodeTerm], node: Node) -> bool:
 
 
 def tolerated(tolerations: Sequence[Toleration], node: Node) -> bool:
-    """No taint of the node keeps the pod away."""
+    """Every taint of the node is tolerated."""
     return all(not taint.blocks or any(t.tolerates(taint) for t in tolerations) for taint in node.taints)
 
 
 def shortage(demand: Demand, node: Node, load: Load) -> tuple[str, ...]:
-    """What the node lacks now for one more such pod; empty where it fits. A resource the node does not name is one it
-    does not have, except local storage: a node that does not name it does not measure it, and then it is no limit
-    (as in Kubernetes without LocalStorageCapacityIsolation)."""
+    """The resources the node lacks for one more such pod; empty where it fits. A resource the node does not report is
+    missing, except local storage: a node that does not report it does not measure it, and then it is no limit (as in
+    Kubernetes without LocalStorageCapacityIsolation)."""
     if demand.ports and any(load.port_taken(port) for port in demand.ports):
         return ("node(s) didn't have free ports for the requested pod ports",)
     lacking = ["Too many pods"] if load.pods + 1 > node.allocatable.get("pods", 0) else []
@@ -63,8 +65,8 @@ def shortage(demand: Demand, node: Node, load: Load) -> tuple[str, ...]:
 
 
 class Rule(Protocol):
-    """Which domains are open to one more pod now. `open()` has an answer per domain, and as its last one (index -1)
-    that for nodes without the label. `why` is asked for nodes that are closed."""
+    """A filter on domains: which are open to one more pod now. `open()` answers per domain, with one more entry (index
+    -1) for nodes without the label. `why` is the reason for closed nodes."""
 
     @property
     def domain(self) -> Sequence[int]: ...
@@ -74,8 +76,8 @@ class Rule(Protocol):
 
 @dataclass(frozen=True)
 class SpreadRule:
-    """maxSkew: how many more matching pods a domain may hold than the emptiest one (0 where fewer than minDomains
-    exist). `own` is 1 where the pod counts itself."""
+    """maxSkew: by how many matching pods a domain may exceed the emptiest one (0 where fewer than minDomains exist).
+    `own` is 1 where the pod itself matches."""
 
     counter: Counter
     spread: Spread
@@ -101,8 +103,8 @@ class SpreadRule:
 
 @dataclass(frozen=True)
 class AffinityRule:
-    """A required podAffinity term: the domain holds a pod that all of the terms pick. Where no pod anywhere does,
-    a pod that its own terms pick is the first of its group and may go wherever the label exists."""
+    """A required podAffinity term: the domain has a pod that all of the terms select. If no pod anywhere does, a pod
+    that its own terms select is the first of its group and may go wherever the label exists."""
 
     counter: Counter
     group: tuple[Counter, ...]
@@ -123,7 +125,7 @@ class AffinityRule:
 
 @dataclass(frozen=True)
 class EmptyRule:
-    """A required podAntiAffinity term, of the pod or of those that run: the domain holds none that it is about."""
+    """A required podAntiAffinity term, of this pod or of a running one: the domain has no pod that it concerns."""
 
     counter: Counter
     message: str
@@ -140,8 +142,8 @@ class EmptyRule:
 
 
 def domain_rules(shape: Shape, state: State, repelling: Iterable[Term]) -> list[Rule]:
-    """The rules of a pod in the order in which they are reported. `repelling`: the required anti-affinity terms of
-    all pods there are or will be in this call; those that pick this pod keep it away from their holders."""
+    """The domain rules of a pod, in the order of reporting. `repelling`: the required anti-affinity terms of all pods
+    present or placed in this call; those that select this pod keep it away from their holders."""
     hard = [spread for spread in shape.spreads if spread.hard]
     rules: list[Rule] = [
         SpreadRule(spread_counter(shape, spread, hard, state), spread, int(selects(spread.selector, shape.labels)))
@@ -171,18 +173,18 @@ def _affinity_rules(shape: Shape, state: State) -> list[Rule]:
 
 
 def picked_counter(term: Term, state: State) -> Counter:
-    """How many pods a term picks, by its topology."""
+    """Counts the pods that a term selects, by its topology."""
     return state.counter(("picked", term), term.topology, lambda pod: int(term.picks(pod, state.namespaces)))
 
 
 def _holders(term: Term, state: State) -> Counter:
-    """How many pods carry a required anti-affinity term."""
+    """Counts the pods that carry a required anti-affinity term."""
     return state.counter(("holders", term), term.topology, lambda pod: int(term in pod.anti_affinity))
 
 
 def spread_counter(shape: Shape, spread: Spread, together: Sequence[Spread], state: State) -> Counter:
-    """Pods of the namespace that a constraint picks, on the nodes that count for it: those with the topology labels of
-    all constraints taken `together`, and those the node policies include. Terminating pods do not count."""
+    """Counts the pods of the namespace that a constraint selects, on eligible nodes: those with the topology labels of
+    all constraints taken `together`, and those that the node policies include. Terminating pods do not count."""
     topologies = tuple(sorted({other.topology for other in together}))
     affinity = (shape.placement.selector, shape.placement.required) if spread.honor_affinity else None
     tolerations = shape.placement.tolerations if spread.honor_taints else None

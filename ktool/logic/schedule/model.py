@@ -1,6 +1,8 @@
-"""What the scheduler needs to know about pods and nodes: small frozen values, hashable, so that equal ones are one.
+"""Scheduler model: the values of pods and nodes that scheduling depends on, frozen and hashable, so that equal ones are
+shared.
 
-Sources: core/v1 PodSpec and NodeSpec, https://kubernetes.io/docs/concepts/scheduling-eviction/
+All of logic/schedule uses them. Sources: core/v1 PodSpec and NodeSpec,
+https://kubernetes.io/docs/concepts/scheduling-eviction/
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ class Requirement:
         return False
 
     def _compares(self, value: str | None) -> bool:
-        """A label or a bound that is no whole number does not match."""
+        """A label or bound that is not a whole number does not match."""
         if value is None or len(self.values) != 1:
             return False
         try:
@@ -61,8 +63,8 @@ def selects(selector: Selector, labels: Labels) -> bool:
 
 @dataclass(frozen=True)
 class Taint:
-    """core/v1 Taint. `said`: what a message says instead of naming the taint, for the states of a node that count as
-    one (cordoned, not ready)."""
+    """core/v1 Taint. `said`: the phrase that replaces the taint in messages, for node states that count as taints
+    (cordoned, not ready)."""
 
     key: str
     value: str
@@ -109,7 +111,7 @@ class NodeTerm:
 
 @dataclass(frozen=True)
 class Placement:
-    """What a pod asks of the node itself. `required`: any of the terms, None where there is no such affinity."""
+    """A pod's requirements on the node itself. `required`: alternative terms, None without such an affinity."""
 
     selector: tuple[tuple[str, str], ...] = ()
     required: tuple[NodeTerm, ...] | None = None
@@ -128,8 +130,8 @@ class HostPort:
 
 @dataclass(frozen=True)
 class Demand:
-    """What a pod takes on its node: cpu in millicores, everything else in whole units (bytes, counts). `cpu` and
-    `memory` are those of the score, where a container that asks for nothing counts as a small one."""
+    """The resources a pod takes on its node: cpu in millicores, everything else in whole units (bytes, counts). `cpu`
+    and `memory` are those for the score, where a container without requests counts as a small one."""
 
     requests: tuple[tuple[str, int], ...] = ()
     cpu: int = 0
@@ -142,8 +144,8 @@ class Demand:
 
 @dataclass(frozen=True)
 class Term:
-    """core/v1 PodAffinityTerm: pods that `selector` picks in some namespaces, per value of the label `topology`.
-    `namespaces` are those named (the pod's own where none is) and `namespace_selector` adds others by label."""
+    """core/v1 PodAffinityTerm: pods that `selector` selects in some namespaces, per value of the label `topology`.
+    `namespaces` are the named ones (the pod's own by default), `namespace_selector` adds others by label."""
 
     topology: str
     selector: Selector
@@ -173,8 +175,8 @@ class Spread:
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """Everything that decides where a pod may go, and what it means to others. Pods made from one template share one
-    Shape, so what was found out about one of them holds for all: it is compared by identity."""
+    """All scheduling-relevant properties of a pod. Pods of one template share one Shape, so results for one of them
+    hold for all: it is compared by identity."""
 
     namespace: str
     labels: Labels
@@ -192,7 +194,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Node:
-    """One node. `taints` begin with the states that count as taints; `allocatable` has the units of Demand."""
+    """One node. `taints` begin with the node states that count as taints; `allocatable` has the units of Demand."""
 
     name: str
     labels: Labels
@@ -201,7 +203,8 @@ class Node:
 
 
 class Decision(NamedTuple):
-    """Where a pod goes: `node` is "" where it fits nowhere now, and `message` says why in kube-scheduler's words."""
+    """The scheduler's decision for a pod: `node` is "" where no node is feasible now, and `message` says why in
+    kube-scheduler's words."""
 
     ref: Ref
     uid: str

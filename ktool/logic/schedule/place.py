@@ -1,6 +1,7 @@
-"""`place`: the scheduler. Filters and scores as in kube-scheduler, one pod after the other, all pending pods per call.
+"""Scheduling: places all pending pods in one call, one after the other, with kube-scheduler's filters and scores.
 
-Not done: preemption (a pod of high priority waits like others, it only goes first), image locality, volume binding.
+control/scheduler calls it through logic/schedule. Not done: preemption (a pod of high priority waits like others, it
+only goes first), image locality, volume binding.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ GATED = "Scheduling is blocked due to non-empty scheduling gates"
 
 
 def place(pending: Sequence[Obj], nodes: Sequence[Obj], pods: Iterable[Obj], namespaces: Namespaces) -> list[Decision]:
-    """A node for each pending pod, or why there is none.
+    """Choose a node for each pending pod, or say why there is none.
 
-    `pods` are all pods of the cluster (those without a node are passed over, so they may contain the pending ones);
-    `namespaces` gives the labels of each namespace, for namespaceSelector. Terminating pods hold their place until
-    they are gone; Succeeded and Failed ones hold none. A node whose deletion was asked for is none any more.
+    `pods` are all pods of the cluster (those without a node are ignored, so they may contain the pending ones);
+    `namespaces` gives the labels of each namespace, for namespaceSelector. Terminating pods hold their place until they
+    are gone; Succeeded and Failed ones hold none. A node whose deletion was requested is not used.
 
     Pods of `pending` that are bound, terminating or finished get no Decision. Decisions come in the order of placing:
-    higher spec.priority first, then the older pod, then by name; every decision counts for those behind it. The
-    result depends on nothing else, not even on the order of the arguments: equal scores go to the first node by
-    name."""
+    higher spec.priority first, then the older pod, then by name; every decision counts for those behind it. The result
+    depends on nothing else, not even on the order of the arguments: equal scores go to the first node by name.
+    """
     state = State([node_of(node) for node in nodes if not deleting(node)], namespaces)
     for pod in pods:
         node = state.index.get(bound_to(pod), -1)
@@ -61,8 +62,8 @@ def _turn(pod: Obj) -> tuple[int, str, str, str]:
 
 
 class Fit:
-    """What nodes say to a pod by themselves, for all pods with the same wishes and demand: the score of each node, or
-    NEVER and why. Nodes that were given a pod since the last time are looked at again, and no others."""
+    """Node-local filters and scores, for all pods with the same placement and demand: the score of each node, or NEVER
+    and the reason. Only nodes that were given a pod since the last call are judged again."""
 
     def __init__(self, state: State, placement: Placement, demand: Demand) -> None:
         self._state, self._demand = state, demand
@@ -95,7 +96,7 @@ class Fit:
 
 
 class Search:
-    """The place for the next pod of one Shape."""
+    """The search for the next pod of one Shape."""
 
     def __init__(
         self, shape: Shape, state: State, fit: Fit, rules: Sequence[Rule], preferences: Sequence[Preference]
@@ -106,8 +107,8 @@ class Search:
         self._failure = ""
 
     def take(self) -> tuple[str, str]:
-        """The node that now holds one more such pod, or "" and why there is none. Where nothing was placed since
-        the last failure, the answer is the same."""
+        """The best node for one more such pod, which is then occupied; or "" and the reason. Where nothing was placed
+        since the last failure, the answer is the same."""
         if self._failed_at == len(self._state.touched):
             return "", self._failure
         best = self._best()
@@ -131,7 +132,7 @@ class Search:
         return live[totals.index(max(totals))]
 
     def _explain(self) -> str:
-        """kube-scheduler's FitError: each reason with the number of nodes that have it, in the order of the text."""
+        """kube-scheduler's FitError: each reason with its number of nodes, sorted by text."""
         nodes = self._state.nodes
         if not nodes:
             return "no nodes available to schedule pods"
@@ -145,8 +146,8 @@ class Search:
 
 
 class Searches:
-    """One Search per Shape, made when its first pod comes up. The terms of all pods, running or waiting, are known
-    from the start: a pod placed later keeps others away as well."""
+    """One Search per Shape, made for its first pod. The terms of all pods, running or pending, are known from the
+    start: a pod placed later keeps others away as well."""
 
     def __init__(self, state: State, waiting: Sequence[Shape]) -> None:
         self._state = state

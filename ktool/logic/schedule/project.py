@@ -1,4 +1,6 @@
-"""From Kubernetes objects to the scheduler's values. Reads only; objects that passed validation are assumed."""
+"""Projection of Kubernetes objects to the scheduler's model. `place` calls it. Objects that passed validation are
+assumed.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ from ktool.logic.schedule.model import (
 )
 
 DEFAULT_CPU, DEFAULT_MEMORY = 100, 200 * 1024 * 1024
-"""What a container that requests nothing counts in the score (kube-scheduler's DefaultMilliCPURequest and
+"""The request assumed in scores for a container without one (kube-scheduler's DefaultMilliCPURequest and
 DefaultMemoryRequest), so that such pods spread as well."""
 
 ANY_ADDRESS = "0.0.0.0"
@@ -36,8 +38,8 @@ _shapes: dict[str, Shape] = {}
 
 
 def shape_of(pod: Obj) -> Shape:
-    """The Shape of a pod. It depends on nothing but the object, so it is remembered by uid and resourceVersion, and
-    equal pods get the same one: 2,000 replicas are read once."""
+    """The Shape of a pod. It depends on nothing but the object, so it is cached by uid and resourceVersion, and equal
+    pods get the same one: 2,000 replicas are read once."""
     version = (uid(pod), str(meta(pod).get("resourceVersion", "")))
     found = _versions.get(version) if all(version) else None
     if found is None:
@@ -63,7 +65,7 @@ _SPEC_PARTS = (
 
 
 def _relevant(pod: Obj) -> list[Any]:
-    """What a Shape is made from. spec.nodeName is not part of it: it changes when the pod is bound."""
+    """The fields a Shape is made from. spec.nodeName is not among them: it changes when the pod is bound."""
     spec = pod.get("spec") or {}
     owner = controller_of(pod) or {}
     groups = [spec.get("containers") or (), spec.get("initContainers") or ()]
@@ -124,7 +126,7 @@ def _selector(selector: Obj | None, extra: Iterable[Requirement] = ()) -> Select
 
 
 def _own_values(keys: Iterable[str] | None, own: Mapping[str, str], operator: str) -> list[Requirement]:
-    """matchLabelKeys and mismatchLabelKeys: the incoming pod's own value of each label, where it has it."""
+    """matchLabelKeys and mismatchLabelKeys: the incoming pod's own value of each label that it has."""
     return [Requirement(key, operator, (own[key],)) for key in keys or () if key in own]
 
 
@@ -179,7 +181,7 @@ def amount(resource: str, quantity: str | int | float) -> int:
 
 
 def _requests(container: Obj) -> dict[str, int]:
-    """What a container asks for; a limit without a request is the request (as the API server defaults it)."""
+    """The requests of a container; a limit without a request is the request (as the API server defaults it)."""
     resources = container.get("resources") or {}
     wanted = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
     return {resource: amount(resource, quantity) for resource, quantity in wanted.items()}
@@ -225,7 +227,7 @@ def _larger(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
 
 
 def _ports(spec: Obj) -> list[HostPort]:
-    """The node ports of a pod; on the host's network every containerPort is one (as the API server defaults it)."""
+    """The host ports of a pod; on the host network every containerPort is one (as the API server defaults it)."""
     sidecars = [c for c in spec.get("initContainers") or () if is_sidecar(c)]
     found = []
     for container in (*(spec.get("containers") or ()), *sidecars):
@@ -240,7 +242,7 @@ def _ports(spec: Obj) -> list[HostPort]:
 
 
 def node_of(node: Obj) -> Node:
-    """A node whose name is its hostname label too where that label is absent (a kubelet always sets it)."""
+    """A Node. Its name stands in for an absent hostname label (a kubelet always sets it)."""
     allocatable: Obj = get(node, "status", "allocatable", default={})
     return Node(
         name=name(node),
@@ -251,8 +253,8 @@ def node_of(node: Obj) -> Node:
 
 
 def _taints(node: Obj) -> tuple[Taint, ...]:
-    """The taints of a node, led by its states: in Kubernetes a controller turns those into taints of these names,
-    and so a toleration of one has the same effect here (core/v1 well-known taints)."""
+    """The taints of a node, led by its states: in Kubernetes a controller turns those into taints of these names, so a
+    toleration of one has the same effect here (core/v1 well-known taints)."""
     states = []
     if get(node, "spec", "unschedulable", default=False):
         states.append(Taint(UNSCHEDULABLE, "", "NoSchedule", "node(s) were unschedulable"))

@@ -1,9 +1,9 @@
-"""Which of the nodes that may take a pod is the best one: kube-scheduler's default scores and weights.
+"""Scheduler scores: ranks the feasible nodes with kube-scheduler's default plugins and weights. `place` applies them.
 
 Each score runs from 0 to 100. Weights: taints 3, node affinity 2, spreading 2, affinity between pods 2, resources 1
-(least allocated) and 1 (balanced). Two differences: resource scores keep their fractions, so that nodes that are
-nearly equally full do not tie, and taints and node affinity are scaled over the nodes a pod may ever use instead
-of those that are free at the moment. Image locality is not scored.
+(least allocated) and 1 (balanced). Two differences: resource scores keep their fractions, so that nodes that are nearly
+equally full do not tie, and taints and node affinity are scaled over the nodes a pod may ever use instead of those that
+are free at the moment. Image locality is not scored.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ktool.logic.schedule.state import Counter, Load, State
 TAINTS, NODE_AFFINITY, SPREADING, POD_AFFINITY = 3, 2, 2, 2
 
 REQUIRED_WEIGHT = 1
-"""What a required affinity of a running pod adds for the pods it picks (kube-scheduler's hardPodAffinityWeight)."""
+"""The weight of a running pod's required affinity for the pods it selects (kube-scheduler's hardPodAffinityWeight)."""
 
 DEFAULT_SPREAD = ((HOSTNAME, 3), (ZONE, 5))
 """kube-scheduler's default constraints: topology and maxSkew, both ScheduleAnyway."""
@@ -74,13 +74,13 @@ def _fraction(used: int, there: int) -> float:
 
 class Preference(Protocol):
     def gains(self, live: Sequence[int]) -> list[float]:
-        """What each of these nodes gains, weighted, compared with one another."""
+        """The weighted score of each of these nodes, relative to one another."""
 
 
 @dataclass(frozen=True)
 class SpreadPreference:
-    """ScheduleAnyway constraints: the fewer matching pods in a node's domains, the better; a topology with many
-    domains weighs more. Nodes not `counting` lack a label and come last."""
+    """ScheduleAnyway constraints: the fewer matching pods in a node's domains, the better; a topology with many domains
+    weighs more. Nodes not `counting` lack a label and come last."""
 
     parts: tuple[tuple[Counter, float, int], ...]
     counting: tuple[bool, ...]
@@ -102,7 +102,7 @@ class SpreadPreference:
 @dataclass(frozen=True)
 class PodPreference:
     """Preferred affinity and anti-affinity between pods, in both directions: the weights of the pod's terms times the
-    pods they pick, and the weights of the terms of running pods that pick this one."""
+    pods they select, and the weights of the terms of running pods that select this one."""
 
     parts: tuple[tuple[Counter, int], ...]
 
@@ -119,7 +119,7 @@ class PodPreference:
 
 
 def domain_preferences(shape: Shape, state: State, usable: Sequence[bool], wishing: Iterable[Term]) -> list[Preference]:
-    """The preferences of a pod. `wishing`: the preferred terms (and required affinity terms) of all pods."""
+    """The domain preferences of a pod. `wishing`: the preferred terms (and required affinity terms) of all pods."""
     return [*_spread_preference(shape, state, usable), *_pod_preference(shape, state, wishing)]
 
 
@@ -142,7 +142,8 @@ def _spread_preference(shape: Shape, state: State, usable: Sequence[bool]) -> li
 
 
 def _weight(counter: Counter, counting: Sequence[bool], usable: Sequence[bool]) -> float:
-    """Grows with the number of domains the pod may use, as each of them then holds fewer pods."""
+    """The weight of a topology: it grows with the number of domains the pod may use, as each of them then has fewer
+    pods."""
     domains = {
         domain
         for domain, counts, use in zip(counter.domain, counting, usable, strict=True)
@@ -152,7 +153,7 @@ def _weight(counter: Counter, counting: Sequence[bool], usable: Sequence[bool]) 
 
 
 def _default_counters(shape: Shape, state: State) -> list[tuple[Counter, Spread]]:
-    """Pods of the same controller by node and zone: what spreads replicas that ask for nothing."""
+    """Counts pods of the same controller by node and zone: the default spreading of replicas without constraints."""
     owner, namespace = shape.owner, shape.namespace
 
     def weigh(pod: Shape) -> int:
@@ -174,7 +175,7 @@ def _pod_preference(shape: Shape, state: State, wishing: Iterable[Term]) -> list
 
 
 def _wishes(term: Term, state: State) -> Counter:
-    """The weights with which pods carry a term."""
+    """Sums the weights of a term over the pods that carry it."""
 
     def weigh(pod: Shape) -> int:
         wished = sum(weight for weight, other in pod.preferred if other == term)

@@ -1,7 +1,7 @@
-"""The cluster while pods are being placed: what each node holds, and how many pods of interest each domain has.
+"""Scheduling state: the load of each node and the pod counts per domain, during one call of `place`.
 
-Everything here is per call of `place`. Nodes are numbers (their index in name order), so that the inner loops work on
-plain lists; a placement updates one node and the counters its pod matters to, and nothing else.
+The filters and scores read it. Nodes are numbers (their index in name order), so that the inner loops work on plain
+lists; a placement updates one node and the counters its pod matters to, and nothing else.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ ANY = ("0.0.0.0", "::")
 
 
 class Load:
-    """What the pods of one node take: requests by resource, the number of pods, the figures of the score, ports."""
+    """The load of one node: requests by resource, the number of pods, the amounts for the score, ports."""
 
     __slots__ = ("cpu", "memory", "pods", "ports", "requests")
 
@@ -35,17 +35,19 @@ class Load:
             self.ports.setdefault((port.protocol, port.port), set()).add(port.ip)
 
     def port_taken(self, port: HostPort) -> bool:
-        """Two pods want the same port and protocol on one address; the wildcard is every address."""
+        """Whether two pods want the same port and protocol on one address; the wildcard covers every address."""
         taken = self.ports.get((port.protocol, port.port), ())
         return bool(taken) and (port.ip in ANY or port.ip in taken or any(ip in taken for ip in ANY))
 
 
 class Counter:
     """A sum over pods by domain (the nodes that share a value of one label). `domain` gives each node's domain, -1
-    where the label is missing; `counts` has one place more than there are domains, which stays 0 and answers for -1.
+    where the label is missing; `counts` has one entry more than there are domains, which stays 0 and answers for -1.
 
-    `weigh` says what one pod adds: 1 for a pod that a selector picks, the weight of a term for a pod that carries it.
-    `counting` are the nodes whose pods are counted (all, where None); `ending`: whether terminating pods are."""
+    `weigh` gives one pod's contribution: 1 for a pod that a selector selects, the weight of a term for a pod that
+    carries it. `counting` are the nodes whose pods are counted (all, where None); `ending`: whether terminating pods
+    are.
+    """
 
     __slots__ = ("_counting", "counts", "domain", "ending", "present", "total", "weigh")
 
@@ -81,7 +83,7 @@ class State:
         self.loads = [Load() for _ in self.nodes]
         self.namespaces = namespaces
         self.touched: list[int] = []
-        """The node of every placement, in order: whoever keeps something per node catches up from here."""
+        """The node of every placement, in order: per-node caches catch up from this log."""
         self._pods: dict[tuple[Shape, bool], dict[int, int]] = {}
         self._domains: dict[str, list[int]] = {}
         self._counters: dict[Hashable, Counter] = {}
@@ -90,7 +92,7 @@ class State:
         self._interested: dict[Shape, list[tuple[Counter, int]]] = {}
 
     def occupy(self, node: int, shape: Shape, ending: bool = False) -> None:
-        """A pod is on a node: bound before, or just placed."""
+        """Record a pod on a node: bound before, or just placed."""
         self.loads[node].add(shape.demand)
         self.touched.append(node)
         on = self._pods.get((shape, ending))
@@ -104,7 +106,7 @@ class State:
                     counter.add(node, weight)
 
     def shapes(self) -> Iterable[Shape]:
-        """The shapes of the pods that are on nodes."""
+        """The shapes of the pods on nodes."""
         return dict.fromkeys(shape for shape, _ in self._pods)
 
     def domain(self, topology: str) -> list[int]:
@@ -126,8 +128,8 @@ class State:
         counting: Sequence[bool] | None = None,
         ending: bool = True,
     ) -> Counter:
-        """The counter known as `key`, filled from the pods there are and kept up to date from then on. With `owner`
-        only pods of that controller can be of interest: no other pod is asked."""
+        """The counter known as `key`, filled from the present pods and kept up to date from then on. With `owner` only
+        pods of that controller count: no other pod is asked."""
         found = self._counters.get(key)
         if found is not None:
             return found
@@ -146,7 +148,7 @@ class State:
                 counter.add(node, weight * pods)
 
     def _interest(self, shape: Shape) -> list[tuple[Counter, int]]:
-        """The counters that a pod of this shape changes."""
+        """The counters to which a pod of this shape contributes."""
         found = self._interested.get(shape)
         if found is None:
             counters = [*self._by_owner.get("", ()), *(self._by_owner.get(shape.owner, ()) if shape.owner else ())]

@@ -1,4 +1,7 @@
-"""The ConfigMaps and Secrets that a PodSpec refers to: whose changes concern its node, and in which ways."""
+"""References from pods to ConfigMaps and Secrets: which ones a PodSpec names, and in which ways.
+
+nodeplane/ wakes nodes by them; logic/workload/configuse, kinds/namespace and the secret commands use them.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ _SOURCES |= {"secretKeyRef": "Secret", "secretRef": "Secret", "secret": "Secret"
 
 @dataclass(frozen=True, order=True)
 class Use:
-    """One ConfigMap or Secret, and the keys that are read; none for all of them."""
+    """A referenced ConfigMap or Secret, and the keys that are read; no keys for all of them."""
 
     kind: str
     name: str
@@ -29,19 +32,19 @@ class Use:
 
 
 def reads(spec: Mapping[str, Any]) -> frozenset[Reference]:
-    """Every ConfigMap and Secret that a PodSpec names, optional ones and pull secrets too; a namespace's default for
-    pulls is not in it (`pull_defaults`)."""
+    """Every ConfigMap and Secret that a PodSpec names, including optional ones and pull secrets, without a namespace's
+    default pull secrets (`pull_defaults`)."""
     pulls = {("Secret", str(entry.get("name") or "")) for entry in spec.get("imagePullSecrets") or ()}
     return frozenset(found for found in {(use.kind, use.name) for use in uses(spec)} | pulls if found[1])
 
 
 def uses(spec: Mapping[str, Any]) -> set[Use]:
-    """What pods of this spec read: env, envFrom, volumes and projected volumes."""
+    """The references of a pod's containers and volumes: env, envFrom, volumes and projected volumes."""
     return {use for _, use in _places(spec)}
 
 
 def ways(spec: Mapping[str, Any], secret: str) -> list[str]:
-    """In what ways pods of this spec read the Secret, in words; nothing where they do not."""
+    """The ways in which pods of this spec read the Secret, in words; empty where they do not."""
     found = [where for where, use in _places(spec) if (use.kind, use.name) == ("Secret", secret)]
     if any(entry.get("name") == secret for entry in spec.get("imagePullSecrets") or ()):
         found.append("imagePullSecrets")
@@ -49,7 +52,7 @@ def ways(spec: Mapping[str, Any], secret: str) -> list[str]:
 
 
 def _places(spec: Mapping[str, Any]) -> Iterator[tuple[str, Use]]:
-    """Each reference of a PodSpec to a ConfigMap or a Secret, and where it stands, in words."""
+    """Each reference of a PodSpec to a ConfigMap or Secret, with its place in words."""
     for volume in spec.get("volumes") or ():
         for source in (volume, *get(volume, "projected", "sources", default=())):
             for use in _named(source):
@@ -60,7 +63,7 @@ def _places(spec: Mapping[str, Any]) -> Iterator[tuple[str, Use]]:
 
 
 def of_container(container: Mapping[str, Any]) -> Iterator[Use]:
-    """What the variables of one container come from."""
+    """The references of one container's environment."""
     return (use for _, use in _of_container(container))
 
 
@@ -83,5 +86,5 @@ def _named(holder: Mapping[str, Any]) -> Iterator[Use]:
 
 
 def pull_defaults(space: Mapping[str, Any]) -> list[str]:
-    """The pull secrets that a Namespace gives to pods which name none."""
+    """The default pull secrets of a Namespace, for pods that name none."""
     return [part.strip() for part in annotations_of(space).get(PULL_SECRETS, "").split(",") if part.strip()]

@@ -1,7 +1,8 @@
-"""Sealing: values encrypted to a cluster's public key, so that a file with them can live in git.
+"""Sealing: encryption of Secret values to a cluster's public key, so that the file can be kept in git.
 
-Each value is a hybrid ciphertext: an X25519 key of its own with the cluster's key gives, through HKDF-SHA256, an
-AES-256-GCM key. What is sealed is bound to namespace, name and key: it opens nowhere else (strict scope).
+`secret seal` seals, kinds/sealedsecret opens. Each value is a hybrid ciphertext: an ephemeral X25519 key and the
+cluster's key give, through HKDF-SHA256, an AES-256-GCM key. A value is bound to namespace, name and key: it opens
+nowhere else (strict scope).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class SealError(Exception):
 
 
 def key_id(public: bytes) -> str:
-    """The name of a public key."""
+    """The id of a public key."""
     return hashlib.sha256(public).hexdigest()[:12]
 
 
@@ -40,7 +41,7 @@ def public_text(public: bytes) -> str:
 
 
 def public_of(text: str) -> bytes:
-    """The key in such a line. Raises SealError."""
+    """The public key in such a line. Raises SealError."""
     word, _, encoded = text.strip().partition(" ")
     try:
         key = base64.b64decode(encoded.strip(), validate=True)
@@ -58,14 +59,14 @@ def public_from(private: Masked) -> bytes:
 
 
 def sealed(value: Masked, public: bytes, scope: str, random: Masked) -> str:
-    """A value for one place only, in base64. `random` are 32 bytes that are used for nothing else."""
+    """A value sealed for one scope, in base64. `random` are 32 bytes that are used for nothing else."""
     own = public_from(random)
     cipher, nonce = _cipher(random, public, own, public)
     return base64.b64encode(VERSION + own + cipher.encrypt(nonce, value.reveal(), scope.encode())).decode()
 
 
 def opened(text: str, private: Masked, scope: str) -> Masked:
-    """Raises SealError for what was sealed for another key or place, or has been changed."""
+    """The value. Raises SealError where it was sealed for another key or scope, or was changed."""
     from cryptography.exceptions import InvalidTag
 
     try:
@@ -87,7 +88,7 @@ def scope(namespace: str, name: str, key: str) -> str:
 
 
 def _cipher(private: Masked, peer: bytes, own: bytes, public: bytes) -> tuple[Any, bytes]:
-    """Cipher and nonce; the key is used once, so the nonce may follow from it."""
+    """Cipher and nonce. The key is used once, so the nonce may be derived from it."""
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     from cryptography.hazmat.primitives.hashes import SHA256
@@ -102,7 +103,7 @@ def _cipher(private: Masked, peer: bytes, own: bytes, public: bytes) -> tuple[An
 
 
 def sealed_secret(secret: Obj, held: Mapping[str, Masked], public: bytes, random: Mapping[str, Masked]) -> Obj:
-    """The SealedSecret of a Secret whose values are `held`; `random` has 32 bytes for each key."""
+    """The SealedSecret for a Secret with the values `held`; `random` has 32 bytes for each key."""
     place = namespace(secret), name(secret)
     encrypted = {key: sealed(value, public, scope(*place, key), random[key]) for key, value in held.items()}
     template: Obj = {"type": secret.get("type") or "Opaque"}
@@ -120,7 +121,7 @@ def sealed_secret(secret: Obj, held: Mapping[str, Masked], public: bytes, random
 
 
 def unsealed(sealed_secret: Obj, private: Masked) -> dict[str, Masked]:
-    """The values of a SealedSecret. Raises SealError that names the first key which cannot be opened."""
+    """The values of a SealedSecret. Raises SealError that names the first key that cannot be opened."""
     spec = sealed_secret.get("spec") or {}
     mine = key_id(public_from(private))
     if spec.get("key") not in (None, "", mine):

@@ -1,6 +1,7 @@
-"""What holds for every Secret: the keys of its type, its size, and what may be said about it in public.
+"""Secret rules: the keys each type requires, the size limit, and redaction.
 
-Source: pkg/apis/core/validation ValidateSecret; kubernetes.io/docs/concepts/configuration/secret.
+kinds/secret, kinds/configmap, kinds/sealedsecret and the secret commands call it. Source: pkg/apis/core/validation
+ValidateSecret; kubernetes.io/docs/concepts/configuration/secret.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ _ACCOUNT = "kubernetes.io/service-account.name"
 
 
 def absorbed(secret: Obj) -> Obj:
-    """With stringData as data, as Kubernetes writes it: stringData wins, and is never kept. What has the wrong shape
-    is left for validation to name."""
+    """The Secret with stringData merged into data, as in Kubernetes: stringData wins and is never stored. A malformed
+    value is left for validation to report."""
     plain = secret.get("stringData")
     if "stringData" not in secret or not (plain is None or _is_text_map(plain)):
         return secret
@@ -62,7 +63,8 @@ def _encoded(text: str) -> str:
 
 
 def canonical(data: Mapping[str, str]) -> dict[str, str]:
-    """The base64 texts as Kubernetes gives them back: without the line breaks that people's tools put in."""
+    """The base64 texts in canonical form, as Kubernetes returns them: without the line breaks that some tools
+    insert."""
     return {key: "".join(text.split()) for key, text in data.items()}
 
 
@@ -70,8 +72,8 @@ def canonical(data: Mapping[str, str]) -> dict[str, str]:
 
 
 def redacted(secret: Obj) -> Obj:
-    """For annotations, differences and everything else that is looked at in passing: the keys stay, so that a merge
-    can still tell what was removed, and no value does."""
+    """The Secret without its values, for annotations, differences and messages. The keys stay, so that a merge can
+    still tell what was removed."""
     hidden = dict(secret)
     for member in ("data", "stringData"):
         if member in secret:
@@ -81,7 +83,7 @@ def redacted(secret: Obj) -> Obj:
 
 
 def without_copies(secret: Obj) -> Obj:
-    """kubectl, when it applies to our server, remembers the whole manifest in an annotation: without the values."""
+    """The Secret with the values removed from kubectl's last-applied annotation, which has the whole manifest."""
     text = annotations_of(secret).get(LAST_APPLIED)
     if not isinstance(text, str):
         return secret
@@ -99,7 +101,7 @@ def without_copies(secret: Obj) -> Obj:
 
 
 def causes(secret: Obj, old: Obj | None) -> list[Cause]:
-    """What is wrong with a Secret that has its defaults; no message holds a value."""
+    """Validate a Secret that has its defaults; no message holds a value."""
     data = secret.get("data") or {}
     found = [Cause(f"data[{key}]", f"the key {problem}") for key in data if (problem := names.config_key(key))]
     decoded = {key: base64.b64decode(text) for key, text in data.items()}
@@ -128,7 +130,7 @@ def _of_type(secret: Obj, data: Mapping[str, bytes]) -> list[Cause]:
 
 
 def _docker_problem(text: bytes, nested: bool) -> str:
-    """What is wrong with Docker's file of registry credentials; "" for nothing."""
+    """Why Docker's file of registry credentials is invalid; "" for a valid one."""
     try:
         parsed = json.loads(text)
     except (ValueError, RecursionError):

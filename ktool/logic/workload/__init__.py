@@ -1,0 +1,3 @@
+"""Workload algorithms: rollouts, revisions, rollback, adoption, scale-down and pod counts. The workload kinds plan with
+them.
+"""

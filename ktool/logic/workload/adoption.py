@@ -1,9 +1,9 @@
-"""Which objects are a controller's: its own that its selector still picks, and those of nobody that it picks.
+"""Adoption: a controller keeps the objects it owns while its selector matches them, releases the others, and adopts
+matching orphans.
 
-An object whose labels were changed so that the selector does not pick it any more is let go, alive: this is how a pod
-is taken out of service to be looked at.
-Source: kubernetes.io/docs/concepts/workloads/controllers/replicaset, "Isolating Pods from a ReplicaSet" and
-"Non-Template Pod acquisitions".
+The Deployment and ReplicaSet controllers call it. An object whose labels no longer match is released alive: this is how
+a pod is taken out of service for inspection. Source: kubernetes.io/docs/concepts/workloads/controllers/replicaset,
+"Isolating Pods from a ReplicaSet" and "Non-Template Pod acquisitions".
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ktool.api.world import World
 
 
 def claim(owner: Obj, gk: GroupKind, world: World) -> tuple[list[Obj], list[Action]]:
-    """The objects of `gk` that are `owner`'s now, and what makes this so: adopting some and letting others go."""
+    """The objects of `gk` that `owner` controls now, and the actions for this: adoptions and releases."""
     selector = from_label_selector(get(owner, "spec", "selector", default={}))
     claimed: list[Obj] = []
     actions: list[Action] = []
@@ -59,7 +59,7 @@ def _patch(obj: Obj, references: list[Obj]) -> Patch:
 
 
 def ownerless(gk: GroupKind, by: GroupKind) -> Watch:
-    """Wake every `by` that could adopt an object of `gk` that nobody owns."""
+    """A Watch for orphans: an object of `gk` without a controller enqueues every `by` that could adopt it."""
     return Watch(gk, _candidates(by))
 
 

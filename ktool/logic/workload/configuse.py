@@ -1,5 +1,7 @@
-"""A hash of what stands in the ConfigMaps and Secrets that pods read: a workload that is annotated for it rolls
-its pods when that changes. Kubernetes leaves them as they are until something else restarts them.
+"""Config hash: a hash of the ConfigMaps and Secrets that a workload's pods read, kept in its pod template.
+
+An annotated workload rolls its pods when the hash changes; Kubernetes leaves them alone until they are restarted. The
+Deployment controller, follow/configrollouts and the rehearsal of `apply` call it.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from ktool.logic.secrets.podrefs import uses
 
 
 def content(workload: Obj, world: World) -> str:
-    """A hash of all that the pods of a workload read; "" where they read nothing, or where something they need is not
-    there: then there is nothing to restart with."""
+    """The hash of everything the pods of a workload read; "" where they read nothing, or where a required object is
+    missing: then a restart would not help."""
     parts: list[object] = []
     for use in sorted(uses(get(workload, "spec", "template", "spec", default={}))):
         obj = world.get(Ref(group_kind("v1", use.kind), namespace(workload), use.name))
@@ -27,13 +29,14 @@ def content(workload: Obj, world: World) -> str:
             continue
         entries = {**(obj.get("data") or {}), **(obj.get("binaryData") or {})}
         read = {key: text for key, text in entries.items() if not use.keys or key in use.keys}
-        # With the uid nobody can guess a Secret's value from the hash who may not read the Secret itself.
+        # The uid keeps those who may not read the Secret from guessing its value by the hash.
         parts.append([use.kind, use.name, uid(obj) if use.kind == "Secret" else "", read])
     return content_hash(parts, 10) if parts else ""
 
 
 def follow(workload: Obj, world: World) -> list[Action]:
-    """What gives the pod template the hash of the present content; nothing where it has it, or does not want it."""
+    """The action that puts the present hash into the pod template; none where it is there, or the workload is not
+    annotated."""
     if annotations_of(workload).get(RESTART_ON_CONFIG_CHANGE) != "true":
         return []
     template = get(workload, "spec", "template", default={})
@@ -50,7 +53,7 @@ def follow(workload: Obj, world: World) -> list[Action]:
 
 
 def readers(gk: GroupKind, config: Obj, world: World) -> Iterable[Ref]:
-    """The workloads of a kind that are to follow a ConfigMap or Secret."""
+    """The workloads of a kind that follow a ConfigMap or Secret."""
     for workload in world.list(gk, namespace(config)):
         if annotations_of(workload).get(RESTART_ON_CONFIG_CHANGE) != "true":
             continue
@@ -60,6 +63,6 @@ def readers(gk: GroupKind, config: Obj, world: World) -> Iterable[Ref]:
 
 
 def failed_with(template: Obj) -> dict[str, str]:
-    """The annotation to leave on a workload that goes back from this template."""
+    """The annotation for a workload that is rolled back from this template: the hash that failed."""
     found = (meta(template).get("annotations") or {}).get(CONFIG_HASH)
     return {FAILED_CONFIG_HASH: found} if found else {}

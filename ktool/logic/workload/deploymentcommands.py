@@ -1,6 +1,6 @@
-"""Deployment as commands see it: its history, the way back, its pods by revision, and the promises of its strategy.
+"""Deployment for commands: its history, rollback, generations of pods and the limits of its strategy, as a Workload.
 
-`kinds/deployment` makes its Workload of these.
+kinds/deployment builds its `Workload` from these functions.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ktool.api.marks import CHANGE_CAUSE, SINGLE_WRITER
 from ktool.api.obj import Obj, annotations_of, get, uid
 from ktool.api.ref import POD, Ref
-from ktool.api.workload import Generation, History, Recovery, Revision, Workload
+from ktool.api.workload import Generation, History, Recovery, Revision, Workload, restarted_at
 from ktool.api.world import World
 from ktool.logic.workload import deploymentstatus, revisions, rollback, stopfirst
 from ktool.logic.workload.kinds import REPLICA_SET
@@ -27,7 +27,7 @@ def _revision(replica_set: Obj) -> Revision:
 
 
 def _back(deployment: Obj, revision: Revision) -> list[Obj] | None:
-    """Only what goes back: other fields may change while this is being asked."""
+    """The JSON patch for a rollback, only of the fields that go back: others may change meanwhile."""
     if revisions.same_template(revision.record, deployment["spec"]["template"]):
         return None
     returned = revisions.rolled_back(deployment, revision.record)
@@ -70,7 +70,7 @@ def _notes(deployment: Obj) -> list[str]:
 
 
 WORKLOAD = Workload(
-    restartable=True,
+    restart=restarted_at,
     pausable=True,
     held=deploymentstatus.held,
     follows_config=True,

@@ -1,6 +1,7 @@
-"""The controller of a Deployment: one template, the ReplicaSets of its revisions, and the way from one to the next.
+"""Deployment controller: the plan for one template, the ReplicaSets of its revisions, and the rollout between them.
 
-Source: kubernetes.io/docs/concepts/workloads/controllers/deployment; pkg/controller/deployment.
+kinds/deployment calls it. Source: kubernetes.io/docs/concepts/workloads/controllers/deployment;
+pkg/controller/deployment.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from ktool.logic.workload.stopfirst import Order
 
 
 def plan(deployment: Obj, world: World, now: float) -> Plan:
-    """Find or make the ReplicaSet of the present template, let the arithmetic size them all, say how far it is."""
+    """Reconcile a Deployment: find or create the ReplicaSet of the present template, size all ReplicaSets, write the
+    status."""
     if deleting(deployment):
         return Plan(because="being deleted; the garbage collector takes the ReplicaSets")
     if changed := configuse.follow(deployment, world):
@@ -67,8 +69,8 @@ def _created(replica_set: Obj) -> tuple[str, int, str]:
 
 
 def _sizes(deployment: Obj, sets: Sequence[Obj], world: World, now: float) -> tuple[dict[str, Sizes], float | None]:
-    """The size of each ReplicaSet by name, and the seconds until another pod is available. Pods are counted here and
-    now: the counts in a ReplicaSet's status may be older than a pod's death."""
+    """The Sizes of each ReplicaSet by name, and the seconds until another pod becomes available. Pods are counted here
+    and now: the counts in a ReplicaSet's status may be older than a pod's death."""
     patience = get(deployment, "spec", "minReadySeconds", default=0)
     sizes: dict[str, Sizes] = {}
     afters: list[float] = []
@@ -95,7 +97,7 @@ def _noted(replica_set: Obj, key: str) -> int | None:
 
 
 def _begin(deployment: Obj, old: Sequence[Obj], sizes: Mapping[str, Sizes], world: World, order: Order) -> list[Action]:
-    """A rollout begins: a ReplicaSet for the new template, as large as the strategy allows at once."""
+    """Start a rollout: create a ReplicaSet for the new template, as large as the strategy allows at once."""
     template = deployment["spec"]["template"]
     digest = _free_hash(deployment, world)
     new_name = revisions.new_name(deployment, digest)
@@ -132,7 +134,7 @@ def _begin(deployment: Obj, old: Sequence[Obj], sizes: Mapping[str, Sizes], worl
 
 
 def _free_hash(deployment: Obj, world: World) -> str:
-    """The template's hash; another one where a ReplicaSet that is not ours, or is just going, has its name."""
+    """The template's hash, or a variant where a foreign or terminating ReplicaSet has its name."""
     for collisions in range(world.count(REPLICA_SET) + 1):
         digest = revisions.template_hash(deployment["spec"]["template"], collisions)
         if world.get(Ref(REPLICA_SET, namespace(deployment), revisions.new_name(deployment, digest))) is None:
@@ -143,8 +145,8 @@ def _free_hash(deployment: Obj, world: World) -> str:
 def _number(
     deployment: Obj, new: Obj, old: Sequence[Obj], sizes: Mapping[str, Sizes], world: World, now: float
 ) -> list[Action]:
-    """The ReplicaSet in use has the highest revision: one that a rollback brought back gets a new number. It notes
-    which images it runs, and when it was complete for the first time."""
+    """Annotate the ReplicaSet in use: the highest revision number (a rollback gives it a new one), the images it runs,
+    and when it was complete for the first time."""
     number = max(revisions.revision(new), revisions.next_revision(old) if old else 1)
     wanted = {**_copied_annotations(deployment), REVISION: str(number)}
     if images := digests.seen(new, world.controlled(uid(new), POD)):
@@ -167,7 +169,7 @@ def _number(
 
 
 def _copied_annotations(deployment: Obj) -> dict[str, str]:
-    """What a revision keeps of its Deployment: why it was made (kubernetes.io/change-cause)."""
+    """The annotations that a revision copies from its Deployment: its change cause (kubernetes.io/change-cause)."""
     cause = annotations_of(deployment).get(CHANGE_CAUSE)
     return {CHANGE_CAUSE: cause} if cause else {}
 
@@ -175,8 +177,8 @@ def _copied_annotations(deployment: Obj) -> dict[str, str]:
 def _next_sizes(
     deployment: Obj, new: Obj | None, old: Sequence[Obj], sizes: Mapping[str, Sizes], order: Order
 ) -> dict[str, int]:
-    """The size of each ReplicaSet by name: the next step of the rollout. While it is paused, and where the Deployment
-    was scaled in the middle of it, all of them take their share of the new number first."""
+    """The next size of each ReplicaSet by name: the next step of the rollout. While it is paused, and after a change of
+    `replicas` in the middle of it, all of them are scaled in proportion first."""
     olds = [sizes[name(rs)] for rs in old]
     if new is None:
         return rollout.proportional(replicas(deployment), olds, limits(deployment)) if olds else {}
@@ -196,13 +198,13 @@ def _was_scaled(deployment: Obj, sets: Sequence[Obj]) -> bool:
 
 
 def _wish(deployment: Obj) -> dict[str, str]:
-    """What a ReplicaSet is sized for."""
+    """The annotations that record what a ReplicaSet was sized for."""
     most = replicas(deployment) + limits(deployment).surge
     return {DESIRED_REPLICAS: str(replicas(deployment)), MAX_REPLICAS: str(most)}
 
 
 def _resize(deployment: Obj, sets: Sequence[Obj], sizes: Mapping[str, Sizes], after: Mapping[str, int]) -> list[Action]:
-    """Give every ReplicaSet its size, and note on those that have pods what they are sized for."""
+    """Resize the ReplicaSets, and annotate those with pods with what they are sized for."""
     actions: list[Action] = []
     for rs in sets:
         wanted, size = sizes[name(rs)].wanted, after[name(rs)]
@@ -224,7 +226,7 @@ def _complete(deployment: Obj, new: Obj, old: Sequence[Obj], sizes: Mapping[str,
 
 
 def _forget(deployment: Obj, new: Obj, old: Sequence[Obj], sizes: Mapping[str, Sizes]) -> list[Action]:
-    """Once the rollout is complete, the oldest revisions beyond the history limit go."""
+    """Once the rollout is complete, delete the oldest revisions beyond the history limit."""
     if not _complete(deployment, new, old, sizes):
         return []
     limit = get(deployment, "spec", "revisionHistoryLimit", default=10)

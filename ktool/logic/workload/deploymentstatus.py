@@ -1,7 +1,7 @@
-"""What a Deployment's status says: the counts, and the conditions Available and Progressing.
+"""Deployment status: the counts, and the conditions Available and Progressing.
 
-Source: kubernetes.io/docs/concepts/workloads/controllers/deployment, "Deployment status";
-pkg/controller/deployment/progress.go.
+The Deployment controller and its parts call it. Source: kubernetes.io/docs/concepts/workloads/controllers/deployment,
+"Deployment status"; pkg/controller/deployment/progress.go.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def replicas(deployment: Obj) -> int:
 
 
 def limits(deployment: Obj) -> rollout.Limits:
-    """How far its strategy may leave the wanted number; Recreate knows neither more nor fewer."""
+    """maxSurge and maxUnavailable of the rolling update, in pods; both 0 for strategy Recreate."""
     if get(deployment, "spec", "strategy", "type") == "Recreate":
         return rollout.Limits(surge=0, unavailable=0)
     chosen = get(deployment, "spec", "strategy", "rollingUpdate", default={})
@@ -29,7 +29,7 @@ def limits(deployment: Obj) -> rollout.Limits:
 
 
 def held(deployment: Obj) -> bool:
-    """Whether a rollout is not finished and does not go on, because it is paused."""
+    """Whether an unfinished rollout is paused."""
     said: Obj = get(deployment, "status", default={})
     updated = said.get("updatedReplicas", 0)
     unfinished = updated < replicas(deployment) or said.get("replicas", 0) > updated
@@ -37,8 +37,8 @@ def held(deployment: Obj) -> bool:
 
 
 def status(deployment: Obj, new: Sizes | None, old: Sequence[Sizes], now: float) -> tuple[Obj, float | None]:
-    """The status, and the seconds until the progress deadline would pass. `new` is the ReplicaSet of the present
-    template, None where there is none yet."""
+    """The status, and the seconds until the progress deadline passes. `new` is the ReplicaSet of the present template,
+    None where there is none yet."""
     sets = [*old, new] if new is not None else list(old)
     available = sum(sizes.available for sizes in sets)
     result: Obj = {
@@ -61,8 +61,8 @@ def status(deployment: Obj, new: Sizes | None, old: Sequence[Sizes], now: float)
 def _with_progressing(
     deployment: Obj, new: Sizes | None, old: Sequence[Sizes], counts: Obj, conditions: list[Obj], now: float
 ) -> tuple[list[Obj], float | None]:
-    """The condition Progressing: lastUpdateTime moves with each step forward, and the deadline runs from there. Once
-    a rollout is complete it stays so: what pods do later is no rollout."""
+    """The condition Progressing: lastUpdateTime moves with each step forward, and the deadline runs from there. Once a
+    rollout is complete it stays so: later changes of pods are no rollout."""
     before = condition(deployment, "Progressing") or {}
     reason = before.get("reason")
     if get(deployment, "spec", "paused", default=False):
@@ -84,8 +84,8 @@ def _with_progressing(
 
 
 def _has_moved(deployment: Obj, counts: Obj) -> bool:
-    """Whether it is further than when its status was written: more new pods, fewer old ones, more that serve; or
-    whether the user has asked for something else since."""
+    """Whether the rollout made progress since the status was written (more new pods, fewer old ones, more available
+    ones), or the spec changed."""
     before: Obj = get(deployment, "status", default={})
 
     def was(count: str) -> int:

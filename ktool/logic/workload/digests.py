@@ -1,7 +1,8 @@
-"""Which images a revision really ran: a tag may be moved in its registry, a digest cannot.
+"""Image digests of revisions: the digests that a ReplicaSet's pods really ran, so that a moved tag does not change a
+rollback.
 
-A ReplicaSet notes the digest of each image once its first pods have pulled it, and gives the note to the pods it makes
-from then on: what a rollback brings back is what ran before.
+The Deployment controller and logic/pod/podfields use it. A ReplicaSet records the digest of each image once its first
+pods have pulled it, and passes the record to the pods it makes from then on: a rollback runs what ran before.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ def text(images: Mapping[str, str]) -> str:
 
 
 def pinned(pod: Obj, image: str) -> str:
-    """The image by the digest that was noted for it; "" where none was."""
+    """The image by its recorded digest; "" where none is recorded."""
     found = recorded(pod).get(image, "") if RESOLVED_IMAGES in annotations_of(pod) else ""
     return found if _BY_DIGEST in found else ""
 
 
 def seen(replica_set: Obj, pods: Iterable[Obj]) -> dict[str, str]:
-    """What a ReplicaSet has noted, with what its pods tell of the images it has no note of. The first pod by name
-    decides where two have pulled a tag that was moved in between."""
+    """The record of a ReplicaSet, completed with the images of its pods. Where two pods have pulled a tag that was
+    moved in between, the first pod by name decides."""
     found = recorded(replica_set)
     spec = get(replica_set, "spec", "template", "spec", default={})
     wanted = {image for image in _images(spec).values() if image not in found and "@" not in image}
@@ -52,5 +53,5 @@ def seen(replica_set: Obj, pods: Iterable[Obj]) -> dict[str, str]:
 
 
 def _images(spec: Obj) -> dict[str, str]:
-    """The image of each container by the container's name."""
+    """Container name -> image."""
     return {str(one.get("name", "")): str(one.get("image", "")) for one in containers_in(spec)}

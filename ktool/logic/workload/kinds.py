@@ -1,4 +1,4 @@
-"""The identities of the kinds that own pods for Deployments. The Deployment controller and its parts use them."""
+"""GroupKinds of the workload kinds that own pods. The Deployment controller and its parts use them."""
 
 from ktool.api.ref import GroupKind
 

@@ -1,6 +1,7 @@
-"""Counting pods as ReplicaSets and Deployments do: those that exist, are Ready, and have been so for long enough.
+"""Pod counts of ReplicaSets and Deployments: existing, Ready, and available (Ready for minReadySeconds).
 
-Source: apps/v1 ReplicaSetStatus; pkg/controller (IsPodActive) and pkg/api/v1/pod (IsPodAvailable).
+kinds/replicaset and the Deployment controller call it. Source: apps/v1 ReplicaSetStatus; pkg/controller (IsPodActive)
+and pkg/api/v1/pod (IsPodAvailable).
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from ktool.api.pod import finished
 
 @dataclass(frozen=True)
 class Counts:
-    """`existing`: pods that run or will, `ending`: those that are on their way out but still there. `after`: seconds
-    until the next Ready pod becomes available, None where none waits for that."""
+    """`existing`: active pods, `ending`: terminating ones that are still there. `after`: seconds until the next Ready
+    pod becomes available, None where none is waiting for that."""
 
     existing: int
     ready: int
@@ -25,7 +26,7 @@ class Counts:
 
 
 def count(pods: Iterable[Obj], patience: float, now: float) -> Counts:
-    """Pods that have been Ready for `patience` seconds are available."""
+    """Count the pods. `patience`: minReadySeconds."""
     existing, waits, ending = 0, [], 0
     for pod in pods:
         if finished(pod):
@@ -41,7 +42,7 @@ def count(pods: Iterable[Obj], patience: float, now: float) -> Counts:
 
 
 def active(pod: Obj) -> bool:
-    """Whether it counts as one of the wanted pods."""
+    """Whether a pod counts as a replica: neither terminating nor finished."""
     return not deleting(pod) and not finished(pod)
 
 

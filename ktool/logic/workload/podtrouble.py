@@ -1,4 +1,8 @@
-"""What keeps a pod from running that waiting will not mend: said in seconds, not at a deadline."""
+"""Pod failure detection: reasons why a pod will not run that waiting does not mend, found within seconds and not at a
+deadline.
+
+follow/wait, logic/workload/rollback, control/rehearsal and kinds/pod call it.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +24,15 @@ CERTAIN = frozenset(
 one is an ImagePullBackOff."""
 
 TAKEN = "address already in use"
-"""What a kernel says of a port that somebody else listens on: no restart mends that."""
+"""Error texts for a port that is already in use: no restart mends that."""
 
 REFUSED = ("manifest unknown", "name unknown", "unauthorized", "denied")
-"""What a registry says that is there and will not give the image (OCI distribution spec, error codes)."""
+"""Error texts of a registry that answers and refuses the image (OCI distribution spec, error codes)."""
 
 
 def trouble(pod: Obj) -> str:
-    """One sentence that names the pod, the container, the reason and the last exit; "" where nothing is certain."""
+    """The certain failure of a pod in one sentence, with pod, container, reason and last exit; "" where none is
+    certain."""
     if get(pod, "status", "phase") == "Failed":
         reason = get(pod, "status", "reason", default="") or _exit(pod) or "a container ended with an error"
         return f"pod {name(pod)} failed: {reason}"
@@ -58,7 +63,7 @@ def _exit(pod: Obj) -> str:
 
 
 def unready(pod: Obj) -> str:
-    """Why a pod that is not known to fail is not Ready either, in one sentence; "" for one that is Ready."""
+    """Why a pod without a certain failure is not Ready, in one sentence; "" for a Ready pod."""
     ready = condition(pod, "Ready") or {}
     if ready.get("status") == "True":
         return ""

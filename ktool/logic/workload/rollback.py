@@ -1,5 +1,6 @@
-"""Going back without being asked: a Deployment that is annotated for it returns to its last good revision when the new
-one certainly fails. Kubernetes leaves a failed rollout where it is.
+"""Automatic rollback: an annotated Deployment returns to its last good revision when the new one certainly fails.
+
+The Deployment controller and logic/workload/deploymentcommands call it. Kubernetes leaves a failed rollout where it is.
 """
 
 from __future__ import annotations
@@ -34,26 +35,26 @@ from ktool.logic.workload.podtrouble import trouble, unready
 CONDITION = "RolledBack"
 """Status False: it is about to happen; True: it has, and nothing else was asked for since."""
 CALM = 3.0
-"""Seconds for which a failure has to last, so that one that mends itself is none, and whoever looks on can read the
-logs of the pods that failed."""
+"""Seconds that a failure must last before a rollback: it may mend itself, and a person can still read the logs of the
+failed pods."""
 PROVEN = 15.0
 """Seconds after its completion within which a revision may still fail: without a probe, or minReadySeconds, a program
 that ends after a moment has been Ready. What breaks later was no rollout."""
 
 
 def completed(replica_set: Obj) -> float:
-    """When its revision was complete for the first time; 0 where it never was."""
+    """When a revision was complete for the first time (epoch seconds); 0 for never."""
     return epoch(annotations_of(replica_set).get(COMPLETE))
 
 
 def last_good(replica_sets: Iterable[Obj], other_than: Obj) -> Obj | None:
-    """The newest revision that was complete once."""
+    """The newest revision that was ever complete."""
     found = [rs for rs in revisions.history(replica_sets) if completed(rs) and uid(rs) != uid(other_than)]
     return found[-1] if found else None
 
 
 def failure(deployment: Obj, new: Obj, world: World) -> str:
-    """Why the new revision will not come about; "" while it may, and where it has."""
+    """Why the new revision certainly fails; "" while it may succeed, and where it has."""
     certain, missing = obstacle(new, world)
     if certain or (condition(deployment, "Progressing") or {}).get("reason") != DEADLINE_EXCEEDED:
         return certain
@@ -61,8 +62,8 @@ def failure(deployment: Obj, new: Obj, world: World) -> str:
 
 
 def obstacle(new: Obj, world: World) -> tuple[str, str]:
-    """What certainly keeps a pod of a ReplicaSet from serving ("" where nothing is certain), and what keeps one from
-    it, certainly or not. Pods that broke when the revision had proved good are not looked at."""
+    """(certain, any): the certain failure of a ReplicaSet's pods ("" for none), and the reason why one is not Ready,
+    certain or not. Pods that broke after the revision had proved good are ignored."""
     proved = completed(new) + PROVEN if completed(new) else math.inf
     pods = [pod for pod in world.controlled(uid(new), POD) if not deleting(pod) and _changed(pod) < proved]
     certain = next((said for pod in sorted(pods, key=name) if (said := trouble(pod))), "")
@@ -70,12 +71,13 @@ def obstacle(new: Obj, world: World) -> tuple[str, str]:
 
 
 def _changed(pod: Obj) -> float:
-    """When it became Ready or stopped being so."""
+    """When the pod's Ready condition changed last."""
     return epoch((condition(pod, "Ready") or {}).get("lastTransitionTime") or meta(pod).get("creationTimestamp"))
 
 
 def target(deployment: Obj, new: Obj | None, replica_sets: Iterable[Obj]) -> Obj | None:
-    """The revision it would go back to. None where it does not want to, or has none."""
+    """The revision to roll back to. None where the Deployment is not annotated for it, is paused, or has no good
+    revision."""
     if annotations_of(deployment).get(ROLLBACK_ON_FAILURE) != "true" or get(
         deployment, "spec", "paused", default=False
     ):
@@ -88,8 +90,8 @@ FORGET: Obj = {"metadata": {"annotations": {COMPLETE: None}}}
 
 
 def patch(deployment: Obj, good: Obj) -> Obj:
-    """The merge patch that gives a Deployment the template of another revision. Where a change of its configuration
-    made it fail, that is noted, so that the same content is not tried again."""
+    """The merge patch that rolls a Deployment back to another revision. If a config change caused the failure, its hash
+    is recorded, so that the same content is not tried again."""
     returned = revisions.rolled_back(deployment, good)
     if failed := configuse.failed_with(deployment["spec"]["template"]):
         returned = put(returned, "metadata", "annotations", {**annotations_of(returned), **failed})
@@ -99,7 +101,7 @@ def patch(deployment: Obj, good: Obj) -> Obj:
 
 @dataclass(frozen=True)
 class Return:
-    """What follows: the conditions of the status, what is to be done, and when to look again."""
+    """The result: the conditions of the status, the actions, and the seconds until the next look."""
 
     conditions: list[Obj]
     actions: Sequence[Action] = ()
@@ -109,7 +111,7 @@ class Return:
 def decide(
     deployment: Obj, new: Obj | None, replica_sets: Sequence[Obj], world: World, conditions: Sequence[Obj], now: float
 ) -> Return:
-    """Whether to go back now. `conditions` are those that the Deployment has otherwise."""
+    """Whether to roll back now. `conditions` are the Deployment's other conditions."""
     others = [entry for entry in conditions if entry.get("type") != CONDITION]
     before = next((entry for entry in conditions if entry.get("type") == CONDITION), {})
     good = target(deployment, new, replica_sets)
@@ -143,13 +145,13 @@ def _entry(status: str, message: str, observed: int, now: float) -> Obj:
 
 
 def has_happened(deployment: Obj) -> str:
-    """Why it was rolled back, if it was and nobody has asked for anything else since."""
+    """The reason of a rollback that happened; "" if none did, or the spec was changed since."""
     found = condition(deployment, CONDITION) or {}
     current = found.get("status") == "True" and found.get("observedGeneration") == generation(deployment)
     return str(found.get("message", "")) if current else ""
 
 
 def is_coming(deployment: Obj) -> str:
-    """Why it is about to be rolled back."""
+    """The reason of a rollback that is about to happen; "" for none."""
     found = condition(deployment, CONDITION) or {}
     return str(found.get("message", "")) if found.get("status") == "False" else ""

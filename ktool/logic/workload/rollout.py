@@ -1,8 +1,9 @@
-"""The arithmetic of a Deployment: how many pods each of its ReplicaSets may want now.
+"""Rollout arithmetic: the next size of each ReplicaSet of a Deployment.
 
-The rules are those of the Kubernetes documentation (Deployments, "Strategy"): never more pods than
-replicas + maxSurge, never fewer available ones than replicas - maxUnavailable, unhealthy old pods go first.
-A decision looks at sizes only, so it can be taken again at any moment, after any interruption, with the same result.
+logic/workload/deploymentplan, deploymentstatus and stopfirst call it. The rules are those of the Kubernetes
+documentation (Deployments, "Strategy"): never more pods than replicas + maxSurge, never fewer available ones than
+replicas - maxUnavailable, unhealthy old pods go first. A decision depends on sizes only, so it can be repeated at any
+moment, after any interruption, with the same result.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Sizes:
-    """One ReplicaSet as the arithmetic sees it: the pods it wants (spec.replicas), those that exist, those that have
-    been Ready for minReadySeconds, those that are Ready, and those that are ending but still there. `sized_for` and
-    `most`: how many pods its Deployment wanted, and how many it could have had, when it was sized last."""
+    """One ReplicaSet in numbers: wanted pods (spec.replicas), existing ones, available ones (Ready for
+    minReadySeconds), Ready ones, and terminating ones that are still there. `sized_for` and `most`: the Deployment's
+    replicas, and its maximum with surge, when it was sized last."""
 
     name: str
     wanted: int
@@ -34,15 +35,15 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Limits:
-    """How far a rolling update may leave the wanted number, in pods."""
+    """maxSurge and maxUnavailable, in pods."""
 
     surge: int
     unavailable: int
 
 
 def limits(replicas: int, max_surge: int | str, max_unavailable: int | str) -> Limits:
-    """Percentages of `replicas`: the surge rounds up, the unavailable round down. Where both come to nothing the
-    rollout could not move, so one pod may be unavailable."""
+    """The limits for percentages of `replicas`: the surge rounds up, the unavailable down. Where both are 0 the rollout
+    could not move, so one pod may be unavailable."""
     surge = -(-_hundredths(max_surge, replicas) // 100)
     unavailable = min(_hundredths(max_unavailable, replicas) // 100, replicas)
     if surge == 0 and unavailable == 0:
@@ -51,7 +52,7 @@ def limits(replicas: int, max_surge: int | str, max_unavailable: int | str) -> L
 
 
 def _hundredths(value: int | str, replicas: int) -> int:
-    """A number or a percentage of `replicas`, in hundredths of a pod so that the caller chooses the rounding."""
+    """A number or a percentage of `replicas`, in hundredths of a pod, so that the caller chooses the rounding."""
     return value * 100 if isinstance(value, int) else int(value.rstrip("%")) * replicas
 
 
@@ -61,9 +62,10 @@ def _hundredths(value: int | str, replicas: int) -> int:
 def rolling_update(replicas: int, new: Sizes, old: Sequence[Sizes], limit: Limits) -> dict[str, int]:
     """The next size of every ReplicaSet, by name; `old` with the oldest first.
 
-    First the new one grows into the room that is left, then the old ones give up what is not needed to stay
-    available. Called again whenever a size or an availability changes, it ends with only the new one. A pod that is
-    to go and still exists takes room like any other."""
+    First the new one grows into the room that is left, then the old ones shrink by the pods not needed to stay
+    available. Repeated after every change of a size or an availability, it ends with only the new one. A terminating
+    pod takes room like any other.
+    """
     grown = replace(new, wanted=_grow(replicas, new, old, limit))
     shrunk = _shrink(replicas, grown, old, limit)
     return {sizes.name: sizes.wanted for sizes in (grown, *shrunk)}
@@ -77,7 +79,8 @@ def _grow(replicas: int, new: Sizes, old: Sequence[Sizes], limit: Limits) -> int
 
 
 def _shrink(replicas: int, new: Sizes, old: Sequence[Sizes], limit: Limits) -> list[Sizes]:
-    """Old pods may go as far as enough pods stay, counting every new pod that is not available yet as missing."""
+    """Shrink old ReplicaSets as far as enough pods stay, counting every new pod that is not available yet as
+    missing."""
     must_stay = replicas - limit.unavailable
     total = new.wanted + sum(sizes.wanted for sizes in old)
     may_go = total - must_stay - new.unhealthy
@@ -89,7 +92,7 @@ def _shrink(replicas: int, new: Sizes, old: Sequence[Sizes], limit: Limits) -> l
 
 
 def _take_unhealthy(old: Sequence[Sizes], may_go: int) -> list[Sizes]:
-    """Pods that serve nobody go first: giving them up costs no availability."""
+    """Take unhealthy pods first: they serve no traffic, so removing them costs no availability."""
     result = []
     for sizes in old:
         going = min(sizes.unhealthy, may_go)
@@ -111,7 +114,7 @@ def _take(old: Sequence[Sizes], may_go: int) -> list[Sizes]:
 
 
 def recreate(replicas: int, new: Sizes, old: Sequence[Sizes]) -> dict[str, int]:
-    """All old pods end before the first new one begins; those that are still to be made are wanted no more first."""
+    """Strategy Recreate: all old pods end before the first new one begins; pods not made yet are cancelled first."""
     gone = not any(sizes.wanted or sizes.existing or sizes.ending for sizes in old)
     return {**{sizes.name: 0 for sizes in old}, new.name: replicas if gone else new.wanted}
 
@@ -120,17 +123,16 @@ def recreate(replicas: int, new: Sizes, old: Sequence[Sizes]) -> dict[str, int]:
 
 
 def saturated(replicas: int, new: Sizes) -> bool:
-    """Whether the new ReplicaSet has all the pods its Deployment wants now, available: old ones serve no end any more,
-    not even while a rollout is paused."""
+    """Whether the new ReplicaSet has all wanted pods, available: old ones are not needed any more, not even while a
+    rollout is paused."""
     return new.wanted == new.available == new.sized_for == replicas
 
 
 def proportional(replicas: int, sets: Sequence[Sizes], limit: Limits) -> dict[str, int]:
-    """A change of `replicas` while several ReplicaSets have pods is spread over them by their sizes, so that a bad
-    rollout does not get all the new pods ("Proportional scaling" in the documentation). `sets` with the newest
-    last; what rounding leaves over goes to the largest, of equal ones to the newer when there will be more pods and
-    to the older when there will be fewer. Where only one has pods (or none has, the newest), it is simply scaled:
-    a surge belongs to a rollout."""
+    """Proportional scaling (see the documentation): a change of `replicas` while several ReplicaSets have pods is
+    spread over them by size, so that a bad rollout does not get all the new pods. `sets` with the newest last; the
+    rounding remainder goes to the largest, among equal ones to the newer when growing and to the older when shrinking.
+    Where only one has pods (or none has, the newest), it is simply scaled: a surge belongs to a rollout."""
     active = [sizes for sizes in sets if sizes.wanted] or list(sets[-1:])
     result = {sizes.name: sizes.wanted for sizes in sets}
     if len(active) == 1:
@@ -148,7 +150,7 @@ def proportional(replicas: int, sets: Sequence[Sizes], limit: Limits) -> dict[st
 
 
 def round_half_away(value: float) -> int:
-    """Halves away from zero, as the documented arithmetic rounds."""
+    """Round halves away from zero, as the documented arithmetic does."""
     return math.floor(abs(value) + 0.5) * (1 if value >= 0 else -1)
 
 
@@ -157,5 +159,5 @@ def _towards(share: int, left: int) -> int:
 
 
 def complete(replicas: int, new: Sizes, old: Sequence[Sizes]) -> bool:
-    """Every wanted pod is of the new ReplicaSet and available, and no old one exists any more."""
+    """Whether every wanted pod is of the new ReplicaSet and available, and no old one exists any more."""
     return new.wanted == new.existing == new.available == replicas and not any(s.existing or s.wanted for s in old)

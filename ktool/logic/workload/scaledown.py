@@ -1,6 +1,8 @@
-"""Which pods of a ReplicaSet go first when it shrinks, in the order the Kubernetes documentation gives
-(ReplicaSet, "Scaling a ReplicaSet"): pods that serve nobody, then the cheaper to delete, then those that share a
-node with the most of their siblings, then the younger."""
+"""Scale-down order: which pods of a ReplicaSet are deleted first. kinds/replicaset calls it.
+
+The order is that of the Kubernetes documentation (ReplicaSet, "Scaling a ReplicaSet"): pods that are not Ready, then
+the cheaper to delete, then those that share a node with the most of their siblings, then the younger.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
 
 
 def first_to_go(pods: Sequence[Obj], count: int) -> list[Obj]:
-    """The `count` pods to delete. Every tie ends with the name, so two passes over the same pods agree."""
+    """The `count` pods to delete. Every tie is broken by name, so two passes over the same pods agree."""
     siblings = Counter(node_of(pod) for pod in pods if is_true(pod, "Ready"))
 
     def order(pod: Obj) -> tuple[Any, ...]:

@@ -1,7 +1,9 @@
-"""Rollouts in which an old pod has to go before the new one that takes its place can come.
+"""Stop-first rollouts: an old pod must go before its replacement can come, because of host ports or single-writer
+volumes.
 
-Kubernetes starts a surge pod wherever it may. With a host port that every fitting node has given to an old pod it then
-waits for ever, and with files that only one process may write it does harm.
+The Deployment controller, kinds/deployment and logic/workload/stranded call it. Kubernetes starts a surge pod wherever
+it may. With a host port that every fitting node has given to an old pod it then waits for ever, and with files that
+only one process may write it does harm.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ def single_writer(workload: Obj) -> bool:
 
 
 def host_ports(spec: Obj) -> set[tuple[int, str]]:
-    """The ports of the node that pods of this spec take, with their protocols."""
+    """The host ports of pods of this spec, with their protocols."""
     return {
         (int(port["hostPort"]), str(port.get("protocol") or "TCP"))
         for container in spec.get("containers") or ()
@@ -39,13 +41,13 @@ def host_ports(spec: Obj) -> set[tuple[int, str]]:
 
 
 def concerns(workload: Obj) -> bool:
-    """Whether the order of ending and starting may matter to its pods."""
+    """Whether the order of stopping and starting may matter for the workload's pods."""
     return single_writer(workload) or bool(host_ports(get(workload, "spec", "template", "spec", default={})))
 
 
 def held_ports(new: Iterable[Obj], old: Sequence[Obj], world: World) -> list[int]:
-    """The host ports that old pods of the same workload hold and a new one waits for. None while one of them ends:
-    soon there is a place."""
+    """The host ports that old pods of the workload hold and a new pod waits for. Empty while one of the holders
+    terminates: there will be room soon."""
     for pod in new:
         if deleting(pod) or (condition(pod, "PodScheduled") or {}).get("status") != "False":
             continue
@@ -59,7 +61,7 @@ def held_ports(new: Iterable[Obj], old: Sequence[Obj], world: World) -> list[int
 
 
 def _finds_no_port(pod: Obj, world: World) -> bool:
-    """Asked of the scheduler: what it told the pod may be older than the end of another one."""
+    """Ask the scheduler now: the condition it left on the pod may be older than the end of another pod."""
     from ktool.logic import schedule  # every command imports the kinds, and hardly any asks this
 
     spaces = {name(space): labels(space) for space in world.list(NAMESPACE)}
@@ -68,15 +70,15 @@ def _finds_no_port(pod: Obj, world: World) -> bool:
 
 
 def _answers(pod: Obj, world: World) -> bool:
-    """Whether the pod's node does: on another one nothing ends."""
+    """Whether the pod's node answers: on a silent one nothing ends."""
     node = world.get(Ref(NODE, "", node_of(pod)))
     return node is not None and answers(node)
 
 
 @dataclass(frozen=True)
 class Order:
-    """In which order pods go and come: `ports` of the nodes that old pods hold and new ones wait for, and whether the
-    volumes have `one_writer`. A rollout that is not concerned goes by its strategy alone."""
+    """The order of stopping and starting: `ports` of nodes that old pods hold and new ones wait for, and whether the
+    volumes have `one_writer`. A rollout with neither follows its strategy alone."""
 
     ports: Sequence[int] = ()
     one_writer: bool = False
@@ -103,7 +105,7 @@ class Order:
     def told(
         self, deployment: Obj, old: Sequence[Obj], sizes: Mapping[str, Sizes], after: Mapping[str, int]
     ) -> list[Action]:
-        """Where an old pod goes because of a port: why."""
+        """The Event for an old pod that is stopped first because of a port."""
         if not self.ports or all(after[name(rs)] >= sizes[name(rs)].wanted for rs in old):
             return []
         ports = ", ".join(str(port) for port in self.ports)
@@ -112,15 +114,15 @@ class Order:
 
 
 def with_room(limit: Limits) -> Limits:
-    """At least one pod may be missing, so that one can go first."""
+    """Limits with at least one pod unavailable, so that one can stop first."""
     return Limits(limit.surge, max(1, limit.unavailable))
 
 
 def one_writer(limit: Limits) -> Limits:
-    """No pod above the wanted number."""
+    """Limits without surge."""
     return Limits(0, max(1, limit.unavailable))
 
 
 def until_gone(sizes: Sizes) -> Sizes:
-    """Counted so that a pod holds its place until it is gone."""
+    """Sizes in which a terminating pod still holds its place."""
     return replace(sizes, existing=sizes.existing + sizes.ending)

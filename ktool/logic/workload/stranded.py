@@ -1,7 +1,8 @@
-"""Pods that were sent to a node which then stopped answering, before anything of them was seen to run.
+"""Stranded pods: bound to a node that stopped answering before they were observed to run. kinds/replicaset replaces
+them.
 
-They would hold up a rollout for as long as the node is away, and nothing is lost with them: others take their place.
-When the node comes back, what it may have begun is ended first.
+They would hold up a rollout for as long as the node is away, and nothing is lost with them. When the node comes back,
+whatever it has begun is stopped first.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from ktool.api.action import Action, Delete, Emit
 from ktool.api.obj import Obj, controller_of, deleting, epoch, get, meta, name, namespace, uid
 from ktool.api.pod import node_of, statuses_of
-from ktool.api.ref import NODE, Ref
+from ktool.api.ref import NODE, GroupKind, Ref
 from ktool.api.world import World
 from ktool.logic.network.nodefields import silent_since
 from ktool.logic.workload.stopfirst import single_writer
@@ -21,7 +22,7 @@ PATIENCE = 5.0
 
 
 def find(pods: Sequence[Obj], world: World, now: float) -> tuple[list[Obj], float | None]:
-    """Those of the pods that are given up now, and the seconds after which to look again."""
+    """The pods to give up now, and the seconds after which to look again."""
     found: list[Obj] = []
     waits: list[float] = []
     nodes: dict[str, float] = {}
@@ -46,6 +47,7 @@ def find(pods: Sequence[Obj], world: World, now: float) -> tuple[list[Obj], floa
 
 
 def given_up(owner: Obj, pod: Obj) -> list[Action]:
+    """The deletion of a stranded pod and its Event."""
     message = f"Deleted pod: {name(pod)} (node {node_of(pod)} does not answer)"
     return [Delete(Ref.of(pod), uid(pod)), Emit(Ref.of(owner), "SuccessfulDelete", message, uid=uid(owner))]
 
@@ -55,10 +57,10 @@ def _has_run(pod: Obj) -> bool:
 
 
 def _is_only_writer(pod: Obj, world: World) -> bool:
-    """Whether another one might write beside it."""
+    """Whether the pod is a single writer: a replacement might then write beside it."""
     here: Obj | None = pod
     while here is not None and (owner := controller_of(here)):
-        here = world.get(Ref(owner["kind"], namespace(pod), owner["name"]))
+        here = world.get(Ref(GroupKind.of(owner), namespace(pod), owner["name"]))
         if here is not None and single_writer(here):
             return True
     return False

@@ -1,8 +1,8 @@
-"""Datagrams on their way to endpoints that are gone.
+"""Stale UDP flows: removes connection-tracking entries towards endpoints that are gone (conntrack(8)).
 
-A connection of TCP ends with its endpoint. A flow of datagrams is kept by the kernel for as long as its client goes on
-sending, always to the endpoint it began with, so it has to be forgotten here (conntrack(8)). Connections of TCP are
-left alone: a pod that is being ended may still finish them.
+A TCP connection ends with its endpoint. A UDP flow stays in the kernel for as long as its client goes on sending,
+always towards the endpoint it began with, so it has to be deleted here. TCP is left alone: a terminating pod may still
+finish its connections. node/podman/performer calls it after new service rules.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ done
 """
 
 _FLOW = re.compile(r"^udp .*? dst=(\S+) sport=\d+ dport=(\d+) .*?src=(\S+) dst=\S+ sport=(\d+) dport=\d+", re.MULTILINE)
-"""What was asked (address and port), and who answers (address and port), of each line of `conntrack -L`."""
+"""Destination (address, port) and replying endpoint (address, port) in each line of `conntrack -L`."""
 
 Flow = tuple[str, str, str, str]
 
 
 def flush(transport: Transport, allowed: Mapping[str, frozenset[str]]) -> None:
-    """Forget the flows to services that do not lead to one of their endpoints any more. `allowed` as SetRules has it.
-    Raises NodeError where that is needed and cannot be done."""
+    """Delete the flows to services that lead to none of their endpoints any more. `allowed` as in SetRules. Raises
+    NodeError where that is needed and fails."""
     done = transport.run(["sh", "-c", _LIST], timeout=15)
     if done.status == 127:
         if allowed:
@@ -46,7 +46,7 @@ def flush(transport: Transport, allowed: Mapping[str, frozenset[str]]) -> None:
 
 
 def stale(listed: str, allowed: Mapping[str, frozenset[str]]) -> Set[Flow]:
-    """The flows that lead where no service sends them now. Those that Podman made for a hostPort are none of ours."""
+    """The flows whose endpoint no service has any more. Flows of a hostPort, made by Podman, are not touched."""
     return {flow for flow in _FLOW.findall(listed) if _is_stale(flow, allowed)}
 
 

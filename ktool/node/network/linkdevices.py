@@ -1,7 +1,10 @@
-"""Tunnels and routes of a node: brought to what logic/network/links wants, and read back as they are.
+"""Link devices: the tunnels (VXLAN, WireGuard) and routes of a node, set to what logic/network/links wants, and read
+back.
 
-Devices first, then whom they know, then the routes, and only then what is not wanted any more: packets on their way
-find something that takes them at every moment. The WireGuard key is made on the node and read there by `wg` alone."""
+node/podman/performer sets them, node/podman/facts reads them. Order of changes: devices, then their peers, then routes,
+and only then removals, so that packets on their way have a route at every moment. The WireGuard key is made on the node
+and read there by `wg` alone.
+"""
 
 from __future__ import annotations
 
@@ -113,8 +116,8 @@ done
 
 
 def set_links(transport: Transport, now: Links, wanted: Links) -> None:
-    """Make devices and routes of ours exactly these. Raises NodeError with what the node refused, after all that could
-    be done was done."""
+    """Set the tunnels and routes that ktool manages to exactly these. Does all that can be done, then raises NodeError
+    with what the node refused."""
     _check(wanted)
     problems: list[str] = []
     if wanted.vxlan:
@@ -134,20 +137,21 @@ def set_links(transport: Transport, now: Links, wanted: Links) -> None:
 
 
 def remove(transport: Transport, now: Links) -> None:
-    """Remove all of it; nothing to do is fine."""
+    """Remove all tunnels and routes that ktool manages. Idempotent."""
     set_links(transport, now, Links())
     _shell(transport, _REMOVE_VXLAN + _REMOVE_WIREGUARD + "exit 0")
 
 
 def beyond(transport: Transport, addresses: Iterable[str]) -> list[str]:
-    """Those of the addresses that the node reaches by way of a router, or not at all. Raises NodeError."""
+    """The addresses that the node reaches through a router or not at all. Raises NodeError."""
     checked = [str(ip_address(address)) for address in addresses]
     done = transport.run(["sh", "-c", _BEYOND, "ktool", *checked], timeout=15)
     return done.stdout.decode("utf-8", "replace").split()
 
 
 def _check(wanted: Links) -> None:
-    """ValueError for what is no address, subnet or hardware address: nothing else may reach the node."""
+    """Validate every value before it reaches the node. ValueError for an invalid address, subnet or hardware
+    address."""
     for route in wanted.routes:
         ip_network(route.subnet)
         if route.via:
@@ -167,7 +171,8 @@ def _check(wanted: Links) -> None:
 
 
 def _know_vxlan(transport: Transport, now: Vxlan | None, wanted: Vxlan) -> list[str]:
-    """Who is behind which address: nothing is learned or asked for on the link (bridge(8), ip-neighbour(8))."""
+    """Static forwarding and neighbour entries for the peers: the device neither learns nor asks (bridge(8),
+    ip-neighbour(8))."""
     old = now.peers if now and (now.local, now.mac) == (wanted.local, wanted.mac) else ()
     gone = [peer for peer in old if peer not in wanted.peers]
     keys, addresses = {mac for _, mac, _ in wanted.peers}, {address for address, _, _ in wanted.peers}
@@ -220,7 +225,7 @@ def _way(route: Route) -> str:
 
 
 def routes_to_change(now: Sequence[Route], wanted: Sequence[Route]) -> tuple[list[Route], list[Route]]:
-    """(to replace, to delete) so that the routes of ours become exactly `wanted`."""
+    """(to replace, to delete): the changes that turn the present routes into `wanted`."""
     subnets = {route.subnet for route in wanted}
     return [route for route in wanted if route not in now], [route for route in now if route.subnet not in subnets]
 
@@ -231,7 +236,7 @@ def _shell(transport: Transport, script: str, *words: str) -> list[str]:
 
 
 def _batch(transport: Transport, command: list[str], lines: list[str]) -> list[str]:
-    """Run them all; what was to be deleted may be gone meanwhile, anything else that failed is returned."""
+    """Run all commands. A failed deletion is ignored (it may be gone already); other failures are returned."""
     if not lines:
         return []
     argv = [*command, "-force", "-batch", "-"]
@@ -245,8 +250,8 @@ def _batch(transport: Transport, command: list[str], lines: list[str]) -> list[s
 
 
 def seen(lines: Iterable[str]) -> tuple[Links, str, frozenset[str]]:
-    """What SEEN printed: what the node has, its public key, and those of nodes it has talked to. A device that is down
-    or not as we make them shows by an empty field, so that it is made anew."""
+    """The output of SEEN, parsed: the links of the node, its public key, and the keys of nodes it has talked to. A
+    device that is down or misconfigured shows as an empty field, so that it is made anew."""
     told: dict[str, list[list[str]]] = {}
     for line in lines:
         word, *rest = line.split() or [""]
@@ -264,12 +269,12 @@ def seen(lines: Iterable[str]) -> tuple[Links, str, frozenset[str]]:
 
 
 def _device(words: list[str]) -> str:
-    """Of `7: ktool-wg: <...>` or `7: ktool-wg@NONE: <...>`."""
+    """The device name in `7: ktool-wg: <...>` or `7: ktool-wg@NONE: <...>`."""
     return words[1].rstrip(":").partition("@")[0] if len(words) > 1 else ""
 
 
 def _after(words: list[str], key: str) -> str:
-    """The word behind another one."""
+    """The word that follows another one."""
     return words[words.index(key) + 1] if key in words[:-1] else ""
 
 

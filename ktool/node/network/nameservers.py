@@ -1,8 +1,8 @@
-"""The name server of a node: a dnsmasq of ours at the cluster's DNS address, and behind it one with what
-logic/network/zone rendered.
+"""DNS servers of a node: a dnsmasq at the cluster's DNS address, and behind it one with the zone of logic/network/zone.
 
-They are daemons of their own and go on without us. Their address lies on the loopback device with scope host: pods
-reach the server of their own node by it, and it never shows up as an address of the machine.
+node/podman/performer sets the zone, node/podman/runtime removes the servers. They are daemons and keep running without
+the control plane. Their address is on the loopback device with scope host: pods reach the server of their own node by
+it, and it never shows up as an address of the machine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ktool.logic.node.nodeaction import SetZone
 from ktool.node.base import NodeError, Transport
 
 _PORTS = (5301, 5302)
-"""Where the one that knows the names of the cluster listens, in turn."""
+"""Ports of the server with the cluster's names, used alternately."""
 
 RUNNING = r"""
 running() { # running FILE [OPTION]: the pids of our servers with this configuration, and their children that answer TCP
@@ -127,8 +127,8 @@ rm -rf "$dns"
 
 
 def set_zone(transport: Transport, action: SetZone) -> None:
-    """Have servers run with exactly this. A change of addresses alone is read by the one that knows them; with any
-    other a new one takes its place, and no question is lost. Raises NodeError with what dnsmasq said."""
+    """Run servers with exactly this zone. A change of addresses alone is reloaded; any other change starts a second
+    server that takes over, and no query is lost. Raises NodeError with dnsmasq's message."""
     if not re.fullmatch(r"[0-9a-z]+", action.hash):
         raise ValueError(f"{action.hash!r} is not a hash")
     argv = ["sh", "-c", _SET, "ktool", ZONE_DIRECTORY, SERVER, action.hash, *map(str, _PORTS)]
@@ -139,7 +139,7 @@ def set_zone(transport: Transport, action: SetZone) -> None:
 
 
 def remove(transport: Transport) -> None:
-    """End the server and remove its address and files; nothing to do is fine."""
+    """Stop the servers and remove their address and files. Idempotent."""
     _run(transport, "release", ["sh", "-c", _REMOVE, "ktool", ZONE_DIRECTORY, SERVER], b"")
 
 

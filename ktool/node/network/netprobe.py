@@ -1,13 +1,14 @@
-"""Questions sent from the pod network of a node: for `network check`.
+"""Network probe: queries sent from inside the pod network of a node. `network check` uses it.
 
-A node has no program that we could count on to open a connection out of a pod's network: pods may have no shell, and
-nc, dig or Python may not be there. But it has ip and dnsmasq, and SSH. So each node gets, for the time of a check, a
-network of its own beside those of its pods, with the address that no pod is given (ipam.spare), and in it a dnsmasq
-that answers for its own node and passes questions for the others on to them. We ask it through an SSH channel; the
-question and an answer of some kilobytes then go from pod network to pod network, by the same routes, tunnels, rules and
-packet sizes as everything of the pods.
+A node has no program that can be relied on to open a connection from a pod's network: pods may have no shell, and nc,
+dig or Python may be missing. But it has ip and dnsmasq, and SSH. So for the time of a check each node gets a network
+namespace beside those of its pods, with the one address that no pod is given (ipam.spare), and in it a dnsmasq that
+answers for its own node and forwards queries for the others to them. We query it through an SSH channel; the query and
+an answer of several kilobytes then cross from pod network to pod network, by the same routes, tunnels, rules and packet
+sizes as the traffic of pods.
 
-It ends by itself after LASTING seconds, should we be killed meanwhile."""
+It ends by itself after LASTING seconds, in case this process is killed meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -71,15 +72,16 @@ nsenter --net=/run/netns/ktool-probe dnsmasq --conf-file="$run/config" --pid-fil
 
 @dataclass(frozen=True)
 class Heard:
-    """What came of a question: the seconds it took, or `problem`."""
+    """The result of a query: its duration in seconds, or `problem`."""
 
     seconds: float
     problem: str = ""
 
 
 def begin(transport: Transport, at: str, own: str, others: Sequence[tuple[str, str]], server: str) -> None:
-    """Have the network and the server in it. `own` and the others' first words are names of nodes within DOMAIN; the
-    others' second words their addresses of that kind. `server` is asked for everything else. Raises NodeError."""
+    """Create the network namespace and start its server. `own` and the names in `others` are names of nodes within
+    DOMAIN; `others` pairs them with their addresses of the same kind. All other queries go to `server`. Raises
+    NodeError."""
     for address in (at, server, *(address for _, address in others)):
         ip_address(address)
     lines = ["no-resolv", "no-hosts", "bind-interfaces", "user=root", "cache-size=0", "no-negcache", "no-ident"]
@@ -95,12 +97,12 @@ def begin(transport: Transport, at: str, own: str, others: Sequence[tuple[str, s
 
 
 def end(transport: Transport) -> None:
-    """Take it away again; nothing to do is fine."""
+    """Remove it again. Idempotent."""
     transport.run(["sh", "-c", _END + "end"], timeout=15)
 
 
 def ask_node(transport: Transport, at: str, name: str, address: str, deadline: float) -> Heard:
-    """Whether the node of this name answers over the pod network: shortly, and at length."""
+    """Query the node of this name over the pod network, once for a short and once for a long answer."""
     began = time.monotonic()
     short = _ask(transport, at, f"{name}.{DOMAIN}", "A", deadline)
     took = time.monotonic() - began
@@ -115,14 +117,14 @@ def ask_node(transport: Transport, at: str, name: str, address: str, deadline: f
 
 
 def ask_name(transport: Transport, at: str, name: str, address: str, deadline: float) -> Heard:
-    """Whether the cluster's name server has this address for this name, asked from the pod network."""
+    """Query the cluster's DNS server from the pod network: does this name have this address?"""
     began = time.monotonic()
     problem = _problem(_ask(transport, at, name, "A", deadline), address)
     return Heard(time.monotonic() - began, problem)
 
 
 def connect(transport: Transport, address: str, port: int, deadline: float) -> Heard:
-    """Whether the node itself gets a connection there."""
+    """Open a TCP connection from the node itself."""
     began = time.monotonic()
     try:
         transport.connect_tcp(address, port, timeout=deadline).close()

@@ -1,8 +1,9 @@
-"""The nftables tables of ours on a node: each is brought to the text of its renderer in one transaction.
+"""nftables tables of a node: each table ktool manages is replaced by its rendered text in one transaction.
 
-A table is not removed and made anew: its hooks stay in force meanwhile, and the sets that remember clients keep them.
-Its rules are flushed, the chains and sets that the new text does not have go, and the text is added, all or nothing
-(nft(8), -f)."""
+node/podman/performer sets them, facts and runtime read and remove them. A table is not deleted and made anew: its hooks
+stay in force meanwhile, and the sets that remember clients keep them. Its rules are flushed, the chains and sets that
+the new text does not have are deleted, and the text is added, all or nothing (nft(8), -f).
+"""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ from ktool.node.base import NodeError, Transport
 
 @dataclass(frozen=True)
 class Table:
-    """`format`: the empty chain that says how it is made up. `word`: what SEEN calls its hash. `what`: its content, for
-    people. `then`: a shell script to run after it was set."""
+    """A table that ktool manages. `format`: an empty chain whose name is the version of its layout. `word`: the key of
+    its hash in SEEN. `what`: its content, for messages. `then`: a shell script to run after an update."""
 
     name: str
     format: str
@@ -55,13 +56,13 @@ else
 fi
 nft -f -
 """
-"""What passes between two pods of one bridge has to pass our rules too, as Kubernetes asks for."""
+"""Packets between two pods of one bridge must pass the rules too, as Kubernetes requires."""
 
 _DECLARED = re.compile(r"^(?:    |\t)(chain|set|map) (\S+) \{", re.MULTILINE)
 
 
 def seen(*tables: Table) -> str:
-    """A shell script that prints the word and the hash of those of these tables that are in force."""
+    """A shell script that prints the word and the hash of each of these tables that is in force."""
     lines = [
         f"    nft list chain ip {table.name} {balance.FACT} 2>/dev/null |\n"
         f"        sed -n 's/^[[:space:]]*return comment \"\\([0-9a-f]*\\)\".*/{table.word} \\1/p'\n"
@@ -75,8 +76,8 @@ SEEN = seen(RULES, POLICIES)
 
 
 def set_table(transport: Transport, table: Table, action: SetRules | SetPolicies) -> None:
-    """Make the table exactly this and read back that it is; where the text is "", have none. `then`: a script to run
-    after it. Raises NodeError with what nft said."""
+    """Replace the table's content, verify it by reading back, and run `table.then`; an empty text deletes the table.
+    Raises NodeError with nft's message."""
     step = type(action).__name__
     if not action.text:
         remove(transport, table)
@@ -94,7 +95,7 @@ def set_table(transport: Transport, table: Table, action: SetRules | SetPolicies
 
 
 def transaction(table: Table, looked: str, text: str) -> str:
-    """What `nft -f` is given, from what _LOOK printed. A table that is not of this format is replaced."""
+    """The input for `nft -f`, given the output of _LOOK. A table of another format is replaced as a whole."""
     own = table.name
     here = _present(own, looked)
     if "ours" not in looked.splitlines():
@@ -108,7 +109,7 @@ def transaction(table: Table, looked: str, text: str) -> str:
 
 
 def _present(own: str, looked: str) -> list[tuple[str, str]]:
-    """The (kind, name) of everything our table has."""
+    """The (kind, name) of everything in the table."""
     found: dict[tuple[str, str], None] = {}
     inside = False
     for line in looked.splitlines():
@@ -120,7 +121,7 @@ def _present(own: str, looked: str) -> list[tuple[str, str]]:
 
 
 def remove(transport: Transport, *tables: Table) -> None:
-    """Remove these tables; nothing to do is fine. Raises NodeError with what nft said."""
+    """Delete these tables. Idempotent. Raises NodeError with nft's message."""
     text = "".join(f"add table ip {table.name}\ndelete table ip {table.name}\n" for table in tables)
     done = transport.run(["nft", "-f", "-"], stdin=text.encode(), timeout=15)
     if done.status != 0:

@@ -1,4 +1,8 @@
-"""The pod network of a node: Podman's bridge, forwarding, the rule that keeps pod addresses, and our routes."""
+"""Pod network of a node: Podman's bridge, forwarding, the rules that keep pods' source addresses, and routes to other
+nodes.
+
+node/podman/performer sets it up, node/podman/runtime removes it.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ nft -f -
 
 
 def ensure(api: PodmanApi, transport: Transport, cluster: str, subnet: str) -> None:
-    """Make the network exist with this subnet. Raises Refused or NodeError with what is in the way."""
+    """Create or repair the network with this subnet. Raises Refused or NodeError with what is in the way."""
     network = ipaddress.ip_network(subnet)
     existing = find(api)
     if existing is not None:
@@ -52,7 +56,7 @@ def ensure(api: PodmanApi, transport: Transport, cluster: str, subnet: str) -> N
 
 
 def find(api: PodmanApi) -> dict[str, Any] | None:
-    """What Podman says about our network; None where there is none."""
+    """Podman's description of the network; None where there is none."""
     try:
         answer = api.get(f"networks/{NAME}/json")
     except Refused as refused:
@@ -63,13 +67,15 @@ def find(api: PodmanApi) -> dict[str, Any] | None:
 
 
 def rules(subnet: str) -> str:
-    """netavark masquerades what leaves a pod subnet, at priority 100. A NAT mapping made at 90 stands, and this one
-    maps a pod's address to itself, so pods of other nodes see who calls. The masquerade itself stands here once more:
-    netavark does not bring its own back when a firewall reload has dropped it.
+    """The nftables text that keeps pods' source addresses. netavark masquerades traffic that leaves a pod subnet, at
+    priority 100. A NAT mapping made at 90 wins, and this one maps a pod's address to itself, so that pods of other
+    nodes see the caller's address. The masquerade itself is repeated here: netavark does not restore its own when a
+    firewall reload has dropped it.
 
-    A tunnel takes smaller packets than pods send: both ends of a connection are told so as it is made, and every other
-    packet is answered with ICMP by the kernel, so that pods need not be told of a change of the mode. One transaction
-    of nft -f (nft(8))."""
+    A tunnel takes smaller packets than pods send: the MSS of new TCP connections is lowered, and the kernel answers
+    every other too large packet with ICMP, so that pods need not know of a change of the mode. One transaction of nft
+    -f (nft(8)).
+    """
     return (
         "add table ip ktool\n"
         "add chain ip ktool postrouting { type nat hook postrouting priority 90; policy accept; }\n"
@@ -90,8 +96,8 @@ def keep_addresses(transport: Transport, subnet: str) -> None:
 
 
 def remove(api: PodmanApi, transport: Transport, cluster: str, settled: Settled) -> None:
-    """Remove our network, rules, tunnels and routes; a network of another cluster stays. Raises Refused while pods use
-    it."""
+    """Remove the network, rules, tunnels and routes of this cluster; a network of another cluster stays. Raises Refused
+    while pods use it."""
     linkdevices.remove(transport, settled.links)
     existing = find(api)
     if existing is not None and (existing.get("labels") or {}).get(POD_CLUSTER) == cluster:

@@ -1,4 +1,4 @@
-"""Logs of a container and commands in it, over Podman's API."""
+"""Container logs and exec over Podman's API. node/podman/runtime and probeclient call it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _HEADER = struct.Struct(">BxxxL")
 
 
 def logs(api: PodmanApi, node: str, container: str, options: LogOptions) -> Iterator[bytes]:
-    """The log, chunk by chunk. Podman keeps one log for all runs of a container, so a run is cut out by its times:
-    the current one begins at its start, the previous one is what stands before. Raises NodeError."""
+    """The log, chunk by chunk. Podman keeps one log for all runs of a container, so a run is cut out by its times: the
+    current run begins at its start, the previous one is what comes before. Raises NodeError."""
     try:
         inspected = api.get(f"containers/{container}/json")
         params = _log_params(inspected, options, runends.end_before(inspected, api))
@@ -33,7 +33,7 @@ def logs(api: PodmanApi, node: str, container: str, options: LogOptions) -> Iter
 
 
 def _log_params(inspected: dict[str, Any], options: LogOptions, end_before: float) -> dict[str, Any] | None:
-    """Query parameters of containers/logs; None where there cannot be anything. Raises Refused."""
+    """Query parameters of containers/logs; None where there can be no output. Raises Refused."""
     params: dict[str, Any] = {"stdout": True, "stderr": True, "timestamps": options.timestamps}
     began = _run_began(facts.seconds((inspected.get("State") or {}).get("StartedAt")), end_before)
     restarted = int(inspected.get("RestartCount") or 0) > 0
@@ -52,7 +52,7 @@ def _log_params(inspected: dict[str, Any], options: LogOptions, end_before: floa
 
 
 def _run_began(started: float, end_before: float) -> float:
-    """When the last run of a restarted container began. Podman notes StartedAt when its runtime has returned, a moment
+    """The start of a restarted container's last run. Podman notes StartedAt when its runtime has returned, a moment
     after the first lines may have been written. Where the end of the run before is still known, it began after that;
     the last lines of that run may bear a time some milliseconds behind its end."""
     return end_before + min(0.05, (started - end_before) / 3) if 0 < end_before <= started else started - 0.1
@@ -75,7 +75,7 @@ def _log_bytes(stream: ApiStream, raw: bool) -> Iterator[bytes]:
 
 
 def frames(stream: ApiStream) -> Iterator[tuple[int, bytes]]:
-    """(1 or 2, bytes) of a multiplexed stream until it ends; a frame that was cut off is dropped."""
+    """(1 or 2, bytes) frames of a multiplexed stream until it ends; a truncated frame is dropped."""
     while len(header := stream.exactly(_HEADER.size)) == _HEADER.size:
         output, size = _HEADER.unpack(header)
         if data := stream.exactly(size):
@@ -83,7 +83,7 @@ def frames(stream: ApiStream) -> Iterator[tuple[int, bytes]]:
 
 
 class PodmanExec:
-    """ExecStream of base.ExecStream. Raises NodeError where the command cannot be started."""
+    """Implements base.ExecStream. Raises NodeError where the command cannot be started."""
 
     def __init__(
         self, api: PodmanApi, transport: Transport, container: str, argv: Sequence[str], *, stdin: bool, tty: bool
@@ -125,7 +125,7 @@ class PodmanExec:
             yield (1, data)
 
     def wait(self) -> int:
-        """The exit status. Podman writes it down a moment after the stream has ended."""
+        """The exit status. Podman records it a moment after the stream has ended."""
         deadline = time.monotonic() + 10.0
         while True:
             try:
@@ -146,7 +146,7 @@ class PodmanExec:
             self._transport.run(["pkill", "-f", f"[c]onmon .*-u {self._id} "], timeout=5)
 
     def kill(self) -> None:
-        """End the command, which goes on where nobody listens any more."""
+        """Kill the command: it would go on without its client."""
         with contextlib.suppress(Refused, NodeError):
             if pid := int(self._api.get(f"exec/{self._id}/json").get("Pid") or 0):
                 self._transport.run(["kill", "-KILL", str(pid)], timeout=5)
@@ -159,8 +159,8 @@ class PodmanExec:
 def run(
     api: PodmanApi, transport: Transport, container: str, argv: Sequence[str], timeout: float, most: int
 ) -> tuple[int | None, bytes]:
-    """Run a command in a container: its exit status and the first bytes it said. It is killed where it takes longer
-    than `timeout` seconds; the status is None then. Raises NodeError."""
+    """Run a command in a container: its exit status and the first bytes of its output. Killed after `timeout` seconds,
+    with status None. Raises NodeError."""
     running = PodmanExec(api, transport, container, argv, stdin=False, tty=False)
     late = threading.Event()
 

@@ -1,5 +1,7 @@
-"""Secret variables on a node with Podman: its `secrets`, and the directories of containers (see
-logic/pod/secretenv)."""
+"""Podman secrets for secret environment variables, and container directories in tmpfs (see logic/pod/secretenv).
+
+node/podman/performer calls it.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +38,8 @@ mv -T "$kept.new" "$kept"
 
 
 def make(api: PodmanApi, secrets: Mapping[str, str]) -> None:
-    """Tell Podman of secrets: by name, the file that each is read from when its container starts. A file that is not
-    there is an empty value; without its directory, as after a reboot, the container does not start."""
+    """Create Podman secrets: name -> the file that each is read from when its container starts. A missing file is an
+    empty value; without its directory, as after a reboot, the container does not start."""
     for name, path in secrets.items():
         if not _PATH.fullmatch(path):
             raise ValueError(f"{path!r} is not where secret variables are kept")
@@ -57,7 +59,7 @@ def make(api: PodmanApi, secrets: Mapping[str, str]) -> None:
 
 
 def remove(api: PodmanApi, uid: str) -> None:
-    """Have Podman forget the secrets of a pod."""
+    """Delete the Podman secrets of a pod."""
     prefix = f"{PREFIX}{uid}-"
     for secret in api.get("secrets/json", filters=json.dumps({"name": [f"^{prefix}"]})) or ():
         name = str((secret.get("Spec") or {}).get("Name", ""))
@@ -71,7 +73,7 @@ def remove(api: PodmanApi, uid: str) -> None:
 
 
 def keep_in_memory(api: PodmanApi, transport: Transport, container: str, directory: str) -> Completed:
-    """Make Podman's directory of a container a link to `directory`. Raises Refused or NodeError."""
+    """Replace Podman's directory of a container by a link to `directory`. Raises Refused or NodeError."""
     inspected: dict[str, Any] = api.get(f"containers/{container}/json")
     own, kept = str(inspected["Id"]), str(inspected.get("StaticDir") or "")
     if not kept.endswith(f"/{own}/userdata"):

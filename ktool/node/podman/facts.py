@@ -1,4 +1,8 @@
-"""From what a node says to facts: commands that only read, and the pure functions that understand their output."""
+"""Observation of a node: read-only commands, and pure functions that parse their output into the facts of
+logic/node/nodeaction.
+
+node/podman/runtime and its helpers call it.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +63,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686"
 
 
 def info(text: str) -> NodeInfo:
-    """What INFO printed. Raises ValueError where it is not that."""
+    """NodeInfo from the output of INFO. Raises ValueError for any other text."""
     values: dict[str, str] = {}
     addresses: list[str] = []
     for line in text.splitlines():
@@ -121,9 +125,9 @@ dns=$3 at=$4
 
 
 class Settled:
-    """What SETTLED printed: the boot, whether pod traffic is forwarded with its source kept (the subnets for which it
-    is), tunnels and routes of ours, the hash of each volume directory, and the hashes of the service rules and the
-    network policies in force and of the running name server's zone."""
+    """The slowly changing facts, from the output of SETTLED: boot id, the subnets whose traffic is forwarded with its
+    source kept, tunnels and routes, content hashes of volume directories, and the hashes of the service rules and
+    network policies in force and of the running DNS zone."""
 
     def __init__(self, text: str) -> None:
         lines = text.splitlines()
@@ -161,14 +165,14 @@ class Settled:
 
 @dataclass(frozen=True)
 class PodNetwork:
-    """Our network of a node. `subnet` is "" where it has to be made or repaired, and `trouble` says why."""
+    """The pod network on a node. `subnet` is "" where it must be made or repaired; `trouble` says why."""
 
     subnet: str
     trouble: str = ""
 
 
 def pod_network(network: Mapping[str, Any] | None, settled: Settled) -> PodNetwork:
-    """From what Podman says of it and what is in force."""
+    """From Podman's description of the network and the settings in force."""
     if network is None:
         return PodNetwork("", "missing")
     subnets = network.get("subnets") or [{}]
@@ -186,7 +190,7 @@ def pod_network(network: Mapping[str, Any] | None, settled: Settled) -> PodNetwo
 
 
 def seconds(value: Any) -> float:
-    """Epoch seconds of what Podman calls a time: an integer, or RFC 3339 with up to nine decimals. 0 for Go's zero."""
+    """Epoch seconds of a Podman time: an integer, or RFC 3339 with up to nine decimals. 0 for Go's zero time."""
     if isinstance(value, int | float):
         return float(value) if value > 0 else 0.0
     text = re.sub(r"(\.\d{6})\d+", r"\1", str(value or "")).replace("Z", "+00:00")
@@ -196,19 +200,19 @@ def seconds(value: Any) -> float:
 
 
 def state(text: str) -> str:
-    """Podman's state in the words of ContainerFact."""
+    """Podman's state in the terms of ContainerFact."""
     return _STATES.get(text, text)
 
 
 def container_key(entry: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What changes in a list entry whenever the container went through something an inspect would tell about."""
+    """A change key of a list entry: it differs after anything that an inspect would show."""
     return (state(entry["State"]), entry.get("Pid"), entry.get("StartedAt"), entry.get("ExitedAt"))
 
 
 def needs_inspect(entry: Mapping[str, Any], before: tuple[Any, ...] | None, ours: bool) -> bool:
-    """Whether the list alone is not enough: the container has ended, or it may have been started more than once.
-    `before` is its key when it was last looked at; `ours` says that this process made it and Podman reported no end of
-    it since, so that a container that runs for the first time needs no second question."""
+    """Whether the list entry alone is not enough: the container has ended, or may have been started more than once.
+    `before` is its key at the last observation. `ours`: this process made it and Podman reported no end of it since, so
+    that a container in its first run needs no inspect."""
     now = container_key(entry)
     if now[0] == "created":
         return False
@@ -216,8 +220,8 @@ def needs_inspect(entry: Mapping[str, Any], before: tuple[Any, ...] | None, ours
 
 
 def image_id(entry: Mapping[str, Any], digests: Mapping[str, Sequence[str]]) -> str:
-    """The image of a container by the digest it has in the registry it came from, as Kubernetes names it; by its own
-    id where it came from none. `digests`: image id -> RepoDigests."""
+    """The image of a container by its registry digest, as Kubernetes names it; by its local id where it came from no
+    registry. `digests`: image id -> RepoDigests."""
     own, image = str(entry.get("ImageID", "")), str(entry.get("Image", ""))
     repository = image.partition("@")[0]
     if ":" in repository.rpartition("/")[2]:
@@ -228,7 +232,7 @@ def image_id(entry: Mapping[str, Any], digests: Mapping[str, Sequence[str]]) -> 
 def container(
     entry: Mapping[str, Any], details: Mapping[str, Any] | None, digests: Mapping[str, Sequence[str]]
 ) -> ContainerFact:
-    """A container from its entry in containers/json and, where that was read, its inspect."""
+    """A container from its entry in containers/json and, where there was one, its inspect."""
     name = str((entry.get("Labels") or {}).get(CONTAINER, ""))
     common: dict[str, Any] = {
         "name": name,
@@ -260,7 +264,7 @@ def container(
 
 @dataclass(frozen=True)
 class Sandbox:
-    """A Podman pod: what its list entry and the entry of its infra container both tell."""
+    """A Podman pod, from its own list entry or from that of its infra container."""
 
     id: str
     labels: Mapping[str, str]
@@ -269,7 +273,7 @@ class Sandbox:
 
 
 def sandboxes(listed: Iterable[Mapping[str, Any]]) -> list[Sandbox]:
-    """From pods/json."""
+    """Sandboxes from pods/json."""
     found = []
     for pod in listed:
         own = pod.get("InfraId")
@@ -279,7 +283,7 @@ def sandboxes(listed: Iterable[Mapping[str, Any]]) -> list[Sandbox]:
 
 
 def sandboxes_of_infra(containers: Iterable[Mapping[str, Any]]) -> list[Sandbox]:
-    """From containers/json alone: an infra container carries the labels of its pod."""
+    """Sandboxes from containers/json alone: an infra container carries the labels of its pod."""
     return [
         Sandbox(str(entry["Pod"]), entry.get("Labels") or {}, str(entry["State"]), str(entry.get("Created")))
         for entry in containers
@@ -293,7 +297,8 @@ def pods(
     details: Mapping[str, Mapping[str, Any]],
     digests: Mapping[str, Sequence[str]] = _NONE,
 ) -> tuple[PodFact, ...]:
-    """The pods of ours from their sandboxes, containers/json and the inspects by container id; sorted by uid."""
+    """The pods of this cluster, from their sandboxes, containers/json and the inspects by container id; sorted by
+    uid."""
     by_pod: dict[str, list[ContainerFact]] = {}
     for entry in containers:
         if not entry.get("IsInfra"):
@@ -323,10 +328,10 @@ two for each probe that is a command, are not worth their way here."""
 
 
 def label_filter(cluster: str, **others: Sequence[str]) -> str:
-    """The `filters` parameter that selects what this cluster made, and of that what `others` select."""
+    """The `filters` parameter that selects this cluster's pods or containers, narrowed by `others`."""
     return json.dumps({"label": [f"{POD_CLUSTER}={cluster}"], **others})
 
 
 def events_filter(cluster: str) -> str:
-    """The `filters` parameter of the events that are worth a look at what this cluster made."""
+    """The `filters` parameter for the events that call for an observation."""
     return label_filter(cluster, event=_WORTH_A_LOOK)

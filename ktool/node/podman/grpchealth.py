@@ -1,6 +1,9 @@
-"""One call of grpc.health.v1.Health/Check over HTTP/2 (github.com/grpc/grpc/blob/master/doc/health-checking.md).
+"""gRPC health check: one call of grpc.health.v1.Health/Check over HTTP/2
+(github.com/grpc/grpc/blob/master/doc/health-checking.md).
 
-The frames are hyper-h2's business; the message is two bytes. grpcio would be several megabytes of C for that."""
+node/podman/probeclient calls it for gRPC probes. hyper-h2 does the frames; the message is two bytes. grpcio would be
+several megabytes of C for that.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ UNIMPLEMENTED, DEADLINE_EXCEEDED = 12, 4
 
 
 class _Reply:
-    """What has come so far."""
+    """The response as received so far."""
 
     def __init__(self) -> None:
         self.headers: dict[str, str] = {}
@@ -30,7 +33,7 @@ class _Reply:
 
 
 def check(stream: Any, receive: Callable[[], bytes], handler: Grpc, timeout: float) -> Answer:
-    """Ask once. Raises OSError (TimeoutError) from the stream."""
+    """Make one health check. Raises OSError (TimeoutError) from the stream."""
     connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
     connection.initiate_connection()
     connection.send_headers(1, _headers(handler, timeout))
@@ -102,6 +105,6 @@ def _judged(reply: _Reply, timeout: float) -> Answer:
 
 
 def _state(body: bytes) -> int:
-    """The enum in HealthCheckResponse{status}; 0 where it is not said."""
+    """The enum in HealthCheckResponse{status}; 0 where it is absent."""
     message = body[5:]
     return message[1] if len(message) >= 2 and message[0] == 0x08 else 0

@@ -1,4 +1,6 @@
-"""NodeActions done on a node: one function for each type, every one of which may be done again."""
+"""Executors of NodeActions on a Podman node: one idempotent function per action type. node/podman/runtime calls
+`perform`.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ _PRESENT_FOR = 5.0
 
 
 class Failed(Exception):
-    """An action that did not work, with the word Kubernetes has for it."""
+    """A failed action, with Kubernetes' reason for it."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -36,9 +38,9 @@ class Failed(Exception):
 
 @dataclass
 class Hands:
-    """What the functions below work with. `made` holds ids and names of pods and containers known to carry our label;
-    `settled` reads links and volumes as they are; `unsettle` says that they have changed; `present` has the moment
-    (monotonic seconds) at which an image was last seen."""
+    """The context of the executors. `made`: ids and names of pods and containers known to carry this cluster's label.
+    `settled` gives the cached links and volumes; `unsettle` invalidates them. `present`: image -> the time (monotonic
+    seconds) at which it was last seen."""
 
     api: PodmanApi
     transport: Transport
@@ -50,13 +52,15 @@ class Hands:
     present: dict[str, float] = field(default_factory=dict)
 
     def saw(self, there: Iterable[str], gone: Iterable[str]) -> None:
-        """Remember what carries our label, forget what is gone. What was made since somebody looked is in neither."""
+        """Update `made` from an observation: add what carries the label, forget what is gone. Objects made since it
+        began are in neither."""
         self.made.update(there)
         self.made.difference_update(gone)
 
 
 def perform(hands: Hands, action: act.NodeAction) -> act.Outcome:
-    """Do it. What the node refused is the Outcome's failure; raises Unreachable where the connection is gone."""
+    """Perform one action. A refusal by the node is the Outcome's failure; raises Unreachable where the connection is
+    gone."""
     function, reason = _TABLE[type(action)]
     try:
         done = _without_database_locks(lambda: function(hands, action))
@@ -75,8 +79,8 @@ def perform(hands: Hands, action: act.NodeAction) -> act.Outcome:
 
 
 def _without_database_locks(do: Callable[[], str | act.Notes]) -> str | act.Notes:
-    """Podman 4's database gives up early when many calls write at once ("database is locked", an upstream defect);
-    nothing was done then, so it is asked again."""
+    """Retry on "database is locked": Podman 4's database gives up early when many calls write at once (an upstream
+    defect). Nothing was done in that case."""
     for attempt in range(4):
         try:
             return do()
@@ -233,7 +237,7 @@ def keep_in_memory(hands: Hands, action: act.KeepInMemory) -> str:
 
 
 def _create(hands: Hands, kind: str, uid: str, payload: Mapping[str, Any]) -> str:
-    """The id of what was made, or of what is there under this name already and was made for the same pod."""
+    """The id of the new object, or of the existing one of this name that was made for the same pod."""
     labels = payload.get("labels") or {}
     if labels.get(POD_CLUSTER) != hands.cluster or labels.get(POD_UID) != uid:
         raise ValueError(f"a payload for {kind}/create needs the labels of cluster {hands.cluster} and pod {uid}")
@@ -273,7 +277,7 @@ def _is_network_trouble(message: str) -> bool:
 
 
 def _plain(message: str) -> str:
-    """Without "starting container <64 hex digits>: ", which says nothing to a user."""
+    """The message without "starting container <64 hex digits>: ", which tells a user nothing."""
     return "; ".join(_STARTING.sub("", part) for part in message.split("; "))
 
 
@@ -337,7 +341,8 @@ def _remove(hands: Hands, path: str, **params: Any) -> None:
 
 
 def _is_ours(hands: Hands, kind: str, name: str) -> bool:
-    """False where it is gone. Raises Failed for what does not carry our label: that is never touched."""
+    """Whether the object carries this cluster's label; False where it is gone. Raises Failed for any other object: it
+    must never be touched."""
     if name in hands.made:
         return True
     try:
@@ -381,4 +386,4 @@ _TABLE: dict[type, tuple[Callable[[Hands, Any], str | act.Notes], str]] = {
     act.RemovePod: (remove_pod, "FailedKillPod"),
     act.RemoveVolumes: (remove_volumes, "FailedUnmount"),
 }
-"""What does an action, and the word for its failure where the function has no better one."""
+"""Action type -> its executor, and the default reason for its failure."""

@@ -1,6 +1,7 @@
-"""The end of containers: preStop hook, SIGTERM, grace, SIGKILL. Sidecars end after all others, one after the other.
+"""Pod termination: preStop hook, SIGTERM, grace period, SIGKILL. Sidecars end after all others, one after the other.
 
-Source: kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination"""
+node/podman/performer calls it. Source: kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination
+"""
 
 from __future__ import annotations
 
@@ -34,8 +35,8 @@ def stop(
     grace: int,
     hooks: Mapping[str, Handler],
 ) -> Notes:
-    """End `first` side by side, then `last` one by one, all within `grace` seconds (and LEAST for each that had to
-    wait). All hooks begin at once. Returns which of them failed. Raises Refused, NodeError."""
+    """Stop `first` in parallel, then `last` one by one, all within `grace` seconds (plus LEAST for each that had to
+    wait). All hooks start at once. Returns the hooks that failed. Raises Refused, NodeError."""
     end = _End(api, transport, grace, hooks)
     every = [*first, *last]
     if not every:
@@ -71,7 +72,7 @@ LOOK = 1.0
 
 
 def drain(api: PodmanApi, transport: Transport, pod: str, seconds: float) -> None:
-    """Wait for the end of a pod's connections. Where that cannot be seen, the pod ends without it."""
+    """Wait until a pod's connections have ended. Where they cannot be observed, return at once."""
     try:
         infra = api.get(f"pods/{pod}/json").get("InfraContainerID") or ""
         pid = int((api.get(f"containers/{infra}/json").get("State") or {}).get("Pid") or 0) if infra else 0
@@ -112,8 +113,9 @@ class _End:
             self.notes.append(("FailedPreStopHook", hook_message(call, answer.message)))
 
     def _stop(self, container: str, grace: int) -> None:
-        """containers/stop does it all: SIGTERM (or the image's STOPSIGNAL), the grace, SIGKILL, and no restart after
-        it. Only a container between two runs counts as ended for it, and is started all the same a moment later."""
+        """Stop by containers/stop: SIGTERM (or the image's STOPSIGNAL), the grace period, SIGKILL, and no restart after
+        it. Exception: a container between two runs counts as stopped for it, and is started all the same a moment
+        later."""
         settled = time.monotonic() + RESTARTING
         try:
             while self.api.post(f"containers/{container}/stop", deadline=grace + SLACK, timeout=grace) is UNCHANGED:
@@ -125,14 +127,15 @@ class _End:
                 raise
 
     def _starts_again(self, container: str) -> bool:
-        """Whether Podman's restart policy has not been asked yet after an end: "stopped" then, "exited" after it."""
+        """Whether a restart by Podman's policy is still due: after an end the state is "stopped" before the policy was
+        applied and "exited" afterwards."""
         found = self.api.get(f"containers/{container}/json")
         policy = ((found.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name")
         return policy not in ("", "no", None) and (found.get("State") or {}).get("Status") != "exited"
 
 
 def hook_message(call: Call, why: str) -> str:
-    """What a hook was and why it failed; the Event says of which pod."""
+    """The message for a failed hook: its handler and the reason. The Event names the pod."""
     handler = call.handler
     if isinstance(handler, Exec):
         what = f"Exec lifecycle hook ([{' '.join(handler.command)}])"

@@ -1,4 +1,7 @@
-"""Podman's REST API over a Transport: podman-py's client for calls, plain HTTP for streams that stay open."""
+"""Podman's REST API over a Transport: podman-py's client for calls, plain HTTP for long-lived streams.
+
+All of node/podman, node/bootstrap and node/network/podnetwork use it.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ UNCHANGED: Any = object()
 
 
 class Refused(Exception):
-    """Podman answered with an error. `status` is the HTTP status, `cause` Podman's short text, `message` its long."""
+    """An error response of Podman. `status` is the HTTP status, `cause` Podman's short text, `message` its long one."""
 
     def __init__(self, status: int, cause: str, message: str) -> None:
         super().__init__(message)
@@ -37,8 +40,8 @@ class Refused(Exception):
 
 class PodmanApi:
     """Calls to one node's Podman. Every call has a deadline in seconds without data; other keywords are query
-    parameters. Thread-safe; connections are kept open and shared. Raises Refused for errors Podman reports, NodeError
-    (Unreachable) where it cannot be asked."""
+    parameters. Thread-safe; connections are kept alive and shared. Raises Refused for an error response, NodeError
+    (Unreachable) where Podman cannot be reached."""
 
     def __init__(self, transport: Transport, path: str = SOCKET) -> None:
         self._transport, self._path = transport, path
@@ -47,7 +50,7 @@ class PodmanApi:
         self._lock = threading.Lock()
 
     def prepare(self) -> PodmanClient:
-        """podman-py's client. It is imported with the first call, or by whoever has time for it before that."""
+        """Import podman-py and make its client. Done by the first call, or ahead of time by a thread that is idle."""
         with self._lock:
             if self._client is None:
                 with IMPORTING:
@@ -67,7 +70,7 @@ class PodmanApi:
         headers: Mapping[str, str] | None = None,
         **params: Any,
     ) -> Any:
-        """The parsed answer; None for an empty one; UNCHANGED where Podman says that it is so already."""
+        """The parsed body; None for an empty one; UNCHANGED where Podman reports that nothing had to change."""
         return self._call("POST", path, params, body, deadline, headers)
 
     def delete(self, path: str, *, deadline: float = 30.0, **params: Any) -> Any:
@@ -76,7 +79,7 @@ class PodmanApi:
     def stream(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, upgrade: bool = False, **params: Any
     ) -> ApiStream:
-        """Send a request on a connection of its own and hand back the open answer; `close` ends it from any thread."""
+        """Send a request on a connection of its own and return the open response; `close` ends it from any thread."""
         sock = self._open(10.0)
         stream = ApiStream(sock, method, self._forget)
         with self._lock:
@@ -122,7 +125,7 @@ class PodmanApi:
 
 
 class ApiStream:
-    """One HTTP exchange whose answer is read as it comes. After an upgrade `send` and `half_close` write to it."""
+    """One HTTP exchange whose response is read as it arrives. After an upgrade `send` and `half_close` write to it."""
 
     def __init__(self, sock: Stream, method: str, on_close: Any) -> None:
         self._sock, self._method, self._on_close = sock, method, on_close
@@ -164,7 +167,7 @@ class ApiStream:
         return self._guard(read)
 
     def some(self, size: int = 1 << 16) -> bytes:
-        """What is there, at least one byte; empty at the end."""
+        """The data available, at least one byte; empty at the end."""
         return self._guard(lambda response: self._raw(response, size))
 
     def send(self, data: bytes) -> None:
@@ -191,7 +194,7 @@ class ApiStream:
         return response.read1(size)
 
     def _guard(self, read: Any) -> bytes:
-        """A stream that breaks or is closed by another thread has ended, for whoever reads it."""
+        """Treat a broken stream, or one closed by another thread, as its end."""
         assert self._response is not None
         try:
             return bytes(read(self._response))

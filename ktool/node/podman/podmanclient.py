@@ -1,4 +1,4 @@
-"""podman-py's client over connections that a Transport opens."""
+"""podman-py's HTTP client over connections that a Transport opens. node/podman/podmanapi uses it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POOL = 16
 
 
 class PodmanClient:
-    """Calls to one node's Podman. Thread-safe; connections are kept open and shared."""
+    """Calls to one node's Podman. Thread-safe; connections are kept alive and shared."""
 
     def __init__(self, node: str, open_stream: Callable[[float], Stream], version: str) -> None:
         self._node = node
@@ -37,7 +37,7 @@ class PodmanClient:
         data: bytes | None,
         deadline: float,
     ) -> tuple[int, bytes]:
-        """Status and body of the answer. Raises NodeError (Unreachable) where there is none."""
+        """Status and body of the response. Raises NodeError (Unreachable) where there is none."""
         send = {"GET": self._client.get, "DELETE": self._client.delete, "POST": self._client.post}[method]
         extra: dict[str, Any] = {"data": data} if method == "POST" else {}
         for attempt in (1, 2):
@@ -56,7 +56,7 @@ class PodmanClient:
 
 
 class _Adapter(HTTPAdapter):
-    """requests over connections that a Transport opens."""
+    """A `requests` adapter whose connections a Transport opens."""
 
     def __init__(self, open_stream: Any) -> None:
         class Connection(urllib3.connection.HTTPConnection):
@@ -82,13 +82,13 @@ class _Adapter(HTTPAdapter):
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What podman-py wraps, with requests' timeout as Python's own."""
+    """The error that podman-py wraps, with requests' timeout as Python's own."""
     cause: BaseException = error.__cause__ or error.__context__ or error if isinstance(error, APIError) else error
     return TimeoutError(*cause.args) if isinstance(cause, requests.Timeout) else cause
 
 
 def _dropped(error: BaseException) -> bool:
-    """Whether a kept connection turned out to be closed before any answer came."""
+    """Whether a kept-alive connection was found closed before any response came."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, http.client.RemoteDisconnected | BrokenPipeError | ConnectionResetError):

@@ -1,5 +1,9 @@
-"""Probes and hooks carried out on a node: HTTP, TCP and gRPC through a stream to the pod's address, commands through
-Podman, each within its time. What goes wrong is said in the kubelet's words (pkg/probe)."""
+"""Probes and lifecycle hooks, carried out on a node: HTTP, TCP and gRPC through a stream to the pod's address, exec
+through Podman.
+
+The runtime, performer and podending of node/podman call it. Each call has a timeout. Failures are worded as the kubelet
+words them (pkg/probe).
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ MOST_SAID = 10 * 1024
 
 
 def carry_out(api: PodmanApi, transport: Transport, call: Call) -> Answer:
-    """Raises Unreachable where the node itself cannot be asked."""
+    """Carry out one call. Raises Unreachable where the node itself cannot be asked."""
     deadline = time.monotonic() + call.timeout
     handler = call.handler
     if isinstance(handler, Exec):
@@ -63,7 +67,7 @@ def _exec(api: PodmanApi, transport: Transport, container: str, handler: Exec, t
 
 
 def _connect(transport: Transport, host: str, port: int, deadline: float) -> Stream:
-    """Raises Unreachable, or ConnectionError with the kubelet's words."""
+    """A stream to the pod. Raises Unreachable, or ConnectionError with the kubelet's message."""
     began = time.monotonic()
     left = deadline - began
     try:
@@ -93,7 +97,7 @@ class _Reader:
         self._stream, self._deadline = stream, deadline
 
     def some(self) -> bytes:
-        """What comes next, nothing at the end. Raises TimeoutError."""
+        """The next bytes; empty at the end. Raises TimeoutError."""
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
@@ -102,8 +106,8 @@ class _Reader:
 
 
 class _Tls:
-    """TLS over a stream that is no socket of the system's. Nothing is verified: a probe asks whether somebody answers,
-    and a pod's certificate is seldom made out to its address."""
+    """TLS over a stream that is not a socket. The certificate is not verified: a probe asks whether the server answers,
+    and a pod's certificate is seldom issued for its address."""
 
     def __init__(self, stream: Any, deadline: float) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -147,7 +151,7 @@ class _Tls:
 
 
 def _http(transport: Transport, handler: HttpGet, deadline: float, any_status: bool) -> Answer:
-    """Redirects to the same host are followed, one to another host is a success (pkg/probe/http)."""
+    """Follow redirects to the same host; a redirect to another host is a success (pkg/probe/http)."""
     url = handler.url
     for _ in range(MOST_REDIRECTS):
         try:
@@ -171,7 +175,7 @@ def _http(transport: Transport, handler: HttpGet, deadline: float, any_status: b
 
 
 def _get(transport: Transport, url: str, handler: HttpGet, deadline: float) -> tuple[int, str]:
-    """Status and Location of the answer. Raises OSError (TimeoutError), ValueError for what is no HTTP."""
+    """Status and Location of the response. Raises OSError (TimeoutError), ValueError for a malformed response."""
     parts = urlsplit(url)
     host, secure = parts.hostname or handler.host, parts.scheme == "https"
     with closing(_connect(transport, host, parts.port or (443 if secure else 80), deadline)) as plain:

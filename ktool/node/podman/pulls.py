@@ -1,6 +1,7 @@
-"""Pulling images: at most one pull of an image at a time, with a login where the pod has one for its registry.
+"""Image pulls: one pull of an image at a time, with the pod's credentials for its registry. node/podman/performer calls
+it.
 
-A login travels in a header of the request to Podman, in the form of which Podman makes no file; it stands in no
+Credentials travel in a header of the request to Podman, in the form of which Podman makes no file; they are in no
 argument and in no auth.json.
 """
 
@@ -21,11 +22,11 @@ _REFUSED = ("unauthorized", "authentication required", "denied", "forbidden", "i
 
 
 class PullFailed(Exception):
-    """Podman's own words on why an image cannot be had."""
+    """A failed pull, with Podman's message."""
 
 
 def pull(api: PodmanApi, action: EnsureImage) -> None:
-    """Pull with each login until one works, or as anybody where there is none. Raises PullFailed."""
+    """Pull with each login until one works, or anonymously where there is none. Raises PullFailed."""
     failure = ""
     for login in action.logins or (None,):
         failure = _pull(api, action.image, login)
@@ -37,7 +38,7 @@ def pull(api: PodmanApi, action: EnsureImage) -> None:
 
 
 def _pull(api: PodmanApi, image: str, login: Credential | None) -> str:
-    """What went wrong; "" for nothing."""
+    """Pull once. Returns the error message, "" on success."""
     headers = {} if login is None else {"X-Registry-Auth": _header(login)}
     try:
         answer = api.post(
@@ -50,7 +51,7 @@ def _pull(api: PodmanApi, image: str, login: Credential | None) -> str:
 
 
 def _header(login: Credential) -> str:
-    """One login (docker's AuthConfig), not a map of them: Podman would write that into a file."""
+    """The header for one login (docker's AuthConfig). Not a map of logins: Podman would write that into a file."""
     if login.token is not None:
         entry = {"identitytoken": login.token.reveal().decode("utf-8", "replace")}
     else:
@@ -60,7 +61,8 @@ def _header(login: Credential) -> str:
 
 
 class SingleFlight:
-    """One pull of an image with the same logins at a time; those who wait learn when the last good one began."""
+    """Deduplication of concurrent pulls of one image with the same logins; waiters learn when the last successful one
+    began."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -69,7 +71,7 @@ class SingleFlight:
 
     @contextmanager
     def turn(self, key: Hashable) -> Iterator[float]:
-        """Holds the turn; gives the time (monotonic) at which the last good pull began, or -1."""
+        """Hold the lock of a key. Gives the time (monotonic seconds) at which the last successful pull began, or -1."""
         with self._guard:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:

@@ -1,4 +1,5 @@
-"""How the last run of a container ended, where Podman's inspect does not say.
+"""Exit codes and OOM kills of earlier runs, which Podman's inspect does not show. node/podman/runtime and containerio
+call it.
 
 When Podman restarts a container by its restart policy it forgets the exit code of the run before, and conmon does not
 learn of an out-of-memory kill on every kernel (with cgroup v1 none of late tells it). Podman's journal of events has
@@ -26,9 +27,9 @@ case $log in *"libpod-$1"*) echo yes ;; *) echo no ;; esac
 
 
 def completed(inspected: Mapping[str, Any], api: PodmanApi, transport: Transport) -> dict[str, Any]:
-    """An inspect whose State.ExitCode and State.OOMKilled speak of the last run that has ended, also where the
-    container runs again, and which tells under "Before" of the run before one that has ended (an Ended, or None).
-    Raises Refused or NodeError where the node cannot be asked."""
+    """The inspect with State.ExitCode and State.OOMKilled corrected to the last run that has ended, even while the
+    container runs again, and with the run before that under "Before" (an Ended, or None). Raises Refused or NodeError
+    where the node cannot be asked."""
     state = dict(inspected.get("State") or {})
     own, finished, started = str(inspected["Id"]), seconds(state.get("FinishedAt")), seconds(state.get("StartedAt"))
     if not finished:
@@ -52,8 +53,8 @@ def completed(inspected: Mapping[str, Any], api: PodmanApi, transport: Transport
 
 
 def end_before(inspected: Mapping[str, Any], api: PodmanApi) -> float:
-    """When the run before the present one ended, or before the last one where none runs (epoch seconds); 0 where there
-    was none, or it is not known."""
+    """The end (epoch seconds) of the run before the present one, or before the last one where none runs; 0 where there
+    was none or it is not known."""
     if not inspected.get("RestartCount"):
         return 0.0
     state = inspected.get("State") or {}
@@ -65,8 +66,8 @@ def end_before(inspected: Mapping[str, Any], api: PodmanApi) -> float:
 
 
 def _events(api: PodmanApi, container: str, since: float) -> list[dict[str, Any]]:
-    """What Podman noted about the container from a minute before that moment, in the order of time; nothing where it
-    keeps no journal (events_logger = none)."""
+    """Podman's events about the container from a minute before that time on, in order; none where it keeps no journal
+    (events_logger = none)."""
     filters = json.dumps({"container": [container], "event": ["died", "kill"]})
     try:
         answer = api.stream("GET", "events", stream=False, since=str(int(since) - 60), filters=filters)
@@ -84,7 +85,7 @@ def _events(api: PodmanApi, container: str, since: float) -> list[dict[str, Any]
 
 
 def exit_code(events: Iterable[Mapping[str, Any]], finished: float, fallback: int) -> int:
-    """The code of the run that ended at `finished`: Podman notes a death a moment after it."""
+    """The exit code of the run that ended at `finished`. Podman records a death a moment after it."""
     code = next((_code(event) for event in events if event.get("Action") == "died" and _at(event) >= finished), None)
     return fallback if code is None else code
 
@@ -104,7 +105,7 @@ def _code(event: Mapping[str, Any]) -> int | None:
 
 
 def was_killed(events: Iterable[Mapping[str, Any]], finished: float) -> bool:
-    """Whether a person (podman kill) ended the run: no death lies between the kill and the end of the run."""
+    """Whether `podman kill` ended the run: no death lies between the kill and the end of the run."""
     killed = False
     for event in events:
         if event.get("Action") == "kill":
@@ -121,7 +122,7 @@ def _at(event: Mapping[str, Any]) -> float:
 
 
 def _kernel_did(transport: Transport, container: str) -> bool:
-    """Whether the kernel's log has an out-of-memory kill in this container's cgroup. Where nobody may read that log, a
-    kill that nobody asked for, of a container with a memory limit, is one."""
+    """Whether the kernel's log has an OOM kill in this container's cgroup. Where that log is not readable, an
+    unrequested SIGKILL of a container with a memory limit counts as one."""
     done = transport.run(["sh", "-c", _KERNEL_LOG, "ktool", container], timeout=15)
     return done.stdout.strip() != b"no"

@@ -1,4 +1,6 @@
-"""PodmanRuntime: a node with Podman, reached over a Transport."""
+"""PodmanRuntime: the runtime of a node with Podman, reached over a Transport. node/connect makes it; nodeplane/ uses
+it.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +19,15 @@ from ktool.node.podman import containerio, facts, performer, probeclient, runend
 from ktool.node.podman.podmanapi import ApiStream, PodmanApi, Refused
 
 SETTLED_FOR = 14.5
-"""Seconds for which routes, volumes and the network are believed to be as they were, unless we changed them. Less than
-the 15 s after which a quiet node is observed again, so that each of these observations reads them, and few of those
-that somebody waits for."""
+"""Cache time in seconds of routes, volumes and the network, unless this process changes them. Less than the resync of
+15 s, so that each resync reads them and few observations in between do."""
 
 _ENDS = ("died", "oom", "restart")
 """Events after which a container is to be asked how it ended."""
 
 
 class PodmanRuntime:
-    """Runtime of base.Runtime. It lives as long as its transport's connection."""
+    """Implements base.Runtime. Its life is that of its transport's connection."""
 
     concurrency = 8
 
@@ -58,8 +59,8 @@ class PodmanRuntime:
         fence.claim(self._transport, cluster, token)
 
     def release(self) -> None:
-        """Leave the machine as it was before it became our node: no network, rules, routes or owner of ours. Its pods
-        must be gone. Raises NodeError where something is in the way."""
+        """Undo what made the machine a node of this cluster: network, rules, routes, owner. Its pods must be gone.
+        Raises NodeError where something is in the way."""
         try:
             nftables.remove(self._transport, nftables.RULES, nftables.POLICIES)
             nameservers.remove(self._transport)
@@ -79,7 +80,7 @@ class PodmanRuntime:
     # --- seeing ------------------------------------------------------------------------------------------------------
 
     def observe(self) -> NodeFacts:
-        """All facts; one call where nothing ended since the last time."""
+        """All facts of the node; one call where no container ended since the last time."""
         heard = self._events is not None
         if self._listener is not None and not heard:
             self.listen(self._listener)
@@ -114,8 +115,8 @@ class PodmanRuntime:
         )
 
     def _sandboxes(self, containers: list[dict[str, Any]], filters: str) -> list[facts.Sandbox]:
-        """The infra containers tell all that pods/json does, at half the price for the node, where this Podman lists
-        them."""
+        """The pods of this cluster, from their infra containers where this Podman lists them: the same facts as
+        pods/json at half the cost for the node."""
         self._lists_infra = self._lists_infra or any(entry.get("IsInfra") for entry in containers)
         if self._lists_infra:
             return facts.sandboxes_of_infra(containers)
@@ -131,8 +132,8 @@ class PodmanRuntime:
             self._ended |= ended
 
     def _details(self, containers: list[dict[str, Any]], ended: set[str], heard: bool) -> dict[str, dict[str, Any]]:
-        """Inspects by container id, read again only where something may have happened; everywhere where Podman's events
-        were not `heard` since the last time: the list has whole seconds, in which a container may end twice."""
+        """Inspects by container id, cached where nothing can have happened. Without Podman's events since the last time
+        (`heard` False) all are read again: the list has whole seconds, in which a container may end twice."""
         seen: dict[str, tuple[tuple[Any, ...] | None, dict[str, Any] | None]] = {}
         for entry in containers:
             own = str(entry["Id"])
@@ -159,7 +160,7 @@ class PodmanRuntime:
         return {key: details[key] for key in ("State", "RestartCount", "Before") if key in details}
 
     def _digests(self, containers: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
-        """What registries call the images in use, by image id: asked once for each name an image is used under."""
+        """RepoDigests of the images in use, by image id; looked up once for each name an image is used under."""
         wanted = {
             (str(entry.get("ImageID", "")), str(entry.get("Image", "")))
             for entry in containers
@@ -203,8 +204,8 @@ class PodmanRuntime:
             self._settled = None
 
     def listen(self, changed: Callable[[], None]) -> None:
-        """As base.Runtime has it. Where the stream of events ends (Podman's service was restarted), `changed` is called
-        once more, and the next observation listens again."""
+        """Implements base.Runtime. When the event stream ends (Podman's service was restarted), `changed` is called
+        once more, and the next observation subscribes again."""
         self._listener = changed
         stream = self._api.stream("GET", "events", stream=True, filters=facts.events_filter(self.cluster))
         self._events = stream

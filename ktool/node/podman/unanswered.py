@@ -1,4 +1,4 @@
-"""Calls to Podman that get no answer, as the NodeError that both podmanapi and podmanclient raise."""
+"""The NodeError for a call that Podman did not answer. podmanapi and podmanclient raise it."""
 
 from __future__ import annotations
 

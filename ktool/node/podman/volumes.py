@@ -1,6 +1,7 @@
-"""Volume directories of pods: what is sent to the node, and the shell scripts that put it in place there.
+"""Volume directories of pods: the tar stream and the shell scripts that create, update and remove them.
+node/podman/performer calls it.
 
-Files of a ConfigMap-like volume lie as Kubernetes has them (kubelet's AtomicWriter): NAME/..STAMP/key holds the bytes,
+Files of a ConfigMap-like volume are laid out as the kubelet's AtomicWriter does: NAME/..STAMP/key holds the bytes,
 NAME/..data points at ..STAMP and NAME/key at ..data/key, so one rename changes all keys at once for every reader.
 Content travels on stdin as a tar, never in argv.
 """
@@ -109,8 +110,8 @@ esac
 
 
 def write_command(uid: str, volumes: Sequence[Volume], stamp: int) -> tuple[list[str], bytes]:
-    """(argv, stdin) that makes or updates the volume directories of a pod. `stamp` names the new set of files and must
-    grow from call to call. Raises ValueError for names that Kubernetes would not have accepted."""
+    """(argv, stdin) that creates or updates the volume directories of a pod. `stamp` names the new set of files and
+    must grow from call to call. Raises ValueError for names that Kubernetes would not have accepted."""
     _check_uid(uid)
     argv = ["sh", "-c", _WRITE, "ktool", uid, str(stamp), VOLUMES_ON_DISK, VOLUMES_IN_MEMORY]
     for volume in volumes:
@@ -122,13 +123,14 @@ def write_command(uid: str, volumes: Sequence[Volume], stamp: int) -> tuple[list
 
 
 def remove_command(uid: str) -> list[str]:
-    """Unmount and remove everything of a pod below our own directories, and nothing else."""
+    """A command that unmounts and removes a pod's files below ktool's own directories, and nothing else."""
     _check_uid(uid)
     return ["sh", "-c", _REMOVE, "ktool", uid, VOLUMES_ON_DISK, VOLUMES_IN_MEMORY]
 
 
 def host_path_command(path: str, kind: str) -> list[str]:
-    """Check a hostPath, or make it where its type says so (core/v1 HostPathVolumeSource). Prints what is wrong."""
+    """A command that checks a hostPath, or creates it where its type says so (core/v1 HostPathVolumeSource). It prints
+    what is wrong."""
     if not path.startswith("/"):
         raise ValueError(f"{path!r} is not an absolute path")
     return ["sh", "-c", _HOST_PATH, "ktool", path, kind]

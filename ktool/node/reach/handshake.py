@@ -1,4 +1,4 @@
-"""The part of an SSH handshake that is ours: a transport with one more kind of channel, and the host key decision."""
+"""SSH handshake: paramiko's transport with one more channel type, and the host key decision. node/reach/ssh uses it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ _STREAMLOCAL = "direct-streamlocal@openssh.com"
 
 
 class HostKeyRefused(Exception):
-    """The server's key is not the one expected; the message says what was, and what to do."""
+    """The server's key is not the expected one; the message names the expected one and the fix."""
 
 
 class HostKeyUnknown(HostKeyRefused):
-    """No line speaks of this server at all."""
+    """No known_hosts line matches this server."""
 
 
 class Client(paramiko.Transport):
     """paramiko's Transport, able to open a channel to a unix socket (OpenSSH's PROTOCOL, section 2.4).
 
-    paramiko builds the open request in one function and lets only known kinds add their fields to it. The request is
-    handed to _send_user_message by the thread that opens the channel, so the fields are added there."""
+    paramiko builds the open request in one function and lets only known channel types add their fields to it. The
+    request is handed to _send_user_message by the thread that opens the channel, so the fields are added there.
+    """
 
     def __init__(self, sock: Any) -> None:
         super().__init__(sock)
@@ -50,8 +51,8 @@ class Client(paramiko.Transport):
 
 
 def preferred_key_types(entries: Sequence[hostkeys.Entry], supported: Sequence[str]) -> tuple[str, ...]:
-    """The order in which to ask for host keys: first those we can verify, as ssh(1) does (HostKeyAlgorithms). Without
-    this a server that also has a newer key would show one we have never seen. `supported` are plain key types."""
+    """Host key types in order of preference: first those we can verify, as ssh(1) does (HostKeyAlgorithms). Without
+    this a server that also has a newer key would show one that known_hosts lacks. `supported` are plain key types."""
     known: list[str] = []
     for entry in entries:
         if entry.marker == "@cert-authority":
@@ -63,7 +64,7 @@ def preferred_key_types(entries: Sequence[hostkeys.Entry], supported: Sequence[s
 
 
 def check_host_key(client: Client, entries: Sequence[hostkeys.Entry], host: str, port: int, node: str) -> None:
-    """Raises HostKeyRefused unless the key the server showed (and proved to hold) is one we expect."""
+    """Raises HostKeyRefused unless the key that the server showed (and proved to hold) is an expected one."""
     key = client.get_remote_server_key()
     certificate = key.public_blob.key_blob if key.public_blob is not None else b""
     if certificate and _vouched_for(certificate, entries, host, plain=key.asbytes()):
@@ -100,7 +101,7 @@ def _fix(entry: hostkeys.Entry, host: str, port: int, node: str) -> str:
 
 
 def _vouched_for(certificate: bytes, entries: Sequence[hostkeys.Entry], host: str, plain: bytes) -> bool:
-    """Whether the certificate does it. Where it does not, the key in it may still be known by itself, as in ssh(1)."""
+    """Whether the certificate is trusted. If it is not, the key in it may still be known by itself, as in ssh(1)."""
     try:
         hostcert.check(certificate, [entry for entry in entries if entry.marker], host)
         return not any(entry.marker == "@revoked" and entry.blob == plain for entry in entries)

@@ -1,4 +1,8 @@
-"""Host certificates: a key signed by an authority that a "@cert-authority" line trusts (PROTOCOL.certkeys)."""
+"""SSH host certificates: keys signed by an authority that a "@cert-authority" line trusts (OpenSSH's
+PROTOCOL.certkeys).
+
+node/reach/handshake verifies them.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +22,12 @@ _PUBLIC_FIELDS["ecdsa-sha2-nistp521"] = 2
 
 
 class CertificateRefused(Exception):
-    """Why a certificate does not vouch for a host; one sentence."""
+    """A certificate that is not trusted for this host; the message is one sentence."""
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """What a certificate claims. Times are epoch seconds; `signed` is what the signature covers."""
+    """The fields of a certificate. Times are epoch seconds; `signed` is the signed part."""
 
     kind: int
     principals: tuple[str, ...]
@@ -36,7 +40,7 @@ class Certificate:
 
 
 def parse(blob: bytes) -> Certificate:
-    """Raises CertificateRefused where the bytes are no certificate of a kind we know."""
+    """Raises CertificateRefused where the bytes are no certificate of a known type."""
     message = paramiko.Message(blob)
     base = message.get_text().removesuffix(SUFFIX)
     if base not in _PUBLIC_FIELDS:
@@ -61,8 +65,8 @@ def parse(blob: bytes) -> Certificate:
 
 
 def check(blob: bytes, entries: Sequence[Entry], host: str) -> None:
-    """Raises CertificateRefused unless one of the marked lines of this host trusts the authority, the signature holds,
-    and the certificate is a valid one for this host today. `entries` are the host's lines with a marker."""
+    """Raises CertificateRefused unless one of the host's marked lines trusts the authority, the signature is valid, and
+    the certificate is valid for this host today. `entries` are the host's lines with a marker."""
     certificate = parse(blob)
     who = f"its authority {key_type(certificate.authority)} {fingerprint(certificate.authority)}"
     revoked = next((e for e in entries if e.marker == "@revoked" and e.blob == certificate.authority), None)

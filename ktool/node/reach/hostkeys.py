@@ -1,6 +1,6 @@
-"""Who a machine is: known_hosts files (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT") and what a presented key means.
+"""Host keys: known_hosts files (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT") and the verdict on a presented key.
 
-Nothing here opens a connection; `ssh` asks `judge` about the key a server showed.
+Opens no connection; node/reach/ssh and handshake ask `judge` about the key a server showed.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ SYSTEM_FILES = (Path("/etc/ssh/ssh_known_hosts"), Path("/etc/ssh/ssh_known_hosts
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a known_hosts file. `marker` is "", "@cert-authority" or "@revoked"; `blob` the public key as SSH
-    sends it."""
+    """One line of a known_hosts file. `marker` is "", "@cert-authority" or "@revoked"; `blob` is the public key in
+    SSH's wire format."""
 
     marker: str
     patterns: tuple[str, ...]
@@ -34,7 +34,7 @@ class Entry:
         return f"{self.file}, line {self.line}"
 
     def matches(self, name: str) -> bool:
-        """Whether this line speaks of the host (a name as `lookup_name` gives it). A negated pattern wins."""
+        """Whether the line matches the host (a name from `lookup_name`). A negated pattern wins."""
         found = False
         for pattern in self.patterns:
             if pattern.startswith("|"):
@@ -49,8 +49,8 @@ class Entry:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a presented key means. `ok` only for a key that a line names for this host. Otherwise `reason` is unknown,
-    changed or revoked, and `entry` the line that speaks against it (None for unknown)."""
+    """The verdict on a presented key. `ok` only for a key that a line names for this host. Otherwise `reason` is
+    unknown, changed or revoked, and `entry` the line that contradicts it (None for unknown)."""
 
     ok: bool
     reason: str = ""
@@ -58,13 +58,13 @@ class Verdict:
 
 
 def files() -> tuple[Path, ...]:
-    """The files ssh(1) reads, the user's first."""
+    """The known_hosts files that ssh(1) reads, the user's first."""
     home = Path.home() / ".ssh"
     return (home / "known_hosts", home / "known_hosts2", *SYSTEM_FILES)
 
 
 def read(paths: Iterable[Path]) -> list[Entry]:
-    """All lines of these files that can be understood; a file that is not there or not readable has none."""
+    """All valid lines of these files; a missing or unreadable file has none."""
     found: list[Entry] = []
     for path in paths:
         try:
@@ -76,7 +76,7 @@ def read(paths: Iterable[Path]) -> list[Entry]:
 
 
 def parse(text: str, file: str) -> list[Entry]:
-    """The lines of one known_hosts file. A line that is not one is skipped, as ssh(1) does."""
+    """The lines of one known_hosts file. Invalid lines are skipped, as ssh(1) does."""
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split()
@@ -92,13 +92,13 @@ def parse(text: str, file: str) -> list[Entry]:
 
 
 def lookup_name(host: str, port: int) -> str:
-    """How known_hosts files name a host: plain at port 22, "[host]:port" elsewhere; always lower case."""
+    """The host's name in known_hosts: plain at port 22, "[host]:port" elsewhere; always lower case."""
     return host.lower() if port == 22 else f"[{host.lower()}]:{port}"
 
 
 def of_host(entries: Iterable[Entry], host: str, port: int) -> list[Entry]:
-    """The lines that speak of this host, in the files' order. A certificate authority of a plain name counts at every
-    port, as ssh(1) has it."""
+    """The lines that match this host, in the files' order. A certificate authority for a plain name counts at every
+    port, as in ssh(1)."""
     name = lookup_name(host, port)
     return [
         entry
@@ -108,10 +108,11 @@ def of_host(entries: Iterable[Entry], host: str, port: int) -> list[Entry]:
 
 
 def judge(entries: Sequence[Entry], blob: bytes) -> Verdict:
-    """What a plain key (not a certificate) means, given the lines of its host.
+    """The verdict on a plain key (not a certificate), given the lines of its host.
 
     A key is "changed" where lines name other keys of that host and none names this one. Certificate authorities say
-    nothing about plain keys."""
+    nothing about plain keys.
+    """
     revoked = next((e for e in entries if e.marker == "@revoked" and e.blob == blob), None)
     if revoked is not None:
         return Verdict(False, "revoked", revoked)
@@ -125,7 +126,7 @@ def judge(entries: Sequence[Entry], blob: bytes) -> Verdict:
 
 
 def pinned(text: str) -> Entry:
-    """A pin "ssh-ed25519 AAAA..." as a line that matches every host. Raises ValueError where it is not a public key."""
+    """A pin "ssh-ed25519 AAAA..." as a line that matches every host. Raises ValueError for an invalid public key."""
     words = text.split()
     blob = _decode(words[1]) if len(words) >= 2 else b""
     if not blob or key_type(blob) != words[0]:
@@ -134,7 +135,7 @@ def pinned(text: str) -> Entry:
 
 
 def key_type(blob: bytes) -> str:
-    """The type a public key blob begins with (RFC 4253, section 6.6)."""
+    """The key type in a public key blob (RFC 4253, section 6.6)."""
     length = int.from_bytes(blob[:4], "big")
     return blob[4 : 4 + length].decode("ascii", "replace")
 
@@ -145,7 +146,7 @@ def fingerprint(blob: bytes) -> str:
 
 
 def text_of(blob: bytes) -> str:
-    """A public key as files have it: type and base64."""
+    """A public key in the text form of files: type and base64."""
     return f"{key_type(blob)} {base64.b64encode(blob).decode()}"
 
 

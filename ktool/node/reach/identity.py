@@ -1,4 +1,8 @@
-"""Which private keys to log in with: an explicit file, else the agent's keys, else the user's default keys."""
+"""SSH identities: the private keys to log in with. An explicit file, else the agent's keys, else the user's default
+keys.
+
+node/reach/ssh asks for them.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +22,8 @@ class IdentityError(Exception):
 
 
 def candidates(identity: str | Path | None) -> Iterator[tuple[paramiko.PKey, str]]:
-    """Keys to try in order, each with where it came from. Raises IdentityError where an explicit file cannot be used
-    or nothing at all was found."""
+    """Keys to try in order, each with its origin. Raises IdentityError where an explicit file cannot be used or no key
+    was found."""
     if identity:
         yield _explicit(Path(identity).expanduser())
         return
@@ -47,7 +51,7 @@ def default_files() -> list[Path]:
 
 
 def load(path: Path) -> paramiko.PKey:
-    """Read one private key file. Raises PasswordRequiredException where it has a passphrase, else IdentityError."""
+    """Load a private key file. Raises PasswordRequiredException where it has a passphrase, else IdentityError."""
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):

@@ -1,4 +1,4 @@
-"""The machine ktool itself runs on, as a node."""
+"""LocalTransport: the transport to the machine that ktool itself runs on. node/connect makes it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from ktool.node.base import Completed, NodeError
 
 
 class LocalTransport:
-    """Transport to this very machine: no shell in between. Where we are not root, commands run through `sudo -n`."""
+    """Implements base.Transport without a shell in between. Where the user is not root, commands run through `sudo
+    -n`."""
 
     def __init__(self, node: str) -> None:
         self.node = node
@@ -59,4 +60,4 @@ class LocalTransport:
             raise NodeError(self.node, "connect", message) from None
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Does nothing: no connection is held open."""

@@ -1,4 +1,7 @@
-"""A machine over SSH: one connection, kept open, with commands and streams as channels on it."""
+"""SshTransport: the transport to a machine over one SSH connection, with commands and streams as channels on it.
+
+node/connect makes it.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +39,9 @@ _BROKEN = (OSError, EOFError, paramiko.SSHException)
 
 @dataclass(frozen=True)
 class Login:
-    """How to log in, and which host key to believe: `host_key` is a pin ("ssh-ed25519 AAAA..."); without one,
-    `known_hosts` files decide (default: those of ssh(1)), and `accept_new_host_key` takes a key that no line speaks of
-    (StrictHostKeyChecking accept-new; never a changed one)."""
+    """Credentials and host key policy of an SSH connection. `host_key` is a pin ("ssh-ed25519 AAAA..."); without one,
+    `known_hosts` files decide (default: those of ssh(1)), and `accept_new_host_key` trusts a key for which there is no
+    line (StrictHostKeyChecking accept-new; never a changed one)."""
 
     user: str = "root"
     identity: str | Path | None = None
@@ -48,9 +51,9 @@ class Login:
 
 
 class SshTransport:
-    """Transport over one SSH connection. It connects at first use; a connection that was lost stays lost (every call
-    raises Unreachable), so that whoever uses the node must claim it again over a new transport. Where the user is not
-    root, commands run through `sudo -n`. Thread-safe."""
+    """Implements base.Transport over one SSH connection, opened at first use. A lost connection stays lost (every call
+    raises Unreachable), so that the caller must claim the node again over a new transport. Where the user is not root,
+    commands run through `sudo -n`. Thread-safe."""
 
     def __init__(
         self,
@@ -88,8 +91,8 @@ class SshTransport:
                 raise self._broken(step, error) from None
 
     def connect_unix(self, path: str, *, timeout: float = 10.0) -> socket.socket:
-        """Asks sshd itself for the socket; where it refuses (not root, or AllowStreamLocalForwarding no), `podman
-        system dial-stdio` carries the bytes, which costs a process and about 0.2 s of CPU per stream."""
+        """A stream through sshd's own socket forwarding; where it refuses (not root, or AllowStreamLocalForwarding no),
+        `podman system dial-stdio` carries the bytes, which costs a process and about 0.2 s of CPU per stream."""
         deadline = time.monotonic() + timeout
         if self._streamlocal:
             try:
@@ -109,8 +112,8 @@ class SshTransport:
         )
 
     def server_key(self) -> str:
-        """The key of the server this is connected to, to be pinned ("ssh-ed25519 AAAA..."); "" where a certificate
-        vouched for it, because that is to be asked each time."""
+        """The server's key in the form of a pin ("ssh-ed25519 AAAA..."); "" where a certificate vouched for it, because
+        certificates are to be verified at each connect."""
         key = self._connected("connect").get_remote_server_key()
         return "" if key.public_blob is not None else hostkeys.text_of(key.asbytes())
 
@@ -203,7 +206,7 @@ class SshTransport:
         return list(argv) if self.user == "root" else ["sudo", "-n", "--", *argv]
 
     def _broken(self, step: str, error: BaseException) -> NodeError:
-        """What an error on a channel means: the connection is gone, or sshd refused this one thing."""
+        """The exception for an error on a channel: the connection is gone, or sshd refused this channel."""
         client = self._client
         if client is None or isinstance(error, EOFError) or not client.is_active():
             return Unreachable(self.node, step, f"the SSH connection to {self.node} was lost")
@@ -298,8 +301,8 @@ class SshTransport:
 
 
 def open_client(host: str, port: int, deadline: float, entries: Sequence[hostkeys.Entry] = ()) -> Client:
-    """TCP and the SSH key exchange; nothing is verified or logged in yet. `entries`: the lines of this host, which say
-    what kinds of key to ask for first. Raises OSError, EOFError, SSHException."""
+    """Connect TCP and exchange keys; nothing is verified or logged in yet. `entries`: the lines of this host, for the
+    order of key types. Raises OSError, EOFError, SSHException."""
     sock = socket.create_connection((host, port), timeout=max(0.1, deadline - time.monotonic()))
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -333,8 +336,8 @@ def _auth_hint(error: paramiko.AuthenticationException) -> str:
 
 
 def _talk(channel: paramiko.Channel, stdin: bytes, deadline: float) -> Completed:
-    """Send stdin and read both outputs at once until the command has ended. Draining before the exit status is read
-    matters: sshd stops sending anything, the status included, when a window of 2 MiB is full."""
+    """Send stdin and read stdout and stderr concurrently until the command has ended. Draining before the exit status
+    is read matters: sshd stops sending anything, the status included, when a window of 2 MiB is full."""
     out: list[bytes] = []
     errors: list[bytes] = []
     pending = memoryview(stdin)

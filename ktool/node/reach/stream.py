@@ -1,4 +1,7 @@
-"""An SSH channel with the part of socket's interface that http.client and urllib3 use."""
+"""ChannelStream: an SSH channel with the part of socket's interface that http.client and urllib3 use.
+
+node/reach/ssh makes it; node/podman reads and writes it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import paramiko
 
 
 class ChannelStream:
-    """Bytes to and from an SSH channel. Errors are OSError, as a socket's are: TimeoutError after `settimeout` seconds
+    """A byte stream on an SSH channel. Errors are OSError, as a socket's are: TimeoutError after `settimeout` seconds
     without data, ConnectionResetError where the channel broke. `on_close` is called once."""
 
     def __init__(self, channel: paramiko.Channel, on_close: Callable[[], None] | None = None) -> None:
@@ -27,15 +30,15 @@ class ChannelStream:
         return self._channel.gettimeout()
 
     def setsockopt(self, *_: object) -> None:
-        """A channel has no socket options; TCP_NODELAY is set on the connection below it."""
+        """Does nothing: a channel has no socket options; TCP_NODELAY is set on the connection below it."""
 
     def fileno(self) -> int:
-        """Readable (select(2)) when there is data or the end; made on demand, it costs two descriptors."""
+        """A descriptor that is readable (select(2)) on data or at the end; made on demand, it costs two descriptors."""
         return self._channel.fileno()
 
     @property
     def dropped(self) -> bool:
-        """Whether an idle stream cannot carry another request: it ended, or something came that nobody asked for."""
+        """Whether an idle stream cannot carry another request: it ended, or unrequested data arrived."""
         return bool(self._channel.closed or self._channel.eof_received or self._channel.recv_ready())
 
     def recv(self, size: int) -> bytes:
@@ -75,7 +78,7 @@ class ChannelStream:
         self._end_if_unused()
 
     def abort(self) -> None:
-        """Close at once, so that whoever reads in another thread wakes up."""
+        """Close at once, so that a reader in another thread wakes up."""
         self._closed, self._open_files = True, 0
         self._end_if_unused()
 

@@ -1,0 +1,1 @@
+"""The simulated runtime: nodes in memory, for trying manifests and for tests. node/connect makes it."""

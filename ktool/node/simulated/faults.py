@@ -1,4 +1,4 @@
-"""Faults: what can go wrong on a simulated machine. `node add --simulated --fail` and tests name them."""
+"""Faults: failures of a simulated machine, by name pattern. `node add --simulated --fail` and tests inject them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ CRASH_AFTER = 0.5
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that goes wrong for every image, pod or container whose name matches `pattern` (fnmatch). `reason` is
+    """A failure of every image, pod or container whose name matches `pattern` (fnmatch). `reason` is one of
 
-    ErrImagePull, ErrImageNeverPull, InvalidImageName: the image cannot be had;
-    CreateContainerError, RunContainerError: the container is not made, or made and not started;
+    ErrImagePull, ErrImageNeverPull, InvalidImageName: the image is not available;
+    CreateContainerError, RunContainerError: the container is not created, or created and not started;
     Crash (exit status 1), Crash:N (status N), OOMKilled: it ends half a second after each start;
     IgnoreSIGTERM: it ends by SIGKILL only, after the whole grace period;
-    StartupProbe, LivenessProbe, ReadinessProbe, PostStart, PreStop: that probe or hook fails."""
+    StartupProbe, LivenessProbe, ReadinessProbe, PostStart, PreStop: that probe or hook fails.
+    """
 
     reason: str
     pattern: str
@@ -33,7 +34,7 @@ class Fault:
 
     @property
     def exit_code(self) -> int | None:
-        """The status with which a container with this fault ends, None where it does not end by it."""
+        """The exit status of a container with this fault, None where the fault does not end it."""
         word, _, code = self.reason.partition(":")
         return {"Crash": int(code or 1), "OOMKilled": SIGKILLED}.get(word)
 

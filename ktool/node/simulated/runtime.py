@@ -1,8 +1,8 @@
-"""A node that exists in memory only, behind the same protocol as a real one: for trying manifests on a hundred nodes,
-and for tests of everything above the node tier.
+"""SimulatedRuntime: the runtime of a node that exists in memory only, for trying manifests on a hundred nodes and for
+tests.
 
-It understands what a real node is sent (Podman's payloads with our labels) and reports what a real one would. The
-machine behind it outlives its connections, so a node loop may reconnect; it ends with the process.
+node/connect makes it. It understands what a real node is sent (Podman's payloads with our labels) and reports what a
+real one would. The machine behind it outlives its connections, so a node loop may reconnect; it ends with the process.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _registering = threading.Lock()
 
 
 class Refused(Exception):
-    """What the machine would not do: becomes the Outcome's failure."""
+    """A refusal by the simulated machine; becomes the Outcome's failure."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -69,8 +69,8 @@ class Refused(Exception):
 
 
 class SimulatedRuntime:
-    """One connection to a simulated machine, which it makes where there is none of that name yet; `settings` become
-    those of the machine. `sleep` is what waits out a grace period, and `call_later` what tells listeners about later
+    """Implements base.Runtime: one connection to a simulated machine, which is created at first use of its name;
+    `settings` become the machine's. `sleep` waits out a grace period, `call_later` notifies listeners of later
     changes."""
 
     concurrency = 1  # an action takes microseconds: a thread for it would cost more than it does
@@ -157,7 +157,7 @@ class SimulatedRuntime:
             return Outcome(action, failure)
 
     def call(self, call: Call) -> Answer:
-        """Every container that runs answers well at once, but for its faults."""
+        """Every running container answers well at once, unless a fault says otherwise."""
         machine = self._reach("call")
         with machine.lock:
             machine.advance()
@@ -173,7 +173,8 @@ class SimulatedRuntime:
             self.machine.listeners.append(changed)
 
     def logs(self, container_id: str, options: LogOptions) -> Iterator[bytes]:
-        """Two lines for each container, from its last start. It never says more, so following it ends at once."""
+        """Two lines for each container, from its last start. There is never more output, so following it ends at
+        once."""
         machine = self._reach("logs")
         with machine.lock:
             machine.advance()
@@ -215,7 +216,7 @@ class SimulatedRuntime:
         return self.machine
 
     def _do(self, action: NodeAction) -> str:
-        """Perform an action that takes no time; the id of what was made. Raises Refused."""
+        """Perform an action that takes no time; returns the id of a created object. Raises Refused."""
         machine = self.machine
         match action:
             case CreatePod(uid, payload):
@@ -317,8 +318,8 @@ class SimulatedRuntime:
         self.machine.start(pod, container)
 
     def _stop(self, action: StopContainer | StopPod) -> str:
-        """SIGTERM to all, SIGKILL after the grace period to those with the fault IgnoreSIGTERM; the only wait there
-        is, and like Podman's it is over when they have ended. What is gone has ended."""
+        """SIGTERM to all, SIGKILL after the grace period to those with the fault IgnoreSIGTERM. The only blocking call;
+        like Podman's it returns when they have ended. A missing container counts as ended."""
         keys = (*action.containers, *action.last) if isinstance(action, StopPod) else (action.id,)
         machine = self.machine
         with machine.lock:
@@ -353,8 +354,8 @@ def _look(pod: Pod) -> PodFact:
 
 def from_url(node: str, url: str) -> SimulatedRuntime:
     """A connection to the simulated machine that a Node's annotation ktool.dev/connection describes:
-    `simulated://?cpu=32&memory=256Gi&startDelay=0.2&runFor=5&fail=ErrImagePull@nginx*&fail=Crash:3@web-*`.
-    `fail` is a Fault as REASON@PATTERN and may be repeated. Raises NodeError for what it does not understand."""
+    `simulated://?cpu=32&memory=256Gi&startDelay=0.2&runFor=5&fail=ErrImagePull@nginx*&fail=Crash:3@web-*`. `fail` is a
+    Fault as REASON@PATTERN and may be repeated. Raises NodeError for an invalid URL."""
     options: dict[str, Any] = {}
     faults: list[Fault] = []
     try:

@@ -1,7 +1,7 @@
-"""A machine with a container runtime that exists in memory only: pods, containers, time and mishaps.
+"""Simulated machine: a container runtime in memory, with pods, containers, a clock and faults.
 
 node/simulated/runtime drives it as a node of the cluster; tests reach in to crash a container, reboot or unplug it.
-There is no thread per machine: what the clock alone changes is worked out when somebody looks.
+There is no thread per machine: changes by the clock alone are computed when somebody looks.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ NOBODY = ("", -1)
 
 @dataclass(frozen=True)
 class Settings:
-    """`start_delay`: seconds between the request to start a container and its running. `run_for`: how long a container
-    whose restart policy is not `always` runs before it ends well (init containers and jobs)."""
+    """`start_delay`: seconds from the request to start a container until it runs. `run_for`: seconds until a container
+    whose restart policy is not `always` succeeds (init containers and jobs)."""
 
     cpu: int = 32
     memory: int = 256 * 1024**3
@@ -45,7 +45,7 @@ def image_id(image: str) -> str:
 
 @dataclass
 class Container:
-    """`due` is when the clock changes its state: a start that is under way, or the end of a run."""
+    """A simulated container. `due` is when the clock changes its state: the end of a start or of a run."""
 
     name: str
     id: str
@@ -97,7 +97,8 @@ class Pod:
 
 
 class Machine:
-    """Thread-safe. Times are those of `clock` (epoch seconds); `call_later` runs a function after so many seconds."""
+    """A simulated machine. Thread-safe. Times are those of `clock` (epoch seconds); `call_later` runs a function after
+    so many seconds."""
 
     def __init__(
         self,
@@ -127,10 +128,10 @@ class Machine:
         self._boots = 1
         self._made = 0
         self._woken_at = inf
-        """When the next alarm of ours rings, inf if none is set."""
+        """The time of the machine's next alarm, inf if none is set."""
 
     def describe(self, settings: Settings) -> None:
-        """Take on new settings; the same ones again leave alone what a test has changed since."""
+        """Apply new settings; unchanged ones leave alone what a test has changed since."""
         with self.lock:
             if settings != self._described:
                 self.settings = self._described = settings
@@ -142,8 +143,8 @@ class Machine:
     # --- what tests do to it
 
     def crash(self, pod: str, container: str = "", exit_code: int = 1) -> None:
-        """End running containers of the pod of this name (or uid) with `exit_code`; one, or all without a name. What
-        then follows is up to their restart policies. Raises KeyError where nothing of that name runs."""
+        """End running containers of the pod of this name (or uid) with `exit_code`: one, or all without a name. Their
+        restart policies then apply. Raises KeyError where nothing of that name runs."""
         with self.lock:
             self.advance()
             found = [
@@ -161,8 +162,8 @@ class Machine:
         self._tell()
 
     def reboot(self) -> None:
-        """Power off and on: nothing runs any more, and what is in memory is lost (routes, Podman's network state).
-        Podman shows containers after a boot as created."""
+        """Power off and on: nothing runs any more, and state in memory is lost (routes, Podman's network state). Podman
+        shows containers after a boot as created."""
         with self.lock:
             self._boots += 1
             self.links, self.network, self.zone = Links(), "", ""
@@ -174,7 +175,7 @@ class Machine:
         self._tell()
 
     def unplug(self) -> None:
-        """Cut it off: every call raises Unreachable until `plug`. Containers run on."""
+        """Cut the network: every call raises Unreachable until `plug`. Containers run on."""
         self.reachable = False
         self._tell()
 
@@ -183,7 +184,7 @@ class Machine:
         self._tell()
 
     def set_faults(self, *faults: Fault) -> None:
-        """Replace the faults; containers that exist already take on the new ones with their next start."""
+        """Replace the faults; existing containers take on the new ones with their next start."""
         with self.lock:
             self.settings = replace(self.settings, faults=faults)
             for pod in self.pods.values():
@@ -222,7 +223,7 @@ class Machine:
         self.pods.pop(pod.key, None)
 
     def start(self, pod: Pod, container: Container) -> None:
-        """Begin to start a container that does not run, unless it is on its way already."""
+        """Begin to start a container that does not run, unless a start is under way."""
         pod.infra, pod.seen = "running", None
         if container.state == "running" or container.starting:
             return
@@ -232,7 +233,7 @@ class Machine:
         self._arm(pod, container)
 
     def stop(self, pod: Pod, container: Container, killed: bool) -> None:
-        """The end that was asked for: Podman does not restart it."""
+        """End a container on request: Podman does not restart it."""
         pod.seen = None
         was_running = container.state == "running"
         self._rest(container, "exited" if was_running else container.state)
@@ -241,7 +242,7 @@ class Machine:
             container.finished_at = self.clock()
 
     def advance(self) -> None:
-        """Bring every container up to the present."""
+        """Bring every container up to the present time."""
         now = self.clock()
         while self._due and self._due[0][0] <= now:
             due, _, pod, container = heapq.heappop(self._due)
@@ -251,17 +252,17 @@ class Machine:
                 pod.seen = None
 
     def pod(self, key: str) -> Pod | None:
-        """By Podman's name or id."""
+        """A pod by Podman's name or id."""
         return self.pods.get(key) or next((pod for pod in self.pods.values() if pod.id == key), None)
 
     def container(self, key: str) -> tuple[Pod, Container] | None:
-        """By Podman's name or id."""
+        """A container by Podman's name or id."""
         return self._containers.get(key)
 
     # --- time
 
     def _settle(self, container: Container, now: float) -> None:
-        """Live through everything that was due up to now."""
+        """Apply every change that was due up to now."""
         while container.due <= now:
             if container.state == "running":
                 crash = container.fault("Crash", "OOMKilled")
@@ -281,7 +282,7 @@ class Machine:
             container.due = at + self.settings.run_for
 
     def _end(self, container: Container, code: int, at: float, oom: bool = False) -> None:
-        """The container ended by itself: Podman starts it again at once where its policy says so."""
+        """A container ended by itself: Podman restarts it at once where its policy says so."""
         self._rest(container, "exited")
         container.exit_code, container.finished_at, container.oom_killed = code, at, oom
         if container.restart_policy == "always" or (container.restart_policy == "on-failure" and code):
@@ -293,7 +294,7 @@ class Machine:
         container.state, container.starting, container.due = state, False, inf
 
     def _arm(self, pod: Pod, container: Container) -> None:
-        """Note what the clock will change, and have the listeners told then; one alarm at a time is enough."""
+        """Schedule a notification of the listeners for the next change by the clock; one alarm at a time is enough."""
         if container.due < inf:
             self._made += 1
             heapq.heappush(self._due, (container.due, self._made, pod, container))
@@ -320,8 +321,7 @@ class Machine:
 
 
 class Alarm:
-    """One thread that calls functions later, for all simulated machines of the process together; it is started by the
-    first call and ends with the process."""
+    """A timer thread for all simulated machines of the process; started by the first call, it ends with the process."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[float, int, Callable[[], None]]] = []

@@ -1,1 +1,1 @@
-"""Encryption at rest: sealing of records, the key ring, and key rotation."""
+"""Encryption at rest: sealing of records, the key ring, and key rotation. The other modules of store/ use it."""

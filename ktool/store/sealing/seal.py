@@ -41,6 +41,11 @@ class Seal:
         self._members = dict(members)
         self._cipher: Callable[[bytes], Any] | None = None
 
+    def cover(self, members: Mapping[str, Sequence[str]]) -> None:
+        """From now on these, and besides them what was covered before: records of a kind that was taken away are still
+        sealed."""
+        self._members = {**self._members, **members}
+
     def covers(self, key: str) -> bool:
         return _prefix(key) in self._members
 

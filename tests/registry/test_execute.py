@@ -8,7 +8,7 @@ from ktool.api.action import Bind, Create, Delete, Emit, Patch, Status, Update
 from ktool.api.errors import ApiError
 from ktool.api.obj import condition, put
 from ktool.api.ref import EVENT, NAMESPACE, POD, GroupKind, Ref
-from tests.engine.builders import THING, a, pod, space, thing
+from tests.registry.builders import THING, a, pod, space, thing
 
 P = Ref(POD, "default", "p")
 ELSE = "another-uid"

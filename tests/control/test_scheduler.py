@@ -12,8 +12,8 @@ from ktool.control.scheduler import Scheduler
 from ktool.registry.cache import Cache
 from ktool.registry.registry import Registry
 from ktool.store.store import Store
-from tests.engine.conftest import Clock
 from tests.everykind import KINDS
+from tests.registry.conftest import Clock
 
 NODE: Any = {
     "apiVersion": "v1",

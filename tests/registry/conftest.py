@@ -8,7 +8,7 @@ import pytest
 
 from ktool.registry.registry import Registry
 from ktool.store.store import Store
-from tests.engine.kinds_for_tests import small_kinds
+from tests.registry.kinds_for_tests import small_kinds
 
 START = 1_700_000_000.0
 """2023-11-14T22:13:20Z"""

@@ -9,7 +9,7 @@ import pytest
 from ktool.api.errors import ApiError
 from ktool.api.obj import put
 from ktool.api.ref import POD, Ref
-from tests.engine.builders import THING, a, config, pod, space, thing
+from tests.registry.builders import THING, a, config, pod, space, thing
 
 
 def told(pairs):

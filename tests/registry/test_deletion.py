@@ -7,7 +7,7 @@ import pytest
 from ktool.api.errors import ApiError
 from ktool.api.obj import put
 from ktool.api.ref import NAMESPACE, POD, Ref
-from tests.engine.builders import THING, a, owned_by, pod, space, thing
+from tests.registry.builders import THING, a, owned_by, pod, space, thing
 
 P = Ref(POD, "default", "p")
 

@@ -12,7 +12,7 @@ from ktool.api.errors import ApiError
 from ktool.api.obj import put
 from ktool.api.ref import NAMESPACE, Ref
 from ktool.registry.apply import LAST_APPLIED, apply
-from tests.engine.builders import a, config, space, thing
+from tests.registry.builders import a, config, space, thing
 
 
 def told(outcomes):

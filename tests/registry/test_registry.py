@@ -9,7 +9,7 @@ import pytest
 from ktool.api.errors import ApiError
 from ktool.api.obj import put
 from ktool.api.ref import NAMESPACE, POD, GroupKind, Ref
-from tests.engine.builders import CONFIG, THING, a, config, pod, space, thing
+from tests.registry.builders import CONFIG, THING, a, config, pod, space, thing
 
 
 def refused(code: int, reason: str, call, *args, **options) -> ApiError:

@@ -7,21 +7,21 @@ from dataclasses import replace
 
 import pytest
 
-from ktool.api.action import Create, Plan
+from ktool.api.action import Create, Plan, Status
 from ktool.api.kind import Controller, Watch
 from ktool.api.kinds import Kinds
-from ktool.api.obj import Obj, get, name
+from ktool.api.obj import Obj, get, name, uid
 from ktool.api.ref import Ref
 from ktool.api.world import World
 from ktool.control.controller import SHARE, Controllers
 from ktool.registry.cache import Cache
 from ktool.registry.registry import Registry
+from ktool.registry.request import Record
 from ktool.registry.workqueue import WorkQueue
 from ktool.store.store import Store
-
-from . import kinds_for_tests
-from .builders import CONFIG, THING, a, config, thing
-from .conftest import Clock
+from tests.registry import kinds_for_tests
+from tests.registry.builders import CONFIG, THING, a, config, thing
+from tests.registry.conftest import Clock
 
 
 class Planner:
@@ -170,3 +170,20 @@ def test_a_planner_that_fails_stops_nobody_else_and_is_asked_again(
     clock.now += 1
     assert run(controllers) == 1
     assert planner.called[-1] == "a"
+
+
+def test_each_component_acts_under_its_own_name(
+    registry: Registry, controllers: Controllers, planner: Planner, kinds: Kinds, clock: Clock
+) -> None:
+    """Its user and field manager, for authorization and audit."""
+    heard: list[Record] = []
+    controllers._registry = Registry(registry.store, kinds, clock=clock, observers=[heard.append])
+    planner.answer = lambda obj: Plan((Status(Ref.of(obj), {"replicas": 1}, uid(obj)),))
+    gone = {"apiVersion": "v1", "kind": "Config", "name": "gone", "uid": "u"}
+    registry.create(thing())
+    registry.create(thing("orphan", meta={"ownerReferences": [gone]}))
+    run(controllers)
+    assert {(name(record.old or {}), record.attributes.verb, record.actor.user) for record in heard} == {
+        ("a", "update", "system:thing-controller"),
+        ("orphan", "delete", "system:garbage-collector"),
+    }

@@ -247,7 +247,7 @@ def test_a_store_that_cannot_be_written_loses_it_before_its_life_is_over(
         raise StoreError("the disk is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr(registry, "update", full)
+        patched.setattr(registry.store, "transaction", full)
         first.keep()
         assert first.lost.wait(6.0)
         assert 1.5 < time.monotonic() - began < 3.0

@@ -14,11 +14,9 @@ from ktool.api.obj import Obj, name, uid
 from ktool.registry.cache import Cache
 from ktool.registry.registry import Registry
 from ktool.store.store import Store
-from tests.engine.builders import THING
-
-from .builders import a, thing
-from .conftest import Clock
-from .kinds_for_tests import small_kinds
+from tests.registry.builders import THING, a, thing
+from tests.registry.conftest import Clock
+from tests.registry.kinds_for_tests import small_kinds
 
 
 @pytest.fixture
@@ -113,8 +111,8 @@ OTHER_PROCESS = """
 import sys, time
 from ktool.registry.registry import Registry
 from ktool.store.store import Store
-from tests.{room}.builders import thing
-from tests.{room}.kinds_for_tests import small_kinds
+from tests.registry.builders import thing
+from tests.registry.kinds_for_tests import small_kinds
 
 registry = Registry(Store(sys.argv[1]), small_kinds())
 print("ready", flush=True)
@@ -128,9 +126,8 @@ for line in sys.stdin:
 def other(tmp_path: Path) -> Iterator[Callable[[str], float]]:
     """A process with a store of its own on the same file: it creates the thing it is given the name of, and says when
     that was done (the monotonic clock is the machine's)."""
-    program = OTHER_PROCESS.replace("{room}", __package__.rpartition(".")[2])
     process = subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path / "ktool.db")],
+        [sys.executable, "-c", OTHER_PROCESS, str(tmp_path / "ktool.db")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

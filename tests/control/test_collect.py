@@ -10,8 +10,8 @@ from ktool.api.ref import NAMESPACE, POD, Ref
 from ktool.api.world import World
 from ktool.control import collect
 from ktool.registry.cache import Cache
-from tests.engine.builders import THING, a, owned_by, pod, space, thing
-from tests.engine.kinds_for_tests import small_kinds
+from tests.registry.builders import THING, a, owned_by, pod, space, thing
+from tests.registry.kinds_for_tests import small_kinds
 
 KINDS = small_kinds()
 NOW = "2023-11-14T22:13:20Z"
