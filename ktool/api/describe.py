@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from ktool.api.marks import LAST_APPLIED
 from ktool.api.obj import Obj, annotations_of, epoch, get, labels
@@ -16,8 +17,7 @@ NONE = "<none>"
 HIDDEN_ANNOTATIONS = frozenset({LAST_APPLIED})
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """`Label:  text`. Neighbouring rows are aligned with each other; an empty label continues the row above."""
 
     label: str
@@ -25,16 +25,14 @@ class Row:
     level: int = 0
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A single line: a title or free text."""
 
     text: str
     level: int = 0
 
 
-@dataclass(frozen=True)
-class Grid:
+class Grid(NamedTuple):
     """A table with a header; `rule`: with a line of dashes below the header."""
 
     header: tuple[str, ...]

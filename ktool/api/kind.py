@@ -16,20 +16,22 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
-from ktool.api.action import Plan
-from ktool.api.describe import Description
-from ktool.api.errors import Cause
 from ktool.api.obj import Obj, controller_of, namespace
 from ktool.api.ref import GroupKind, Ref
-from ktool.api.schema import Field
-from ktool.api.selector import Selector
-from ktool.api.workload import Workload
-from ktool.api.world import World
+
+if TYPE_CHECKING:  # every command loads this module; only planners need those
+    from ktool.api.action import Plan
+    from ktool.api.describe import Description
+    from ktool.api.errors import Cause
+    from ktool.api.schema import Field
+    from ktool.api.selector import Selector
+    from ktool.api.workload import Workload
+    from ktool.api.world import World
 
 
-@dataclass(frozen=True)
-class Names:
+class Names(NamedTuple):
     """The names of a kind. `plural` appears in URLs; `short` are kubectl's abbreviations."""
 
     group: str
@@ -55,8 +57,7 @@ def version_priority(version: str) -> tuple[int, int, int, int, str]:
     return (0, _STAGES[stage], -int(major), -int(minor or 0), "")
 
 
-@dataclass(frozen=True)
-class Version:
+class Version(NamedTuple):
     """The schema of a kind in one API version. `to_storage` converts an object of this version to the stored one (that
     of the kind's first version), `from_storage` converts back; without them only apiVersion differs."""
 
@@ -66,8 +67,7 @@ class Version:
     from_storage: Callable[[Obj], Obj] | None = None
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(NamedTuple):
     """The kind's part in admission: defaults and checks beyond the schema, applied by registry/admission after it.
 
     `default` fills in what a schema cannot express. `identify` does so for a new object whose uid and creation time are
@@ -88,8 +88,7 @@ class Rules:
     graceful: Callable[[Obj], int | None] | None = None
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """One printer column of `get`. `cell` gives the text for an object; a `wide` column is shown with `-o wide` only.
     `type` is that of a Kubernetes Table column: string, integer, number, boolean or date."""
 
@@ -99,8 +98,7 @@ class Column:
     type: str = "string"
 
 
-@dataclass(frozen=True)
-class Looks:
+class Looks(NamedTuple):
     """The presentation of a kind to people. `columns` are printer columns of `get`. `describe(obj, world, now)` gives
     the description; kinds without one are shown field by field. `beside` are the other kinds it reads, in the object's
     namespace (in all, for cluster-scoped objects). `events`: the description ends with the object's Events."""
@@ -111,8 +109,7 @@ class Looks:
     events: bool = True
 
 
-@dataclass(frozen=True)
-class Watch:
+class Watch(NamedTuple):
     """An event mapping: which objects of the planned kind to enqueue when an object of `gk` changes."""
 
     gk: GroupKind
@@ -133,8 +130,7 @@ class Progress:
     rolled_back: str = ""
 
 
-@dataclass(frozen=True)
-class Controller:
+class Controller(NamedTuple):
     """The controller of a kind: `plan` reconciles one object, `watches` name the events that enqueue it, `progress`
     judges how far it is."""
 
@@ -143,15 +139,18 @@ class Controller:
     progress: Callable[[Obj, World], Progress] | None = None
 
 
+_NO_RULES, _NO_LOOKS, _NO_CONTROLLER = Rules(), Looks(), Controller()
+
+
 @dataclass(frozen=True)
 class Kind:
     """The descriptor of one resource kind. The first of `versions` is the storage version."""
 
     names: Names
     versions: tuple[Version, ...]
-    rules: Rules = Rules()
-    looks: Looks = Looks()
-    controller: Controller = Controller()
+    rules: Rules = _NO_RULES
+    looks: Looks = _NO_LOOKS
+    controller: Controller = _NO_CONTROLLER
     workload: Workload | None = None
     selects: Callable[[Obj], Selector | None] | None = None
     """The selector of an object's pods, for a kind that finds them by label: `logs` and `exec` take one of these.

@@ -7,7 +7,7 @@ command names a kind. Pure: a command lists the owned objects and sends the patc
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ktool.api.marks import RESTARTED_AT
 from ktool.api.obj import Obj
@@ -17,8 +17,7 @@ from ktool.api.world import World
 TEMPLATE = ("spec", "template")
 
 
-@dataclass(frozen=True)
-class Revision:
+class Revision(NamedTuple):
     """One revision of a workload's pod template. `record` is the object that stores it, `cause` its change cause."""
 
     number: int
@@ -27,16 +26,14 @@ class Revision:
     record: Obj
 
 
-@dataclass(frozen=True)
-class Recovery:
+class Recovery(NamedTuple):
     """The rollback of a failed rollout: merge patches, in order, that bring back revision `number`."""
 
     number: int
     patches: tuple[tuple[Ref, Obj], ...]
 
 
-@dataclass(frozen=True)
-class Generation:
+class Generation(NamedTuple):
     """The pods of one revision. `current`: the revision that the workload wants now."""
 
     current: bool
@@ -44,8 +41,7 @@ class Generation:
     pods: tuple[Obj, ...]
 
 
-@dataclass(frozen=True)
-class History:
+class History(NamedTuple):
     """The revisions of a workload, stored in objects of kind `records` that it owns.
 
     `revisions(obj, records)` lists them, the lowest first. `back(obj, revision)` is the JSON patch that returns to one,
@@ -59,14 +55,12 @@ class History:
     recover: Callable[[Obj, Sequence[Obj], float], Recovery | None]
 
 
-@dataclass(frozen=True)
-class Workload:
+class Workload(NamedTuple):
     """A workload kind's answers to commands. `template`: the path of the pod template. `restart(obj, at)`: the merge
     patch that replaces its pods, with the time in it; None where nothing does. `pausable`: it has spec.paused; `held`
     detects a rollout that is paused half way. `follows_config`: the annotation ktool.dev/restart-on-config-change
     works. `generations` groups its pods by revision; `promise` states in words the limits its strategy keeps during a
-    rollout, and `notes` what else orders the
-    steps."""
+    rollout, and `notes` what else orders the steps."""
 
     template: tuple[str, ...] = TEMPLATE
     restart: Callable[[Obj, str], Obj] | None = None

@@ -1,0 +1,1 @@
+"""Control plane: controllers, garbage collector, scheduler, leader election, rehearsal. `app` builds it."""

@@ -1,7 +1,7 @@
-"""Who may act: a Lease (coordination.k8s.io/v1) in the store, held by at most one control plane at a time.
+"""Leader election: a Lease (coordination.k8s.io/v1) in the store, held by at most one control plane at a time.
 
-`spec.leaseTransitions` is the fencing token: it grows with each new holder, and every node refuses a smaller one than
-it has seen.
+`app` takes it. `spec.leaseTransitions` is the fencing token: it grows with each new holder, and every node refuses a
+smaller one than it has seen.
 """
 
 from __future__ import annotations

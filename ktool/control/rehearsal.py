@@ -1,8 +1,8 @@
-"""The rehearsal of rollouts, played through on a copy of the World: the real planners, the real scheduler and the
-registry's own verbs on a transaction in memory, and pods that run as soon as they have a node. `apply
---dry-run=server` shows it.
+"""Rehearsal of rollouts on a copy of the World. `apply --dry-run=server` shows it.
 
-Nothing is written and no node is asked. Time is a number that moves when there is nothing left to decide.
+The planners, the scheduler and the registry's verbs are the real ones, on a transaction in memory; pods run as soon as
+they have a node. Nothing is written and no node is asked. Time is a number that moves when there is nothing left to
+decide.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether pods that look Ready are to be believed: a container that ends at once runs for a moment, again and again."""
+"""Doubt about Ready pods: a container that ends at once runs for a moment, again and again. `wait` asks it."""
 
 from __future__ import annotations
 

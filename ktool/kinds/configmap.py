@@ -14,8 +14,8 @@ from ktool.api.schema import Field
 from ktool.api.shapes.build import boolean, string_map
 from ktool.api.shapes.meta import resource
 from ktool.api.world import World
-from ktool.logic.columns import AGE, NAME
 from ktool.logic.network import links
+from ktool.logic.printercolumns import AGE, NAME
 from ktool.logic.secrets.secretdata import SIZE_LIMIT
 
 SCHEMA = resource(

@@ -14,14 +14,14 @@ from ktool.api.selector import from_label_selector, of_pods
 from ktool.api.shapes.deployment import SCHEMA
 from ktool.api.shapes.workload import default_template, template_causes
 from ktool.api.world import World
-from ktool.logic.columns import AGE, CONTAINERS, IMAGES, NAME, SELECTOR
 from ktool.logic.pod import podlooks
+from ktool.logic.printercolumns import AGE, CONTAINERS, IMAGES, NAME, SELECTOR
 from ktool.logic.workload import configuse, revisions, rollback, stopfirst
 from ktool.logic.workload.adoption import ownerless
 from ktool.logic.workload.deploymentcommands import WORKLOAD
 from ktool.logic.workload.deploymentplan import plan
 from ktool.logic.workload.deploymentstatus import DEADLINE_EXCEEDED, held, replicas
-from ktool.logic.workload.kinds import DEPLOYMENT, REPLICA_SET
+from ktool.logic.workload.workloadkinds import DEPLOYMENT, REPLICA_SET
 
 # --- what wakes it -----------------------------------------------------------------------------------------------
 

@@ -17,8 +17,8 @@ from ktool.api.shapes.container import PORT
 from ktool.api.shapes.meta import OBJECT_REFERENCE, resource
 from ktool.api.shapes.service import APP_PROTOCOL, PROTOCOLS, usable_address
 from ktool.api.world import World
-from ktool.logic.columns import AGE, NAME
 from ktool.logic.network import endpoints, legacyendpoints
+from ktool.logic.printercolumns import AGE, NAME
 
 SHOWN = 3
 

@@ -6,7 +6,7 @@ from ktool.api.kind import Column, Kind, Looks, Names, Version
 from ktool.api.obj import get
 from ktool.api.shapes.build import INT32_MAX, integer, obj, string, time
 from ktool.api.shapes.meta import resource
-from ktool.logic.columns import AGE, NAME
+from ktool.logic.printercolumns import AGE, NAME
 
 SCHEMA = resource(
     spec=obj(

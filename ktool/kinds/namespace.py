@@ -11,7 +11,7 @@ from ktool.api.rules import names
 from ktool.api.shapes.build import choice, obj, strings
 from ktool.api.shapes.meta import CONDITIONS, resource
 from ktool.api.world import World
-from ktool.logic.columns import AGE, NAME
+from ktool.logic.printercolumns import AGE, NAME
 from ktool.logic.secrets.podrefs import pull_defaults
 
 SCHEMA = resource(

@@ -17,7 +17,7 @@ from ktool.api.shapes.networkpolicy import (
     warn_network_policy,
 )
 from ktool.api.world import World
-from ktool.logic.columns import AGE, NAME
+from ktool.logic.printercolumns import AGE, NAME
 
 SCHEMA = resource(spec=NETWORK_POLICY_SPEC)
 

@@ -32,9 +32,9 @@ from ktool.api.shapes.meta import CONDITIONS, resource
 from ktool.api.units.duration import age
 from ktool.api.units.quantity import format_bytes, format_milli, value
 from ktool.api.world import World
-from ktool.logic.columns import AGE, NAME
 from ktool.logic.network.ipam import IpamError, carve
 from ktool.logic.network.nodefields import is_simulated
+from ktool.logic.printercolumns import AGE, NAME
 
 SUBNET_BITS, SIMULATED_BITS = 24, 22
 """Prefix lengths of a node's part of POD_CIDR and of SIMULATED_CIDR."""

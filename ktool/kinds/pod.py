@@ -44,9 +44,9 @@ from ktool.api.shapes.podspec import POD_SPEC, default_pod_spec, validate_pod_sp
 from ktool.api.shapes.podstatus import POD_STATUS
 from ktool.api.units.duration import since
 from ktool.api.world import World
-from ktool.logic.columns import AGE, NAME
 from ktool.logic.pod import podlooks
 from ktool.logic.pod.podfields import grace_period
+from ktool.logic.printercolumns import AGE, NAME
 from ktool.logic.workload.podtrouble import trouble
 
 SCHEMA = resource(spec=POD_SPEC, status=POD_STATUS)

@@ -32,14 +32,14 @@ from ktool.api.shapes.podspec import POD_TEMPLATE
 from ktool.api.shapes.workload import default_template, template_causes
 from ktool.api.workload import Workload
 from ktool.api.world import World
-from ktool.logic.columns import AGE, CONTAINERS, IMAGES, NAME, SELECTOR
 from ktool.logic.network.nodefields import answers
 from ktool.logic.pod import podlooks
+from ktool.logic.printercolumns import AGE, CONTAINERS, IMAGES, NAME, SELECTOR
 from ktool.logic.workload import stranded
 from ktool.logic.workload.adoption import claim, ownerless
-from ktool.logic.workload.kinds import REPLICA_SET
 from ktool.logic.workload.podcounts import active, count
 from ktool.logic.workload.scaledown import first_to_go
+from ktool.logic.workload.workloadkinds import REPLICA_SET
 
 SCHEMA = resource(
     spec=Field(
@@ -85,7 +85,7 @@ def plan(replica_set: Obj, world: World, now: float) -> Plan:
     if len(there) < wanted:
         actions += _create(replica_set, world, wanted - len(there))
     elif len(there) > wanted:
-        actions += _delete(replica_set, there, len(there) - wanted)
+        actions += _delete(replica_set, there, len(there) - wanted, now)
     status, ripening = _status(replica_set, there, now)
     if status != replica_set.get("status"):
         actions.append(Status(Ref.of(replica_set), status, uid(replica_set)))
@@ -128,9 +128,9 @@ def _pod(replica_set: Obj, pod_name: str) -> Obj:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
 
-def _delete(replica_set: Obj, there: list[Obj], surplus: int) -> list[Action]:
+def _delete(replica_set: Obj, there: list[Obj], surplus: int, now: float) -> list[Action]:
     actions: list[Action] = []
-    for pod in first_to_go(there, surplus):
+    for pod in first_to_go(there, surplus, get(replica_set, "spec", "minReadySeconds", default=0), now):
         actions.append(Delete(Ref.of(pod), uid(pod)))
         message = f"Deleted pod: {name(pod)}"
         actions.append(Emit(Ref.of(replica_set), "SuccessfulDelete", message, uid=uid(replica_set)))

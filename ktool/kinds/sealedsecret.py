@@ -33,7 +33,7 @@ from ktool.api.schema import Field
 from ktool.api.shapes.build import boolean, integer, obj, string, string_map
 from ktool.api.shapes.meta import CONDITIONS, resource
 from ktool.api.world import World
-from ktool.logic.columns import AGE, NAME
+from ktool.logic.printercolumns import AGE, NAME
 from ktool.logic.secrets import sealing, secretdata
 
 SCHEMA = resource(

@@ -10,7 +10,7 @@ from ktool.api.schema import Field
 from ktool.api.shapes.build import boolean, string
 from ktool.api.shapes.meta import resource
 from ktool.api.world import World
-from ktool.logic.columns import AGE, NAME
+from ktool.logic.printercolumns import AGE, NAME
 from ktool.logic.secrets import secretdata
 
 SCHEMA = resource(

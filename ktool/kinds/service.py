@@ -24,9 +24,9 @@ from ktool.api.shapes.service import (
     validate_service,
 )
 from ktool.api.world import World
-from ktool.logic.columns import AGE, NAME
 from ktool.logic.network import allocation, endpoints
 from ktool.logic.network.nodefields import is_simulated
+from ktool.logic.printercolumns import AGE, NAME
 
 PATIENCE = 30.0
 """Seconds after which a service whose selector matches no pod is said to be wrong: its pods may be made after it."""

@@ -1,0 +1,1 @@
+"""Node plane: the loops of kubelet and kube-proxy, run from the control plane. `app` builds it."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ktool.api.kind import Column, Kind
 from ktool.api.obj import Obj, labels, namespace
-from ktool.logic.columns import AGE, NAME
+from ktool.logic.printercolumns import AGE, NAME
 from ktool.present.table import Table
 
 

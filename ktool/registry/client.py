@@ -1,6 +1,7 @@
-"""What commands talk to. Two implementations: client/http (a server) and client/local (the registry in this process).
+"""Client protocol: the verbs that commands call.
 
-One contract suite (tests/contract) runs on both.
+Two implementations: client/http (a server) and client/local (the registry in this process). One contract suite
+(tests/contract) runs on both.
 """
 
 from __future__ import annotations

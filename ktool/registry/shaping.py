@@ -1,5 +1,5 @@
-"""Shaping: what the registry makes of an object that a client sends: its kind, its name, the metadata that only the
-system writes, and what an update of the whole, of the status or of the scale makes of the object that is there.
+"""Shaping: the kind, name and system metadata of an object that a client sends, and the result of an update of the
+whole, of the status or of the scale.
 
 Pure functions, called by the verbs before they ask admission and write.
 """

@@ -1,0 +1,1 @@
+"""Server: the Kubernetes REST face on a unix socket. `app.serve` starts it."""

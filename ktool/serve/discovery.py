@@ -1,4 +1,4 @@
-"""What the server tells about itself: the documents that clients read before they ask for anything else.
+"""Discovery documents: the groups, versions and resources that clients read before they ask for anything else.
 
 Shapes: meta/v1 APIVersions, APIGroupList, APIGroup, APIResourceList and version.Info. All of it follows from the kinds.
 """

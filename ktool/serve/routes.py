@@ -1,4 +1,4 @@
-"""What a request asks for: URL path, query and body, read into values. Pure; the shapes are those of the Kubernetes
+"""Routes: URL path, query and body of a request, read into values. Pure; the shapes are those of the Kubernetes
 API concepts page (resource URIs, list and watch options, dry-run) and of meta/v1 ListOptions and DeleteOptions.
 """
 

@@ -27,9 +27,8 @@ MANY_PARAMETERS: set[str] = set()
 CIRCLE = {f"ktool.serve.{name}" for name in ("connection", "execstream", "logstream", "server", "watch")}
 """The server's new base ends it."""
 SAME_NAME = {
-    "columns": "logic/columns came with the kinds' own columns",
+    "kinds": "api/kinds is the table of kinds, client/kinds what a server has of them",
     "errors": "store/errors goes with the store's dialects",
-    "kinds": "logic/workload/kinds goes when no workload is known by its name",
     "schema": "store/schema becomes one of the store's dialects",
 }
 """Base names in two layers."""

@@ -13,12 +13,7 @@ LONGEST = 200
 QUESTIONS = ("What ", "Whether ", "How ", "Who ", "Where ", "Which ", "That ", "It ")
 """Beginnings of a sentence that goes round the noun instead of naming it."""
 
-LATER = ("cli", "control", "engine", "follow", "nodeplane", "present", "registry", "serve")
-"""Packages whose docstrings have not been rewritten yet."""
-
-MODULES = [
-    path for path in sorted((ROOT / "ktool").rglob("*.py")) if path.relative_to(ROOT / "ktool").parts[0] not in LATER
-]
+MODULES = sorted((ROOT / "ktool").rglob("*.py"))
 
 
 def first_sentence(docstring: str) -> str:

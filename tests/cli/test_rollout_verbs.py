@@ -16,7 +16,7 @@ from ktool.cli.plumbing.resourceargs import Wanted
 from ktool.cli.plumbing.targets import kinds_of
 from ktool.follow import steps
 from ktool.logic.workload.deploymentcommands import WORKLOAD
-from ktool.logic.workload.kinds import DEPLOYMENT
+from ktool.logic.workload.workloadkinds import DEPLOYMENT
 from ktool.node.simulated import runtime
 from tests.everykind import KINDS
 

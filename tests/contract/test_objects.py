@@ -6,7 +6,7 @@ import pytest
 
 from ktool.api.errors import ApiError
 from ktool.api.ref import CONFIG_MAP, NAMESPACE, POD, GroupKind, Ref
-from ktool.logic.workload.kinds import DEPLOYMENT
+from ktool.logic.workload.workloadkinds import DEPLOYMENT
 from tests.contract.conftest import configmap, deployment, pod
 
 A = Ref(CONFIG_MAP, "default", "a")

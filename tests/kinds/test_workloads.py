@@ -10,7 +10,7 @@ from ktool.api import patch, schema
 from ktool.api.errors import Cause
 from ktool.api.ref import GroupKind
 from ktool.api.world import World
-from ktool.logic.workload.kinds import DEPLOYMENT, REPLICA_SET
+from ktool.logic.workload.workloadkinds import DEPLOYMENT, REPLICA_SET
 from tests.everykind import KINDS
 
 NOW = 1_700_000_000.0

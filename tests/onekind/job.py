@@ -27,7 +27,7 @@ from ktool.api.shapes.podspec import POD_TEMPLATE
 from ktool.api.shapes.workload import default_template, selector_and_template_causes
 from ktool.api.workload import Workload
 from ktool.api.world import World
-from ktool.logic.columns import AGE, CONTAINERS, IMAGES, NAME
+from ktool.logic.printercolumns import AGE, CONTAINERS, IMAGES, NAME
 
 JOB = GroupKind("batch", "Job")
 CONTROLLER_UID = "batch.kubernetes.io/controller-uid"

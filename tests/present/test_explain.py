@@ -6,7 +6,7 @@ import pytest
 
 from ktool.api.errors import UserError
 from ktool.api.ref import CONFIG_MAP, POD
-from ktool.logic.workload.kinds import DEPLOYMENT
+from ktool.logic.workload.workloadkinds import DEPLOYMENT
 from ktool.present.explain import explain
 from tests.everykind import KINDS
 

@@ -9,8 +9,8 @@ from ktool.api.obj import Obj, condition, controller_of, deleting, epoch, genera
 from ktool.api.ref import NODE, POD
 from ktool.api.units.quantity import bytes_, milli
 from ktool.api.world import World
-from ktool.logic.workload.kinds import DEPLOYMENT, REPLICA_SET
 from ktool.logic.workload.rollout import Limits, limits
+from ktool.logic.workload.workloadkinds import DEPLOYMENT, REPLICA_SET
 from ktool.node.simulated.simmachine import Machine
 
 

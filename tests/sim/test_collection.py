@@ -6,7 +6,7 @@ import pytest
 
 from ktool.api.obj import Obj, deleting, get, meta, name, uid
 from ktool.api.ref import CONFIG_MAP, EVENT, NAMESPACE, NODE, POD, Ref
-from ktool.logic.workload.kinds import DEPLOYMENT, REPLICA_SET
+from ktool.logic.workload.workloadkinds import DEPLOYMENT, REPLICA_SET
 
 from .world import RUNTIMES, Cluster, deployment
 

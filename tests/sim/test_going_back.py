@@ -9,7 +9,7 @@ from ktool.api.marks import FAILED_CONFIG_HASH, RESTART_ON_CONFIG_CHANGE, ROLLBA
 from ktool.api.obj import Obj, annotations_of, condition, get, name, put, uid
 from ktool.api.ref import CONFIG_MAP, Ref
 from ktool.logic.workload import rollback
-from ktool.logic.workload.kinds import DEPLOYMENT, REPLICA_SET
+from ktool.logic.workload.workloadkinds import DEPLOYMENT, REPLICA_SET
 from ktool.node.simulated.runtime import RUNTIMES
 from ktool.node.simulated.simmachine import Fault
 

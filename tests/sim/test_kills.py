@@ -8,7 +8,7 @@ import pytest
 
 from ktool.api.obj import get, uid
 from ktool.api.ref import Ref
-from ktool.logic.workload.kinds import DEPLOYMENT, REPLICA_SET
+from ktool.logic.workload.workloadkinds import DEPLOYMENT, REPLICA_SET
 
 from .world import RUNTIMES, Cluster, Killed, deployment, rolling
 

@@ -9,7 +9,7 @@ import pytest
 
 from ktool.api.obj import Obj, condition, deleting, get, is_true, put
 from ktool.api.ref import ENDPOINT_SLICE, Ref
-from ktool.logic.workload.kinds import DEPLOYMENT
+from ktool.logic.workload.workloadkinds import DEPLOYMENT
 from ktool.node.simulated.simmachine import Fault
 
 from .world import Cluster, deployment

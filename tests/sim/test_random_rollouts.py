@@ -20,7 +20,7 @@ from ktool.api.ref import POD, Ref
 from ktool.api.world import World
 from ktool.control.rehearsal import Rehearsal
 from ktool.logic.workload import revisions
-from ktool.logic.workload.kinds import DEPLOYMENT, REPLICA_SET
+from ktool.logic.workload.workloadkinds import DEPLOYMENT, REPLICA_SET
 from tests.everykind import KINDS
 
 from .promises import Promises
@@ -223,6 +223,19 @@ def test_whatever_users_do_in_between_it_ends(tale: Tale, happenings: list[tuple
     owners = {(controller_of(pod) or {}).get("name") for pod in tale.world.list(POD)}
     assert len(owners) <= 1
     assert all(get(rs, "spec", "replicas") == 0 for rs in tale.world.list(REPLICA_SET) if name(rs) not in owners)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_rollout_that_is_replaced_half_way_keeps_what_is_available(seed: int) -> None:
+    """Pods of the revision in between are Ready and not available yet: they go first, wherever they run."""
+    for count in (24, 28, 30):
+        tale = Tale(seed=seed, replicas=4, strategy=rolling(0, 2), patience=3)
+        tale.settle()
+        tale.apply("nginx:2")
+        tale.steps(count)
+        tale.apply("nginx:9")
+        tale.settle()
+        tale.assert_done("nginx:9")
 
 
 def test_the_promises_are_checked() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from ktool.api.obj import Obj, condition, get, labels, name
 from ktool.api.ref import Ref
-from ktool.logic.workload.kinds import DEPLOYMENT, REPLICA_SET
+from ktool.logic.workload.workloadkinds import DEPLOYMENT, REPLICA_SET
 from ktool.node.simulated.runtime import RUNTIMES
 from ktool.node.simulated.simmachine import Fault
 

@@ -6,7 +6,7 @@ import pytest
 
 from ktool.api.obj import Obj, condition, get, is_true, name, uid
 from ktool.api.ref import NODE, Ref
-from ktool.logic.workload.kinds import DEPLOYMENT
+from ktool.logic.workload.workloadkinds import DEPLOYMENT
 from ktool.node.simulated.runtime import RUNTIMES
 from ktool.node.simulated.simmachine import Fault
 

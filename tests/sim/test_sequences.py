@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ktool.api.obj import Obj, deleting
 from ktool.api.ref import NODE, Ref
-from ktool.logic.workload.kinds import DEPLOYMENT
+from ktool.logic.workload.workloadkinds import DEPLOYMENT
 from ktool.node.simulated.faults import Fault
 from ktool.node.simulated.runtime import RUNTIMES
 

@@ -23,7 +23,7 @@ from ktool.control.controller import Controllers
 from ktool.control.scheduler import Scheduler
 from ktool.logic.node.nodeaction import NodeAction, Outcome, StopPod
 from ktool.logic.schedule import project
-from ktool.logic.workload.kinds import DEPLOYMENT, REPLICA_SET
+from ktool.logic.workload.workloadkinds import DEPLOYMENT, REPLICA_SET
 from ktool.node.simulated.runtime import RUNTIMES, SimulatedRuntime
 from ktool.node.simulated.simmachine import Machine, Settings
 from ktool.nodeplane.nodes import Nodes

@@ -1,4 +1,4 @@
-"""Pod template rules shared by workload kinds (Deployment, ReplicaSet): defaults, validation and the image columns.
+"""Pod template rules shared by workload kinds (Deployment, ReplicaSet): defaults and validation.
 kinds/ calls it.
 """
 
@@ -53,9 +53,3 @@ def _selector_causes(selector: Obj, wanted: dict[str, str]) -> list[Cause]:
     if not from_label_selector(selector).matches(wanted):
         return [Cause("spec.template.metadata.labels", "`selector` does not match template `labels`")]
     return []
-
-
-def images(obj: Obj) -> tuple[list[str], list[str]]:
-    """Names and images of the template's containers, for the wide columns of `get`."""
-    containers = get(obj, "spec", "template", "spec", "containers", default=())
-    return [c.get("name", "") for c in containers], [c.get("image", "") for c in containers]

@@ -1,4 +1,4 @@
-"""What completion asks the cluster for: kinds, and the names of objects. `candidates` calls it.
+"""Completion's view of the cluster: kinds, and names of objects. `candidates` calls it.
 
 Nothing is made for a Tab key: where neither a server answers nor a database is there, there are no names.
 """

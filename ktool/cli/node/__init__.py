@@ -1,0 +1,1 @@
+"""Verbs about nodes: `node`, and what enrolment and network checks need. `cli/main` loads them."""

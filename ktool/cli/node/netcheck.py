@@ -1,4 +1,7 @@
-"""What `network check` asks, of whom, and how it went: from every node to every other one, each service and the DNS."""
+"""Network checks: probes from every node to every other one, each service and the DNS, with their results.
+
+`network check` runs them.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Parts that verbs share: options, arguments, sessions, convergence, errors."""

@@ -1,4 +1,7 @@
-"""What a changing command does after the change: wait, tell how it goes, and say why where it does not work out."""
+"""Convergence after a change: wait, report progress, and say why where it does not work out.
+
+Every verb that changes something ends here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a user is told when something does not work: one plain sentence, an exit code, and never a traceback."""
+"""Error reporting: one plain sentence for the user, an exit code, and never a traceback.
+
+`cli/main` ends every command with it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the verbs of `set` have in common: finding the containers of a workload's template and changing some of them."""
+"""Pod templates as the verbs of `set` change them: finding the containers of a workload and patching some of them."""
 
 from __future__ import annotations
 

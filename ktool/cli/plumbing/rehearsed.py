@@ -1,4 +1,4 @@
-"""What `apply --dry-run=server` says about pods: which would start and stop, on which nodes and in which order."""
+"""Plan output of `apply --dry-run=server`: which pods would start and stop, on which nodes and in which order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What users call things: `pods`, `po`, `deploy/web`, `pods,svc`, `all`; and the Refs those words mean."""
+"""Resource arguments: `pods`, `po`, `deploy/web`, `pods,svc`, `all`, and the Refs those words mean.
+
+Every verb about objects parses them here.
+"""
 
 from __future__ import annotations
 

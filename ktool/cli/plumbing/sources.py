@@ -1,7 +1,8 @@
-"""Where the values of ConfigMaps and Secrets come from: literals, files, env files, stdin and a hidden prompt.
+"""Value sources of ConfigMaps and Secrets: literals, files, env files, stdin and a hidden prompt.
 
-The rules are kubectl's (k8s.io/kubectl/pkg/generate, HandleFromLiteralSources and its neighbours). Beyond them a
-literal without `=` is asked for, and `-` is stdin, so that a value need not stand in a shell's history.
+`create` and `secret` use them. The rules are kubectl's (k8s.io/kubectl/pkg/generate, HandleFromLiteralSources and its
+neighbours). Beyond them a literal without `=` is asked for, and `-` is stdin, so that a value need not stand in a
+shell's history.
 """
 
 from __future__ import annotations

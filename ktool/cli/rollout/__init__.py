@@ -1,0 +1,1 @@
+"""Verbs of `rollout`: status, history, undo, pause, resume, restart."""

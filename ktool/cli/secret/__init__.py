@@ -1,0 +1,1 @@
+"""Verbs of `secret`: create, change, copy, rotate, seal, and the key at rest."""

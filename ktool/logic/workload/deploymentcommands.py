@@ -13,7 +13,7 @@ from ktool.api.ref import POD, Ref
 from ktool.api.workload import Generation, History, Recovery, Revision, Workload, restarted_at
 from ktool.api.world import World
 from ktool.logic.workload import deploymentstatus, revisions, rollback, stopfirst
-from ktool.logic.workload.kinds import REPLICA_SET
+from ktool.logic.workload.workloadkinds import REPLICA_SET
 
 
 def _revisions(deployment: Obj, sets: Sequence[Obj]) -> list[Revision]:

@@ -25,10 +25,10 @@ from ktool.api.world import World
 from ktool.logic.workload import configuse, digests, revisions, rollback, rollout
 from ktool.logic.workload.adoption import claim
 from ktool.logic.workload.deploymentstatus import limits, replicas, status
-from ktool.logic.workload.kinds import REPLICA_SET
 from ktool.logic.workload.podcounts import count
 from ktool.logic.workload.rollout import Sizes
 from ktool.logic.workload.stopfirst import Order
+from ktool.logic.workload.workloadkinds import REPLICA_SET
 
 
 def plan(deployment: Obj, world: World, now: float) -> Plan:

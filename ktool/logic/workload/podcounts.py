@@ -41,6 +41,11 @@ def count(pods: Iterable[Obj], patience: float, now: float) -> Counts:
     return Counts(existing, len(waits), waits.count(0.0), ending, after)
 
 
+def available(pod: Obj, patience: float, now: float) -> bool:
+    """Whether an active pod is Ready, and has been so for `patience` (minReadySeconds)."""
+    return is_true(pod, "Ready") and (not patience or _ready_since(pod) + patience <= now)
+
+
 def active(pod: Obj) -> bool:
     """Whether a pod counts as a replica: neither terminating nor finished."""
     return not deleting(pod) and not finished(pod)

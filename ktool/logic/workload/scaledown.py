@@ -2,6 +2,10 @@
 
 The order is that of the Kubernetes documentation (ReplicaSet, "Scaling a ReplicaSet"): pods that are not Ready, then
 the cheaper to delete, then those that share a node with the most of their siblings, then the younger.
+
+One thing stands before the costs that Kubernetes does not look at: a pod that has not been Ready for minReadySeconds
+goes before one that has. A Deployment counts on it when it lets an old ReplicaSet have as many pods less as there are
+available ones to spare.
 """
 
 from __future__ import annotations
@@ -13,12 +17,14 @@ from typing import Any
 from ktool.api.marks import DELETION_COST
 from ktool.api.obj import Obj, annotations_of, condition, epoch, get, is_true, meta, name
 from ktool.api.pod import app_statuses, node_of
+from ktool.logic.workload.podcounts import available
 
 _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
 
 
-def first_to_go(pods: Sequence[Obj], count: int) -> list[Obj]:
-    """The `count` pods to delete. Every tie is broken by name, so two passes over the same pods agree."""
+def first_to_go(pods: Sequence[Obj], count: int, patience: float, now: float) -> list[Obj]:
+    """The `count` pods to delete. `patience`: minReadySeconds. Every tie is broken by name, so two passes over the same
+    pods agree."""
     siblings = Counter(node_of(pod) for pod in pods if is_true(pod, "Ready"))
 
     def order(pod: Obj) -> tuple[Any, ...]:
@@ -28,6 +34,7 @@ def first_to_go(pods: Sequence[Obj], count: int) -> list[Obj]:
             bool(node),
             _PHASES.get(get(pod, "status", "phase", default="Pending"), 2),
             ready,
+            available(pod, patience, now),
             _deletion_cost(pod),
             -siblings[node] if ready else 0,
             -_ready_since(pod),
