@@ -138,7 +138,7 @@ class ControlPlane:
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             self.cache.sync()
-            if self.controllers.queue.idle and self.nodes.told:
+            if self.controllers.queue.idle and self.nodes.up_to_date:
                 return
             time.sleep(0.02)
 

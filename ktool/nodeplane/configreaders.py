@@ -1,7 +1,6 @@
-"""Index of config readers: the nodes with a pod that reads a ConfigMap or Secret.
+"""Index of ConfigMap and Secret readers: the nodes with a pod that reads one of them.
 
-`nodes` has these looked at when it changes.
-"""
+`nodes.Nodes` keeps it from the cache's changes and looks at those nodes when the object changes."""
 
 from __future__ import annotations
 
@@ -12,9 +11,9 @@ from ktool.logic.secrets.podrefs import reads
 Key = tuple[str, str, str]
 
 
-class Readers:
-    """An index over the pods that are bound to a node; what a Pod reads never changes in its life. Used under the
-    cache's lock only."""
+class ConfigReaders:
+    """Index from ConfigMap or Secret to nodes, over the pods that are bound to one; what a Pod reads never changes in
+    its life. Used under the cache's lock only."""
 
     def __init__(self) -> None:
         self._nodes: dict[Key, dict[str, str]] = {}
@@ -33,6 +32,7 @@ class Readers:
                 self._nodes.pop(key, None)
 
     def nodes(self, kind: str, space: str, name: str) -> set[str]:
+        """The nodes with a pod that reads this object."""
         return set(self._nodes.get((kind, space, name), {}).values())
 
 

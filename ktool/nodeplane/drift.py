@@ -1,7 +1,7 @@
-"""Looking at nodes without acting on them: what each has that it should not have, and the other way round.
+"""Drift detection: how nodes differ from their desired state, found by a dry run of the node loop's first pass.
 
-Nothing is claimed: a claim would end the connection of the control plane that is at work. A node is asked over a
-connection of its own, only with commands that read.
+`ktool drift` calls it. Nothing is claimed: a claim would end the connection of the control plane that is at work. A
+node is asked over a connection of its own, only with commands that read.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ from ktool.node.base import NodeError, Runtime
 from ktool.nodeplane.netview import NetView, Snapshot
 
 AT_ONCE = 16
-"""Nodes that are asked at the same time."""
+"""Limit of nodes that are asked at the same time."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """What came of asking one node: what has drifted there, or why it could not be asked."""
+class NodeDrift:
+    """Result for one node: its drift, or the error for which it could not be asked."""
 
     node: str
     drift: tuple[Drift, ...] = ()
     error: str = ""
 
 
-def look(
+def inspect(
     objects: Iterable[Obj],
     nodes: Sequence[str],
     *,
     cluster: str,
     connect: Callable[[Obj], Runtime],
     clock: Callable[[], float],
-) -> list[Look]:
-    """Ask each of these nodes. `objects` is everything the store has that plans are made from; `connect` opens a node
-    without claiming it."""
+) -> list[NodeDrift]:
+    """Drift of each of these nodes. `objects` is everything the store has that plans are made from; `connect` opens a
+    node without claiming it."""
     world = World(objects)
     net = NetView(Snapshot(world))
     known = {name(node): node for node in world.list(NODE)}
 
-    def ask(node: Obj) -> Look:
+    def ask(node: Obj) -> NodeDrift:
         try:
             runtime = connect(node)
             try:
@@ -55,17 +55,17 @@ def look(
             finally:
                 runtime.close()
         except NodeError as error:
-            return Look(name(node), error=error.message)
-        return Look(name(node), tuple(judge(node, facts, world, net, cluster, clock())))
+            return NodeDrift(name(node), error=error.message)
+        return NodeDrift(name(node), tuple(compare(node, facts, world, net, cluster, clock())))
 
     if not nodes:
         return []
     with ThreadPoolExecutor(min(AT_ONCE, len(nodes)), thread_name_prefix="drift") as pool:
-        return list(pool.map(ask, [known[one] for one in nodes]))
+        return list(pool.map(ask, [known[node] for node in nodes]))
 
 
-def judge(node: Obj, facts: NodeFacts, world: World, net: NetView, cluster: str, now: float) -> list[Drift]:
-    """What the next pass of the node's loop would change, as if it were its first one."""
+def compare(node: Obj, facts: NodeFacts, world: World, net: NetView, cluster: str, now: float) -> list[Drift]:
+    """Difference between a node and its desired state: what the first pass of its loop would change."""
     pods = [] if deleting(node) else world.on_node(name(node))
     plan = nodeplan.plan(pods, facts, Context(node, cluster, {}, world.get, now))
     have = netplan.seen(facts)

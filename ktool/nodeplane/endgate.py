@@ -1,6 +1,6 @@
-"""End gate: a deleted pod is told to end when no node sends it new connections any more.
+"""Termination gate: a deleted pod is stopped only when no node sends it new connections any more.
 
-Node loops ask it in every pass; Nodes has it look again when slices change or a node confirms rules.
+Node loops ask it in every pass; `nodes.Nodes` has it check again when slices change or a node confirms rules.
 
 Kubernetes takes a pod out of its services and ends it side by side, and its users add a sleep. Here one planner sees
 all nodes, so it can wait until each of them has confirmed rules without the pod.
@@ -22,8 +22,8 @@ LONGEST = 5.0
 
 @dataclass
 class _Waiting:
-    """`serves`: services led to it when it was asked for first. `change`: the number of a change by which the pod was
-    out of them; None until it is."""
+    """A terminating pod. `serves`: it was an endpoint of services when it was asked for first. `change`: the number of
+    a change by which it was out of them; None until it is."""
 
     node: str
     since: float
@@ -33,7 +33,8 @@ class _Waiting:
 
 
 class EndGate:
-    """`clock` gives seconds that only go forward. Thread-safe; never called under the cache's lock."""
+    """Gate between the deletion of a serving pod and its drain. `clock` gives seconds that only go forward.
+    Thread-safe; never called under the cache's lock."""
 
     def __init__(self, net: NetView, events: NodeEvents, clock: Callable[[], float]) -> None:
         self._net, self._events, self._clock = net, events, clock
@@ -42,37 +43,40 @@ class EndGate:
 
     @property
     def shut(self) -> bool:
-        """Whether any pod waits."""
-        return any(not one.opened for one in list(self._waiting.values()))
+        """Whether any pod is held."""
+        return any(not waiting.opened for waiting in list(self._waiting.values()))
 
     def held(self, node: str, pods: Iterable[Obj]) -> dict[str, float]:
-        """The pods of `node` that serve and are being deleted, by uid: for how many seconds at most they must not be
-        told to end; 0 where they may be."""
+        """Hold time of each terminating pod of `node` that serves, by uid: the seconds at most for which it must not be
+        stopped; 0 where it may be."""
         ending = {uid(pod) for pod in pods if deleting(pod) and meta(pod).get("deletionGracePeriodSeconds")}
         with self._lock:
-            gone = [own for own, one in self._waiting.items() if one.node == node and own not in ending]
-            for own in gone:
-                del self._waiting[own]
+            known = [pod_uid for pod_uid, waiting in self._waiting.items() if waiting.node == node]
+            for gone in set(known) - ending:
+                del self._waiting[gone]
             fresh = ending - set(self._waiting)
         if not ending:
             return {}
         if fresh:
             served = self._net.terminating()[1]
-            if any(own in served for own in fresh):
+            if any(pod_uid in served for pod_uid in fresh):
                 self._events.reach_all()
             now = self._clock()
             with self._lock:
-                for own in fresh:
-                    self._waiting[own] = _Waiting(node, now, own in served)
+                for pod_uid in fresh:
+                    self._waiting[pod_uid] = _Waiting(node, now, pod_uid in served)
         for other in self._recheck() - {node}:
             self._events.may_end(other)
         with self._lock:
             now = self._clock()
-            serving = {own: one for own in ending if (one := self._waiting.get(own)) and one.serves}
-            return {own: 0.0 if one.opened else max(0.05, one.since + LONGEST - now) for own, one in serving.items()}
+            serving = {pod_uid: held for pod_uid in ending if (held := self._waiting.get(pod_uid)) and held.serves}
+            return {
+                pod_uid: 0.0 if held.opened else max(0.05, held.since + LONGEST - now)
+                for pod_uid, held in serving.items()
+            }
 
     def recheck(self) -> None:
-        """Something has changed, in the slices or in what nodes have confirmed."""
+        """Check the held pods again: slices have changed, or a node has confirmed rules."""
         for node in self._recheck():
             self._events.may_end(node)
 
@@ -83,18 +87,18 @@ class EndGate:
         confirmed = self._events.confirmations()
         opened: set[str] = set()
         with self._lock:
-            for own, one in self._waiting.items():
-                if one.opened:
+            for pod_uid, waiting in self._waiting.items():
+                if waiting.opened:
                     continue
-                if one.change is None and terminating.get(own, True):
-                    one.change = change
-                if self._is_open(one, confirmed):
-                    one.opened = True
-                    opened.add(one.node)
+                if waiting.change is None and terminating.get(pod_uid, True):
+                    waiting.change = change
+                if self._is_open(waiting, confirmed):
+                    waiting.opened = True
+                    opened.add(waiting.node)
         return opened
 
-    def _is_open(self, one: _Waiting, confirmed: list[float]) -> bool:
-        if not one.serves or self._clock() - one.since >= LONGEST:
+    def _is_open(self, waiting: _Waiting, confirmed: list[float]) -> bool:
+        if not waiting.serves or self._clock() - waiting.since >= LONGEST:
             return True
-        change = one.change
+        change = waiting.change
         return change is not None and all(number >= change for number in confirmed)

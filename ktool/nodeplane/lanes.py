@@ -1,5 +1,6 @@
-"""Lanes of one node: the actions of each pod run one after the other, beside those of other pods. Failures and Events
-of all actions gather here until the node loop reports them."""
+"""Pod workers of one node, called lanes: the actions of a pod run one after the other, beside those of other pods.
+
+`nodeloop.NodeLoop` starts them. Failures and Events of all actions gather here until it reports them."""
 
 from __future__ import annotations
 
@@ -35,9 +36,8 @@ from ktool.nodeplane.workitems import NodeEvents
 
 log = logging.getLogger(__name__)
 
-
 MOST = 32
-"""Lanes at a time, those included that only wait for a container to end or for its hook."""
+"""Limit of lanes at a time, those included that only wait for a container to end or for its hook."""
 _WAITING = (DrainPod, StopPod, StopContainer, RunHook)
 """Actions that only wait. They hold no work slot, so another lane may run meanwhile."""
 _ENDING = (RemoveContainer, RemovePod, RemoveVolumes)
@@ -45,7 +45,8 @@ _ENDING = (RemoveContainer, RemovePod, RemoveVolumes)
 
 
 class Lanes:
-    """`signs` hears of every action that was done, and `events` of every lane that ended."""
+    """The lanes of one node, each on a thread of its own. `signs` gets every action that was done, `events` every lane
+    that ended. Thread-safe."""
 
     def __init__(self, node: str, signs: VitalSigns, events: NodeEvents, clock: Callable[[], float]) -> None:
         self._node, self._ref = node, Ref(NODE, "", node)
@@ -59,7 +60,7 @@ class Lanes:
         self.last_end = 0.0
         """When a lane ended last (time.monotonic)."""
         self._failures: dict[tuple[str, str], Failure] = {}
-        self._untold: list[Action] = []
+        self._unreported: list[Action] = []
         self.stopping = False
 
     @property
@@ -81,13 +82,13 @@ class Lanes:
             return dict(self._failures)
 
     def look(self) -> tuple[frozenset[str], Failures]:
-        """Both at one moment."""
+        """Snapshot of `busy` and `failures` at one moment."""
         with self._lock:
             return frozenset(self._busy), dict(self._failures)
 
     @property
     def ending(self) -> dict[str, int]:
-        """Of the busy ones, those that are being ended, with the seconds of grace they get."""
+        """Grace period in seconds of each busy pod that is being stopped."""
         with self._lock:
             return dict(self._ending)
 
@@ -102,17 +103,20 @@ class Lanes:
             for action in lane.actions:
                 if isinstance(action, StopPod):
                     self._ending[lane.uid] = action.grace
-        if runtime.concurrency == 1:
-            self._run(runtime, lane, pod)
-            return
+            if runtime.concurrency > 1:  # under the lock: a pool that was shut down takes nothing
+                self._threads(runtime).submit(self._run, runtime, lane, pod)
+                return
+        self._run(runtime, lane, pod)
+
+    def _threads(self, runtime: Runtime) -> ThreadPoolExecutor:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(MOST, thread_name_prefix=f"lane-{self._node}")
             self._room = threading.Semaphore(runtime.concurrency)
             self._leaving = threading.Semaphore(2 * runtime.concurrency)
-        self._pool.submit(self._run, runtime, lane, pod)
+        return self._pool
 
     def _run(self, runtime: Runtime, lane: Lane, pod: Obj | None) -> None:
-        """The actions of one pod in their order, up to the first that fails."""
+        """Body of a lane: the actions of one pod in their order, up to the first that fails."""
         with self._lock:
             self._acting += 1
         try:
@@ -134,8 +138,8 @@ class Lanes:
             self._events.node_changed(self._node, 0.05 if self._pool is None else 0.0)
 
     def hasten(self, runtime: Runtime, action: StopPod) -> None:
-        """End a pod sooner than its lane would, which carries on as soon as the containers have ended. It waits for no
-        place: those are taken by what takes too long."""
+        """Shorten the grace period of a pod whose lane waits for its end: stop it once more, beside the lane. It needs
+        no work slot: those are taken by what takes too long."""
         with self._lock:
             if self.stopping or action.uid not in self._ending:
                 return
@@ -168,7 +172,7 @@ class Lanes:
                 self._waits -= 1
 
     def note(self, pod_uid: str, outcome: Outcome, pod: Obj | None) -> bool:
-        """Remember how an action went, tell the user by an Event, and say whether it failed."""
+        """Record an outcome, with an Event for the user; whether it was a failure."""
         action = outcome.action
         setting = type(action).__name__ if isinstance(action, netplan.Setting) else ""
         key = (pod_uid, str(getattr(action, "container", setting)))
@@ -179,10 +183,10 @@ class Lanes:
             self._signs.done(action)
         with self._lock:
             if pod is not None:
-                self._untold += nodeevents.of_outcome(pod, replace(outcome, failure=failure))
+                self._unreported += nodeevents.of_outcome(pod, replace(outcome, failure=failure))
             elif failure is not None:
                 text = f"{failure.step}: {failure.message}"
-                self._untold.append(Emit(self._ref, failure.reason, text, "Warning"))
+                self._unreported.append(Emit(self._ref, failure.reason, text, "Warning"))
             elif not pod_uid:
                 self._failures.pop(key, None)
         return failure is not None
@@ -194,34 +198,38 @@ class Lanes:
             self._failures[key] = failure = replace(failure, at=self._clock(), count=count)
             return failure
 
-    # --- telling
+    # --- reporting
 
-    def tell(self, actions: list[Action], write: Callable[[list[Action]], object]) -> None:
-        """Write these and the Events that gathered, in one transaction; what could not be written is kept."""
+    def report(self, actions: list[Action], write: Callable[[list[Action]], object]) -> None:
+        """Write these and the Events that gathered, in one transaction; Events that could not be written are kept."""
         with self._lock:
-            untold, self._untold = self._untold, []
-        if not (actions or untold):
+            unreported, self._unreported = self._unreported, []
+        if not (actions or unreported):
             return
         try:
-            write([*actions, *untold])
+            write([*actions, *unreported])
         except Exception:
             with self._lock:
-                self._untold = [*untold, *self._untold]
+                self._unreported = [*unreported, *self._unreported]
             raise
 
     def forget(self, known: Collection[str]) -> None:
-        """Keep no failures but those of these pods and of the node itself."""
+        """Drop the failures of all pods but these."""
         with self._lock:
             self._failures = {key: value for key, value in self._failures.items() if not key[0] or key[0] in known}
 
     # --- the end
 
-    def stop(self, timeout: float) -> None:
-        """Let the actions on their way end, and begin none."""
+    def begin_nothing(self) -> None:
+        """Shut down: no lane begins any more, and none goes on to its next action."""
         with self._lock:
             self.stopping = True
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def stop(self, timeout: float) -> None:
+        """Let the actions on their way end, and begin none."""
+        self.begin_nothing()
         end = time.monotonic() + timeout
         while self._acting and time.monotonic() < end:
             time.sleep(0.02)

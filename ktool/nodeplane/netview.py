@@ -1,5 +1,7 @@
 """Network state for the nodes (service rules, policies, DNS zone, links): rendered once per change, shared by all node
-loops. Drift renders it from a World that stands still."""
+loops.
+
+`nodes.Nodes` has one and feeds it the cache's changes; `drift` renders it once, from a snapshot."""
 
 from __future__ import annotations
 
@@ -22,9 +24,9 @@ from ktool.registry.cache import Cache
 log = logging.getLogger(__name__)
 
 BATCH = 0.05
-"""Seconds for which changes gather before nodes are told of them."""
+"""Batching period in seconds: changes gather for it before they are sent to nodes."""
 KINDS = (SERVICE, ENDPOINT_SLICE)
-"""What rules and names are made from."""
+"""Kinds that rules and names are rendered from."""
 
 
 SSH_PORT = 22
@@ -32,14 +34,14 @@ SSH_PORT = 22
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A World that does not change, where a Cache would do."""
+    """A World that does not change, in place of a Cache."""
 
     world: World
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 
 class NetView:
-    """The settings that nodes should have now. Safe for any number of threads."""
+    """Desired network settings of all nodes. Thread-safe."""
 
     def __init__(self, cache: Cache | Snapshot) -> None:
         self._cache = cache
@@ -54,7 +56,7 @@ class NetView:
         self._policies: dict[str, tuple[int, SetPolicies]] = {}
 
     def changed(self) -> None:
-        """One of KINDS is not what it was. Called under the cache's lock."""
+        """Invalidate rules and names: an object of KINDS has changed. Called under the cache's lock."""
         self._changes += 1
 
     @property
@@ -63,8 +65,8 @@ class NetView:
         return self._changes
 
     def terminating(self) -> tuple[int, dict[str, bool]]:
-        """For each pod that serves: whether every slice it is in says that it is ending; and by which change that is
-        so."""
+        """Termination of each endpoint: whether every slice that a pod is in has it as terminating; and the number of
+        the change that this is of."""
         with self._lock:
             with self._cache.lock:
                 changes = self._changes
@@ -75,8 +77,8 @@ class NetView:
             return self._terminating
 
     def moved(self, type_: str, obj: Obj, before: Obj | None) -> bool:
-        """Whether a change may be one of policies too. Called under the cache's lock. Pods change all the time: they
-        count only where there is a policy, and with what rules depend on."""
+        """Invalidate policies where an object's change concerns them; whether it does. Called under the cache's lock.
+        Pods change all the time: they count only where there is a policy, and with what rules depend on."""
         relevant = obj.get("kind") == "NetworkPolicy" or (self._any_policy and self._concerns(type_, obj, before))
         if GroupKind.of(obj) == POD and type_ == "DELETED":
             self._held.pop(uid(obj), None)
@@ -84,33 +86,33 @@ class NetView:
         return relevant
 
     def hold(self, node: str, addresses: Mapping[str, str]) -> bool:
-        """These addresses (by uid) are given to pods of a node, whatever their status says by now: their rules have to
-        be there before they start. Whether that is news for nodes."""
+        """Reserve addresses (by uid) for pods of a node, whatever their status says by now: policies have to be in
+        force before the pods start. Whether policies change by it."""
         with self._cache.lock:
             here = {uid(pod) for pod in self._cache.world.on_node(node)}
-            new = {own: address for own, address in addresses.items() if own in here and self._held.get(own) != address}
+            new = {key: ip for key, ip in addresses.items() if key in here and self._held.get(key) != ip}
             self._held |= new
             relevant = bool(new) and self._any_policy
             self._moves += relevant
             return relevant
 
     def settings(self, node: Obj) -> tuple[Setting, ...]:
-        """What `node` should have: nothing where it has no network of its own, or is to go."""
-        if _needs_nothing(node):
+        """Desired settings of `node`: none where it has no network of its own, or is being deleted."""
+        if _without_network(node):
             return ()
         rules = balance.render(self._frontends_now(), name(node), kept_ports(node))
-        told = SetRules(rules.text, rules.hash, rules.flows)
-        return self._links(node), told, self.policies(node), self._zone_now()
+        service_rules = SetRules(rules.text, rules.hash, rules.flows)
+        return self._links(node), service_rules, self.policies(node), self._zone_now()
 
     def _links(self, node: Obj) -> SetLinks:
-        """How a node reaches the others."""
+        """Routes and tunnels from a node to the others."""
         with self._cache.lock:
             world = self._cache.world
             return SetLinks(links.links(node, world.list(NODE), links.mode_of(world.get(links.SETTINGS))))
 
     def policies(self, node: Obj) -> SetPolicies:
         """The network policies of a node."""
-        if _needs_nothing(node):
+        if _without_network(node):
             return SetPolicies("", "")
         with self._lock:
             moves, isolated = self._isolated_now()
@@ -170,12 +172,12 @@ class NetView:
             return self._zone[1]
 
 
-def _needs_nothing(node: Obj) -> bool:
+def _without_network(node: Obj) -> bool:
     return is_simulated(node) or deleting(node)
 
 
 def kept_ports(node: Obj) -> set[tuple[str, int]]:
-    """Where we log in to a node: a service at this port of the nodes would lock us out."""
+    """Reserved node ports: a service at the port of sshd would lock us out."""
     try:
         port = urlsplit(annotations_of(node).get(CONNECTION, "")).port
     except ValueError:

@@ -49,7 +49,8 @@ COMPONENT = "kubelet"
 
 @dataclass(frozen=True)
 class NodeContext:
-    """What all node loops of one control plane share. `connect` opens a node; `clock` gives epoch seconds."""
+    """Dependencies that all node loops of one control plane share. `connect` opens a node; `clock` gives epoch
+    seconds."""
 
     registry: Registry
     cache: Cache
@@ -64,8 +65,8 @@ class NodeContext:
 
 @dataclass(frozen=True)
 class Observation:
-    """One look at a node: its object and pods as the store has them, what runs there, and what lanes were doing when
-    the look began (time.monotonic)."""
+    """Observation of a node: its object and pods as the store has them, what runs there, and what lanes were doing when
+    it began (time.monotonic)."""
 
     node: Obj
     pods: list[Obj]
@@ -76,7 +77,7 @@ class Observation:
 
 
 class NodeLoop:
-    """One node. `step` is called by one thread at a time."""
+    """Kubelet loop of one node. `step` is called by one thread at a time, the rest by any."""
 
     def __init__(self, node: str, context: NodeContext) -> None:
         self.node, self._ref = node, Ref(NODE, "", node)
@@ -98,7 +99,7 @@ class NodeLoop:
         """Lanes began when none was running: a command wants to see the first of many pods stay before it believes the
         others, so the node is looked at as soon as one of them has ended."""
         self.seen = self.idle = 0.0
-        """When the last pass began (time.monotonic) that has told what it saw, and the last one that found nothing
+        """When the last pass began (time.monotonic) that reported what it observed, and the last one that found nothing
         to do. A node that cannot be asked counts as both."""
 
     @property
@@ -109,7 +110,7 @@ class NodeLoop:
     # --- one pass
 
     def step(self) -> float | None:
-        """One pass; the seconds after which the node wants another one, None where it is no node any more."""
+        """One pass; the seconds to the next one, None where the node is gone from the store."""
         self._cache.sync()
         node = self._cache.world.get(self._ref)
         if node is None:
@@ -125,7 +126,7 @@ class NodeLoop:
         busy = self._lanes.busy
         early = self._earliest(busy) - time.monotonic()
         if early > 0 and busy and not self._may_end(busy):
-            self._settings.tell(runtime, node)
+            self._settings.update(runtime, node)
             return early
         seen = self._observe(runtime, node)
         plan = self._plan(seen)
@@ -141,12 +142,12 @@ class NodeLoop:
         return again
 
     def _observe(self, runtime: Runtime, node: Obj) -> Observation:
-        """Look at the node, and read what the store wants of it."""
+        """Step 1: what runs on the node, and its pods as the store has them."""
         began = time.monotonic()
         busy, failed = self._lanes.look()
         facts = runtime.observe()
         self._observed_at = time.monotonic()
-        self._settings.saw(facts, began)
+        self._settings.observed(facts, began)
         self._gather = min(5.0, SHARE * (self._observed_at - began))
         self._cache.sync()
         with self._cache.lock:
@@ -156,6 +157,7 @@ class NodeLoop:
         return Observation(node, pods, facts, busy, failed, began)
 
     def _plan(self, seen: Observation) -> nodeplan.NodePlan:
+        """Step 2: the actions that bring the node to its desired state."""
         context = Context(
             seen.node, self._context.cluster, seen.failed, self._lookup, self._clock(), vitals=self._signs.now()
         )
@@ -163,13 +165,40 @@ class NodeLoop:
         underway = Underway(seen.busy, dict(self._addresses), held, self._lanes.ending)
         return nodeplan.plan(seen.pods, seen.facts, context, underway)
 
+    def _report(self, seen: Observation, plan: nodeplan.NodePlan) -> None:
+        """Step 3: write the status of each pod and of the node, and remove deleted pods that are gone from here."""
+        node, facts = seen.node, seen.facts
+        there: dict[str, PodFact] = {fact.uid: fact for fact in facts.pods}
+        with self._reporting:
+            self._facts = facts
+            with self._cache.lock:
+                newest = {uid(pod): pod for pod in self._cache.world.on_node(self.node)}
+            pods = [newest.get(uid(pod), pod) for pod in seen.pods]
+            actions = self._statuses(node, pods, there, {**plan.problems, **seen.failed})
+            actions += [Delete(gone.ref, gone.uid, grace=0) for gone in plan.gone]
+            actions += nodestatus.ready(node, facts.boot_id, self._clock(), self._settings.standing(node, seen.failed))
+            actions += nodestatus.announced(node, facts)
+            self._write([*actions, *self._signs.events()])
+
+    def _statuses(self, node: Obj, pods: list[Obj], seen: dict[str, PodFact], failures: Failures) -> list[Action]:
+        """Status updates of these pods, with their Events."""
+        now, vitals = self._clock(), self._signs.now()
+        actions: list[Action] = []
+        for pod in pods:
+            fact = seen.get(uid(pod))
+            status = podstatus.status(pod, fact, node=node, failures=failures, now=now, vitals=vitals)
+            if status != pod.get("status"):
+                actions.append(Status(Ref.of(pod), status, uid(pod)))
+                actions.extend(nodeevents.of_status(pod, status))
+        return actions
+
     def _act(self, runtime: Runtime, seen: Observation, plan: nodeplan.NodePlan) -> float:
-        """Set the node up, bring its settings up to date and begin the lanes; the seconds to the next pass."""
+        """Step 4: set the node up, update its settings and start the lanes; the seconds to the next pass."""
         self._addresses.update(plan.addresses)
         if self._net.hold(self.node, self._addresses):
             self._events.addresses_held()
         failures = [self._lanes.note("", runtime.perform(action), None) for action in plan.setup]
-        again = self._settings.tell(runtime, seen.node)
+        again = self._settings.update(runtime, seen.node)
         lanes = [] if any(failures) else self._guarded(seen.node, plan.lanes)
         self._first = bool(lanes) and not seen.busy
         for action in plan.sooner:
@@ -180,7 +209,7 @@ class NodeLoop:
         return min((RESYNC, *(wait for wait in waits if wait is not None)))
 
     def _earliest(self, busy: frozenset[str]) -> float:
-        """When the node may be looked at while these lanes are running (time.monotonic)."""
+        """Earliest moment of the next observation while these lanes are running (time.monotonic)."""
         if self._first and self._lanes.last_end > self._observed_at:
             self._first = False
             return 0.0
@@ -191,18 +220,18 @@ class NodeLoop:
         return max(self._observed_at + enough, min(burst, self._observed_at + max(GATHER, enough)))
 
     def _may_end(self, busy: frozenset[str]) -> bool:
-        """Whether the gate has opened for a pod: that is not held up by the lanes of others."""
+        """Whether the gate has opened for a pod: its end does not wait for the lanes of others."""
         with self._cache.lock:
             pods = self._cache.world.on_node(self.node)
         held = self._gate.held(self.node, pods)
-        return any(not left and own not in busy for own, left in held.items())
+        return any(not left and pod_uid not in busy for pod_uid, left in held.items())
 
     def hurry(self) -> None:
-        """Have the next pass look at the node even where lanes are running."""
+        """Let the next pass observe the node even while lanes are running."""
         self._observed_at = 0.0
 
     def report_health(self) -> None:
-        """Write what probes say now, of what was seen last, without looking at the node."""
+        """Pod statuses by the present results of probes and the last observation: the node is not asked."""
         self._cache.sync()
         with self._reporting:
             node, facts = self._cache.world.get(self._ref), self._facts
@@ -214,44 +243,43 @@ class NodeLoop:
             concerned = self._signs.concerned
             pods = [pod for pod in pods if uid(pod) in concerned and uid(pod) in seen]
             actions = self._statuses(node, pods, seen, self._lanes.failures)
-            self._tell([*actions, *self._signs.events()])
+            self._write([*actions, *self._signs.events()])
             self._cache.sync()
 
     def update_settings(self) -> None:
-        """Bring the node's network settings up to date without looking at its pods. It waits for no lane, and a pass
-        may go on beside it."""
+        """Update of the node's network settings alone. It waits for no lane, and a pass may go on beside it."""
         self._cache.sync()
         node, runtime = self._cache.world.get(self._ref), self._runtime
         if node is None or runtime is None or not self._settings.ready:
             self._events.node_changed(self.node)
             return
         try:
-            again = self._settings.tell(runtime, node)
+            again = self._settings.update(runtime, node)
         except NodeError:  # the next pass meets it too, and says so
             again = 0.0
         if again is not None:
             self._events.node_changed(self.node, again)
-        self._tell([])
+        self._write([])
 
     @property
-    def told(self) -> bool:
-        """Whether nothing about nodes, services and policies is left to be told to this node, as far as it can be."""
+    def up_to_date(self) -> bool:
+        """Whether the node has every desired network setting, as far as it can be reached."""
         node = self._cache.world.get(self._ref)
         if node is None or is_simulated(node) or self._unreachable:
             return True
-        return self._settings.told(node)
+        return self._settings.up_to_date(node)
 
     @property
     def confirmed(self) -> float:
-        """The number of the last change of services that the node has for certain; inf where it cannot be told."""
+        """Number of the last change of services whose rules the node has confirmed; inf where it cannot be sent any."""
         node = self._cache.world.get(self._ref)
         if node is None or is_simulated(node) or deleting(node) or self._unreachable:
             return inf
         return self._settings.confirmed
 
     def _guarded(self, node: Obj, lanes: Sequence[Lane]) -> list[Lane]:
-        """The lanes without those that would start a pod whose network policies are not in force here. Where the node
-        refused them, the pod says so."""
+        """Lanes without those that would start a pod whose network policies are not in force here. Where the node
+        refused the policies, the pod gets an Event."""
         waiting = self._settings.unguarded(node)
         found = []
         for lane in lanes:
@@ -268,43 +296,16 @@ class NodeLoop:
         with self._cache.lock:
             return self._cache.world.get(ref)
 
-    def _report(self, seen: Observation, plan: nodeplan.NodePlan) -> None:
-        """Write what was seen: the status of each pod, and which deleted pods are gone from here."""
-        node, facts = seen.node, seen.facts
-        there: dict[str, PodFact] = {fact.uid: fact for fact in facts.pods}
-        with self._reporting:
-            self._facts = facts
-            with self._cache.lock:
-                newest = {uid(pod): pod for pod in self._cache.world.on_node(self.node)}
-            pods = [newest.get(uid(pod), pod) for pod in seen.pods]
-            actions = self._statuses(node, pods, there, {**plan.problems, **seen.failed})
-            actions += [Delete(gone.ref, gone.uid, grace=0) for gone in plan.gone]
-            actions += nodestatus.ready(node, facts.boot_id, self._clock(), self._settings.standing(node, seen.failed))
-            actions += nodestatus.announced(node, facts)
-            self._tell([*actions, *self._signs.events()])
-
-    def _statuses(self, node: Obj, pods: list[Obj], seen: dict[str, PodFact], failures: Failures) -> list[Action]:
-        """What there is to write of these pods."""
-        now, vitals = self._clock(), self._signs.now()
-        actions: list[Action] = []
-        for pod in pods:
-            fact = seen.get(uid(pod))
-            status = podstatus.status(pod, fact, node=node, failures=failures, now=now, vitals=vitals)
-            if status != pod.get("status"):
-                actions.append(Status(Ref.of(pod), status, uid(pod)))
-                actions.extend(nodeevents.of_status(pod, status))
-        return actions
-
     def _pod(self, pod_uid: str) -> Obj | None:
         with self._cache.lock:
             return next((pod for pod in self._cache.world.on_node(self.node) if uid(pod) == pod_uid), None)
 
-    def _tell(self, actions: list[Action]) -> None:
-        """Write what was seen, and the Events that gathered in the lanes, in one transaction."""
-        self._lanes.tell(actions, lambda all_: self._registry.execute(all_, component=COMPONENT))
+    def _write(self, actions: list[Action]) -> None:
+        """Write these and the Events that gathered in the lanes, in one transaction."""
+        self._lanes.report(actions, lambda all_: self._registry.execute(all_, component=COMPONENT))
 
     def _forget(self, seen: Observation) -> None:
-        """What concerned pods that are gone from the store and the node is not kept."""
+        """Drop what is remembered of pods that are gone from both store and node."""
         known = {uid(pod) for pod in seen.pods} | {fact.uid for fact in seen.facts.pods}
         self._lanes.forget(known)
         self._addresses = {key: value for key, value in self._addresses.items() if key in known}
@@ -331,7 +332,7 @@ class NodeLoop:
         return runtime
 
     def _lost(self, node: Obj, error: NodeError) -> float:
-        """The node cannot be asked: say so on the Node, and try again later, each time later."""
+        """Report a node that cannot be asked as unreachable; the back-off in seconds."""
         self.disconnect()
         self._signs.forget()
         if self._lanes.stopping:
@@ -349,18 +350,22 @@ class NodeLoop:
         return delay(self._unreachable, 0.5, 15.0)
 
     def _let_go(self, node: Obj) -> None:
-        """Nothing of ours is left on a node that is being removed: the Node object may go."""
+        """Remove the finalizer of a deleted Node: nothing of ours is left on the machine."""
         finalizers = [entry for entry in meta(node).get("finalizers") or () if entry != NODE_FINALIZER]
         patch = {"metadata": {"finalizers": finalizers}}
         self._registry.execute([Patch(self._ref, patch, uid(node))], component=COMPONENT)
 
     # --- the end
 
+    def begin_nothing(self) -> None:
+        """Shut down, first half: no action begins any more; those on their way go on."""
+        self._lanes.begin_nothing()
+
     def stop(self, timeout: float) -> None:
-        """Let the actions on their way end, begin none, and tell what came of them. The connection stays until
-        `close`."""
+        """Shut down, second half: let the actions on their way end, and report their outcomes. The connection stays
+        until `close`."""
         self._lanes.stop(timeout)
-        self._tell([])
+        self._write([])
 
     def disconnect(self) -> None:
         runtime, self._runtime = self._runtime, None

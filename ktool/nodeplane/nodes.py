@@ -1,6 +1,7 @@
-"""Node loops of one control plane: a queue of work items, and threads that handle one at a time.
+"""Node controller: turns changes in the cache and events of the node plane into work items, and hands each to the loop
+of its node.
 
-`app.ControlPlane` owns it. It turns changes in the cache and events of its parts into items (workitems)."""
+`app.ControlPlane` owns one; the simulator in tests steps one by hand."""
 
 from __future__ import annotations
 
@@ -18,10 +19,11 @@ from ktool.logic.network.nodefields import is_simulated
 from ktool.logic.secrets.podrefs import pull_defaults
 from ktool.node.base import Runtime
 from ktool.nodeplane import netview
-from ktool.nodeplane.configreaders import Readers
+from ktool.nodeplane.configreaders import ConfigReaders
 from ktool.nodeplane.endgate import EndGate
 from ktool.nodeplane.nodeloop import NodeContext, NodeLoop, wants_attention
 from ktool.nodeplane.prober import Prober
+from ktool.nodeplane.workers import Workers
 from ktool.nodeplane.workitems import Gate, Health, Look, Settings, WorkItem
 from ktool.registry.cache import Cache
 from ktool.registry.registry import Registry
@@ -30,14 +32,14 @@ from ktool.registry.workqueue import WorkQueue
 log = logging.getLogger(__name__)
 
 _SOON = 1.0
-"""Seconds for which failed probes gather that have changed nothing, before Events tell of them."""
+"""Batching period in seconds of failed probes that change no verdict, before their Events are written."""
 _SIMULATED = 2
-"""Threads for all simulated nodes: they compute, and wait for nothing."""
+"""Threads for all simulated nodes together: they compute, and never wait."""
 
 
 class _Phase(Enum):
-    """`LISTING`: the cache tells of what there is already. `READY`: nothing runs by itself. Then threads do, until
-    `STOPPED`."""
+    """Life of the node controller. `LISTING`: the cache lists what there is already. `READY`: only `step` does
+    anything. `RUNNING`: threads do, until `STOPPED`."""
 
     LISTING = 0
     READY = 1
@@ -46,9 +48,9 @@ class _Phase(Enum):
 
 
 class Nodes:
-    """The node loops. `every_node`: reach all nodes (a server that stays); otherwise only those with something to
-    do, so that a command which touches no node opens no connection. Nothing happens before `start`, unless somebody
-    calls `step`."""
+    """Node loops and their queue. `every_node`: reach all nodes (a server that stays); otherwise only those with
+    something to do, so that a command which touches no node opens no connection. Nothing happens before `start`, except
+    by `step`."""
 
     def __init__(
         self,
@@ -66,15 +68,14 @@ class Nodes:
         self._queue: WorkQueue[WorkItem] = WorkQueue() if queue is None else queue
         self._loops: dict[str, NodeLoop] = {}
         self._real: set[str] = set()
-        self._threads: list[threading.Thread] = []
-        self._idle = 0
+        self._workers = Workers(self._queue, self._handle, self._blocks)
         self._net = netview.NetView(cache)
         self.prober = Prober(self, ticks, spread=every_node)
         self._gate = EndGate(self._net, self, ticks)
         self._context = NodeContext(
             registry, cache, cluster, connect, clock, self._net, self._gate, self.prober, events=self
         )
-        self._readers = Readers()
+        self._readers = ConfigReaders()
         self._lock = threading.Lock()
         self._settings_moved = False
         """Whether nodes may lack a setting that changed since this began."""
@@ -85,7 +86,8 @@ class Nodes:
     # --- which node to look at
 
     def _changed(self, type_: str, obj: Obj, before: Obj | None) -> None:
-        """Called by the cache, under its lock. Our own reports about a pod are no reason to look again."""
+        """Listener of the cache, called under its lock. A change of status by a node loop is no reason to look
+        again."""
         listening = self._phase is not _Phase.LISTING
         if self._net.moved(type_, obj, before) and listening:
             self.addresses_held()
@@ -101,11 +103,11 @@ class Nodes:
             if type_ == "DELETED" or before is None or _moved(obj, before):
                 self._settings_moved |= listening and not is_simulated(obj)
                 for known in [*self._loops, name(obj)]:
-                    self._look(known)
+                    self._queue_look(known)
         elif gk == NAMESPACE:
             if before is not None and annotations_of(obj) != annotations_of(before):
                 for node in sorted(self._nodes_of(name(obj))):  # it may have other pull secrets now
-                    self._look(node)
+                    self._queue_look(node)
         elif gk in (CONFIG_MAP, SECRET) and listening:
             self._config_changed(obj)
 
@@ -114,7 +116,7 @@ class Nodes:
             self.settings_changed()
             return
         for node in sorted(self._readers.nodes(obj["kind"], namespace(obj), name(obj)) | self._pullers(obj)):
-            self._look(node)
+            self._queue_look(node)
 
     def _pod_changed(self, type_: str, pod: Obj, before: Obj | None) -> None:
         node = node_of(pod)
@@ -122,11 +124,11 @@ class Nodes:
             self._readers.remove(pod)
         elif before is None or node_of(before) != node:
             self._readers.add(pod)
-        if node and (type_ == "DELETED" or before is None or _asks_for_more(pod, before)):
-            self._look(node)
+        if node and (type_ == "DELETED" or before is None or _desired_changed(pod, before)):
+            self._queue_look(node)
 
     def _pullers(self, secret: Obj) -> set[str]:
-        """The nodes with pods that may pull with a Secret because it is their namespace's default."""
+        """Nodes with pods that may pull with a Secret because it is their namespace's default."""
         space = self._cache.world.get(Ref(NAMESPACE, "", namespace(secret)))
         if GroupKind.of(secret) != SECRET or space is None or name(secret) not in pull_defaults(space):
             return set()
@@ -136,8 +138,8 @@ class Nodes:
         return {node for pod in self._cache.world.list(POD, space) if (node := node_of(pod))}
 
     def settings_changed(self) -> None:
-        """Every real node is told of every change of a service or of the mode, whether it has pods or not. What was
-        there before we began, a node learns when it is reached for another reason."""
+        """Queue an update of settings for every real node, whether it has pods or not: a service or the network mode
+        has changed. What was there before `listen`, a node gets when it is reached for another reason."""
         self._settings_moved = True
         for node in self._cache.world.list(NODE):
             if is_simulated(node):
@@ -145,10 +147,11 @@ class Nodes:
             if name(node) in self._loops:
                 self._queue.add_after(Settings(name(node)), netview.BATCH)
             else:
-                self._look(name(node), anyway=True)
+                self._queue_look(name(node), anyway=True)
 
-    def _look(self, node: str, after: float = 0.0, anyway: bool = False) -> None:
-        """Have a node looked at. `anyway`: also one that has nothing to do, by a command that runs for a moment."""
+    def _queue_look(self, node: str, after: float = 0.0, anyway: bool = False) -> None:
+        """Queue a Look, with a loop where the node has none yet. `anyway`: also where there is nothing to do and a
+        command runs the control plane for a moment."""
         if self._phase is _Phase.STOPPED:
             return
         if node not in self._loops:
@@ -169,7 +172,7 @@ class Nodes:
     # --- events (workitems.NodeEvents)
 
     def node_changed(self, node: str, after: float = 0.0) -> None:
-        self._look(node, after)
+        self._queue_look(node, after)
 
     def health_changed(self, node: str, verdict: bool, act: bool) -> None:
         if verdict:
@@ -177,10 +180,10 @@ class Nodes:
         else:
             self._queue.add_after(Health(node), _SOON)
         if act:
-            self._look(node)
+            self._queue_look(node)
 
     def addresses_held(self) -> None:
-        """Policies matter where there are pods, and these nodes have loops."""
+        """Queue an update of settings for the real nodes with a loop: policies matter where there are pods."""
         self._settings_moved = True
         for node in list(self._real):
             self._queue.add_after(Settings(node), netview.BATCH)
@@ -192,14 +195,14 @@ class Nodes:
     def may_end(self, node: str) -> None:
         if (loop := self._loops.get(node)) is not None:
             loop.hurry()
-        self._look(node)
+        self._queue_look(node)
 
     def reach_all(self) -> None:
         with self._cache.lock:
             found = self._cache.world.list(NODE)
         for node in found:
             if not is_simulated(node) and name(node) not in self._loops:
-                self._look(name(node), anyway=True)
+                self._queue_look(name(node), anyway=True)
 
     def confirmations(self) -> list[float]:
         return [loop.confirmed for node, loop in list(self._loops.items()) if node in self._real]
@@ -212,35 +215,13 @@ class Nodes:
         self.prober.start()
 
     def _more_threads(self) -> None:
-        """One thread that waits for the next item, and a second one where simulated nodes compute."""
-        with self._lock:
-            wanted = min(_SIMULATED, len(self._loops) - len(self._real)) or min(1, len(self._real))
-            while len(self._threads) < wanted:
-                if not self._one_more():
-                    return
+        """Keep a thread for the next item, and a second one where simulated nodes compute."""
+        if self._phase is _Phase.RUNNING:
+            self._workers.at_least(min(_SIMULATED, len(self._loops) - len(self._real)) or min(1, len(self._real)))
 
-    def _one_more(self) -> bool:
-        if self._phase is not _Phase.RUNNING:
-            return False
-        thread = threading.Thread(target=self._run, name=f"nodes-{len(self._threads)}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
-        return True
-
-    def _run(self) -> None:
-        """Take items until the end. Before an item that may wait on the network, another thread stands ready for the
-        next one: however many nodes are dark, the others are looked at without waiting for them. A node has at most two
-        items under way that ask it something (Look, Settings), which bounds the number of threads."""
-        while self._phase is _Phase.RUNNING:
-            with self._lock:
-                self._idle += 1
-            item = self._queue.get(timeout=5)
-            with self._lock:
-                self._idle -= 1
-                if self._idle == 0 and isinstance(item, (Look, Settings)) and item.node in self._real:
-                    self._one_more()
-            if item is not None:
-                self._handle(item)
+    def _blocks(self, item: WorkItem) -> bool:
+        """Whether an item may wait on the network."""
+        return isinstance(item, (Look, Settings)) and item.node in self._real
 
     def step(self, timeout: float = 0.0) -> bool:
         """Handle one item; False where there was none in time."""
@@ -280,14 +261,14 @@ class Nodes:
     # --- waiting for them
 
     def look(self, nodes: Iterable[str], since: float, timeout: float) -> None:
-        """Have these nodes looked at and wait until each has told what it is like, `since` that moment (monotonic) or
-        later. What the store says may be old: nobody has looked while no control plane ran."""
+        """Wait until each of these nodes was observed and reported, `since` that moment (monotonic) or later. What the
+        store has may be old: nothing was observed while no control plane ran."""
         for node in nodes:
-            self._look(node)
+            self._queue_look(node)
         self._wait(nodes, lambda loop: loop.seen >= since, timeout)
 
     def rest(self, nodes: Iterable[str], since: float, timeout: float) -> None:
-        """Wait until each of these nodes was found with nothing to do, `since` that moment (monotonic) or later."""
+        """Wait until each of these nodes was observed with nothing to do, `since` that moment (monotonic) or later."""
         self._wait(nodes, lambda loop: loop.idle >= since, timeout)
 
     def _wait(self, nodes: Iterable[str], done: Callable[[NodeLoop], bool], timeout: float) -> None:
@@ -297,26 +278,31 @@ class Nodes:
                 time.sleep(0.01)
 
     @property
-    def told(self) -> bool:
-        """Whether every node that answers knows of every change of a service or policy since this began."""
-        return not self._settings_moved or all(loop.told for loop in list(self._loops.values()))
+    def up_to_date(self) -> bool:
+        """Whether every node that answers has the settings of every change of services and policies since this
+        began."""
+        return not self._settings_moved or all(loop.up_to_date for loop in list(self._loops.values()))
 
     def stop(self, timeout: float = 20.0) -> None:
-        """End within about `timeout` seconds: what is under way on nodes ends, nothing begins, and what came of it is
-        reported."""
+        """Shut down within about `timeout` seconds: actions that are under way on nodes end and are reported, none
+        begins."""
         self._phase = _Phase.STOPPED
         end = time.monotonic() + timeout
         self.prober.stop()
+        self._workers.stop()
         self._queue.close()
-        for loop in list(self._loops.values()):
-            loop.stop(max(0.1, end - time.monotonic()))
-        for thread in self._threads:
-            thread.join(max(0.1, end - time.monotonic()))
+        loops = list(self._loops.values())
+        for loop in loops:  # all of them first: a node that does not answer takes no time from the others
+            loop.begin_nothing()
+        for loop in loops:
+            loop.stop(max(0.0, end - time.monotonic()))
+        self._workers.join(end)
         for loop in list(self._loops.values()):
             loop.close()
 
 
-def _asks_for_more(pod: Obj, before: Obj) -> bool:
+def _desired_changed(pod: Obj, before: Obj) -> bool:
+    """Whether the desired state of a pod has changed: its spec, its deletion or its grace period."""
     return (
         pod.get("spec") != before.get("spec")
         or deleting(pod) != deleting(before)
@@ -325,7 +311,7 @@ def _asks_for_more(pod: Obj, before: Obj) -> bool:
 
 
 def _moved(node: Obj, before: Obj) -> bool:
-    """Whether what other nodes route to, or how this one is reached, is not what it was."""
+    """Whether the routes of other nodes to this one, or the connection to it, have changed."""
     return (
         node.get("spec") != before.get("spec")
         or annotations_of(node) != annotations_of(before)

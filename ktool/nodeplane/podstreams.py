@@ -1,6 +1,6 @@
-"""Logs and exec of a Pod: from its name to an open stream of its node.
+"""Streaming of logs and exec: from the name of a Pod to an open stream of its node.
 
-Both clients and the REST face go through here, so that they refuse the same things in the same words. A stream may
+`client/local` and `serve` call it, so that they refuse the same things in the same words. A stream may
 stay open and silent for hours, and a connection carries few channels (sshd's MaxSessions): so streams never share
 the one a node loop works with, they claim nothing, and ending one is closing its connection.
 """
@@ -19,7 +19,8 @@ from ktool.node.base import ExecStream, LogOptions, NodeError, Runtime, Unreacha
 
 
 class Backend(Protocol):
-    """Reaches the node of a bound Pod. Both methods raise NodeError, or ApiError where the answer is about the Pod.
+    """Opener of streams on the node of a bound Pod. Both methods raise NodeError, or ApiError where the answer is about
+    the Pod.
 
     The iterator of `logs` may have a `close` that ends it from another thread at once; one without is left to its
     next line. `close` of an exec ends its `frames` from another thread."""
@@ -30,7 +31,7 @@ class Backend(Protocol):
 
 
 class Reader(Protocol):
-    """What is needed of the Registry here, for the Actor who asks."""
+    """The part of the Registry that streams need, for the Actor who asks."""
 
     def get(self, ref: Ref) -> Obj: ...
 
@@ -51,7 +52,7 @@ def open_logs(registry: Reader, backend: Backend, ref: Ref, container: str, opti
 def open_exec(
     registry: Reader, backend: Backend, ref: Ref, container: str, argv: Sequence[str], *, stdin: bool, tty: bool
 ) -> ExecStream:
-    """A command in a container, running. Raises ApiError where it cannot be started."""
+    """A running command in a container. Raises ApiError where it cannot be started."""
     if not argv:
         raise bad_request("you must specify at least one command for the container")
     pod, container = _target(registry.connect(ref, "exec"), container)
@@ -116,7 +117,7 @@ def _target(pod: Obj, container: str) -> tuple[Obj, str]:
 
 
 class NodeStreams:
-    """Opens the node of a pod for one stream (the Backend of a real control plane)."""
+    """Backend of a real control plane: opens a connection to the node for each stream."""
 
     def __init__(self, registry: Reader, connect: Callable[[Obj], Runtime]) -> None:
         self._registry, self._connect = registry, connect

@@ -1,7 +1,8 @@
-"""Asks containers how they are: one heap of what is due, and a few threads to ask with.
+"""Prober: runs liveness, readiness and startup probes, from one heap of due times and with a few threads.
 
-What is asked and what follows from an answer is decided in logic/pod/probes. What is known is kept in memory only:
-readiness stands in the Pod's status, and a new control plane believes it until it has asked itself.
+`nodes.Nodes` has one for all nodes; `vitals` gives it the probes of a node and reads the results. When a probe is due
+and what follows from its answer is decided in logic/pod/probes. Results are kept in memory only: readiness stands in
+the Pod's status, and a new control plane believes it until it has probed itself.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from ktool.nodeplane.workitems import NodeEvents
 log = logging.getLogger(__name__)
 
 AT_ONCE = 24
-"""Probes on their way at a time, all nodes together."""
+"""Limit of probes on their way at a time, all nodes together."""
 PER_NODE = 8
-"""And on one node, so that one which does not answer leaves room for the others."""
+"""The same limit on one node, so that one which does not answer leaves room for the others."""
 TICK = 0.05
-"""Seconds between two rounds: what falls due within one is asked together, which costs fewer wake-ups."""
+"""Period in seconds: probes that fall due within one run together, which costs fewer wake-ups."""
 
 
 @dataclass
@@ -43,7 +44,7 @@ class _Entry:
 
 @dataclass
 class _Node:
-    """What is known of the containers of one node."""
+    """Probes of one node with their records. `waiting`: those beyond PER_NODE."""
 
     runtime: Runtime
     entries: dict[Key, _Entry] = field(default_factory=dict)
@@ -53,9 +54,9 @@ class _Node:
 
 
 class Prober:
-    """`events` hears, on any thread, of each node with something to tell (health_changed). `spread`: see
-    logic/pod/probes.begin. `clock` gives seconds that only go forward. Nothing is asked before `start`, unless somebody
-    calls `step`. Thread-safe."""
+    """Probe scheduler of all nodes. `events` gets health_changed, on any thread, for each node with a new result to
+    report. `spread`: see logic/pod/probes.begin. `clock` gives seconds that only go forward. Nothing runs before
+    `start`, except by `step`. Thread-safe."""
 
     def __init__(self, events: NodeEvents, clock: Callable[[], float], *, spread: bool) -> None:
         self._events, self._clock, self._spread = events, clock, spread
@@ -67,13 +68,13 @@ class Prober:
         self._thread: threading.Thread | None = None
         self._started = self._stopping = False
 
-    # --- what there is to ask
+    # --- the probes
 
     def watch(
         self, node: str, runtime: Runtime, found: Mapping[Key, Probe], pods: Iterable[Obj], facts: NodeFacts, now: float
     ) -> None:
-        """From now on these are the probes of the node, and no others; `now` in epoch seconds. One that is there
-        already for the same run goes on as it is."""
+        """Set the probes of the node, in place of all it had; `now` in epoch seconds. One that is there already for the
+        same run goes on as it is."""
         with self._lock:
             known = self._nodes.get(node)
             if not found and known is None:
@@ -102,9 +103,9 @@ class Prober:
         self, node: str, known: _Node, fresh: list[Probe], pods: Iterable[Obj], facts: NodeFacts, now: float
     ) -> None:
         by_uid = {uid(pod): pod for pod in pods}
-        seen = {(fact.uid, one.name): one for fact in facts.pods for one in fact.containers}
+        seen = {(fact.uid, container.name): container for fact in facts.pods for container in fact.containers}
         ticks = self._clock()
-        for probe in sorted(fresh, key=lambda one: one.kind != probes.STARTUP):
+        for probe in sorted(fresh, key=lambda probe: probe.kind != probes.STARTUP):
             fact = seen.get((probe.uid, probe.container))
             record = probes.begin(probe, by_uid[probe.uid], fact, ticks, now - probe.since, self._spread)
             self._serial += 1
@@ -113,11 +114,11 @@ class Prober:
             self._schedule(node, known, probe.key)
 
     def forget(self, node: str) -> None:
-        """The node is not reached any more; what was known of it is asked anew when it is back."""
+        """Drop the results of a node that is not reached any more."""
         with self._lock:
             self._nodes.pop(node, None)
 
-    # --- what is known
+    # --- results
 
     def health(self, node: str) -> dict[tuple[str, str], Health]:
         """The health of every container of the node that has a probe."""
@@ -126,22 +127,22 @@ class Prober:
             return _health(known) if known is not None else {}
 
     def events(self, node: str) -> list[Emit]:
-        """What there is to tell, once."""
+        """Events of the node that were not taken yet."""
         with self._lock:
             known = self._nodes.get(node)
             if known is None:
                 return []
-            told, known.events = known.events, []
-            return told
+            events, known.events = known.events, []
+            return events
 
-    # --- asking
+    # --- running them
 
     def start(self) -> None:
         self._started = True
         self._more_threads()
 
     def _more_threads(self) -> None:
-        """One thread keeps the time, once there is something to ask."""
+        """Start the thread that keeps the time, once there is a probe."""
         with self._lock:
             if self._started and not self._stopping and self._thread is None and self._nodes:
                 self._thread = threading.Thread(target=self._run, name="prober", daemon=True)
@@ -159,7 +160,7 @@ class Prober:
                     self._lock.wait(max(TICK, min(5.0, next_due)))
 
     def step(self) -> bool:
-        """Ask everything that is due now; whether there was anything."""
+        """Run all probes that are due now; whether there was any."""
         with self._lock:
             now, todo = self._clock(), []
             while self._due and self._due[0][0] <= now:
@@ -201,8 +202,8 @@ class Prober:
             log.debug("%s: %s", node, error.message)
         except Exception:
             log.exception("%s: a probe of %s failed", node, entry.probe.container)
-        tell, moved, act, following = self._answered(node, entry, answer, asked)
-        if tell:
+        report, moved, act, following = self._answered(node, entry, answer, asked)
+        if report:
             self._events.health_changed(node, moved, act)
         if following is not None:
             self._ask_soon(*following)
@@ -210,8 +211,8 @@ class Prober:
     def _answered(
         self, node: str, entry: _Entry, answer: Answer | None, asked: float
     ) -> tuple[bool, bool, bool, tuple[str, Runtime, _Entry] | None]:
-        """Take in an answer: whether there is something to tell, whether a verdict has changed, whether something is
-        to be done, and what to ask next because its turn has come."""
+        """Record an answer: whether there is something to report, whether a verdict has changed, whether the node has
+        to act, and the next probe whose turn has come."""
         with self._lock:
             entry.asking = False
             known = self._nodes.get(node)
@@ -222,15 +223,15 @@ class Prober:
             probe = entry.probe
             if known.entries.get(probe.key) is entry:
                 moved = self._noted(node, known, entry, answer, asked)
-            tell, act = moved or bool(known.events), moved and probe.kind != probes.READINESS
+            report, act = moved or bool(known.events), moved and probe.kind != probes.READINESS
             while known.waiting:
                 waiting = known.entries.get(known.waiting.popleft())
                 if waiting is not None and not waiting.asking:
-                    return tell, moved, act, self._take(node, known, waiting)
-            return tell, moved, act, None
+                    return report, moved, act, self._take(node, known, waiting)
+            return report, moved, act, None
 
     def _noted(self, node: str, known: _Node, entry: _Entry, answer: Answer | None, asked: float) -> bool:
-        """Whether the verdict has changed."""
+        """Record the result of a probe; whether its verdict has changed."""
         probe, before = entry.probe, entry.record
         self._serial += 1
         entry.serial = self._serial
@@ -261,7 +262,7 @@ class Prober:
             heapq.heappush(self._due, (entry.record.due, entry.serial, node, key))
 
     def stop(self) -> None:
-        """Ask nothing more; what is on its way is not waited for."""
+        """Shut down: no probe begins any more, and those on their way are not waited for."""
         with self._lock:
             self._stopping = True
             self._lock.notify_all()

@@ -1,6 +1,6 @@
-"""Vital signs of one node's containers: what probes say, and which postStart hooks are done.
+"""Vital signs of one node's containers: results of probes, and completed postStart hooks.
 
-The node loop plans and reports with them; lanes tell of hooks, the prober of answers."""
+`nodeloop.NodeLoop` plans and reports with them; `lanes` adds hooks, `prober` results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from ktool.nodeplane.prober import Prober
 
 
 class VitalSigns:
-    """Thread-safe: hooks end in lanes, and answers come from the prober's threads."""
+    """Health of the containers of one node. Thread-safe: hooks end in lanes, and results come from the prober's
+    threads."""
 
     def __init__(self, node: str, prober: Prober) -> None:
         self._node, self._prober = node, prober
@@ -28,8 +29,8 @@ class VitalSigns:
         """The uids of the pods that have probes or hooks."""
 
     def look(self, runtime: Runtime, node: Obj, pods: Sequence[Obj], facts: NodeFacts, now: float) -> None:
-        """Take in what was observed: what to ask follows from it."""
-        runs = {probes.run_of(one) for fact in facts.pods for one in fact.containers}
+        """Take in an observation: the probes of the node follow from it."""
+        runs = {probes.run_of(container) for fact in facts.pods for container in fact.containers}
         with self._lock:
             hooked = self._hooked = self._hooked & runs
         host = Scope(node, node, "", lambda _: None).host_ip
@@ -44,11 +45,11 @@ class VitalSigns:
         return self._prober.events(self._node)
 
     def done(self, action: NodeAction) -> None:
-        """An action was done on the node."""
+        """Note an action that was done on the node: a hook completes."""
         if isinstance(action, RunHook):
             with self._lock:
                 self._hooked |= {action.run}
 
     def forget(self) -> None:
-        """The node cannot be asked."""
+        """Drop the results of a node that cannot be asked."""
         self._prober.forget(self._node)

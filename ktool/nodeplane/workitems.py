@@ -1,7 +1,7 @@
-"""Work items of the node plane, and the events that make them.
+"""Work items of the node plane, and the protocol of events that make them.
 
-`nodes.Nodes` queues the items and hands each to its handler; the parts of the node plane tell it what happened through
-the one protocol NodeEvents. As in controller-runtime, an item is the whole message: nothing of what changed is in it.
+`nodes.Nodes` queues the items and hands each to its handler; the parts of the node plane send it their events. As in
+controller-runtime, an item is the whole message: nothing of what changed is in it.
 """
 
 from __future__ import annotations
@@ -19,47 +19,46 @@ class Look:
 
 @dataclass(frozen=True)
 class Settings:
-    """Bring a node's network settings (links, rules, policies, names) up to date. Its pods need not be looked at."""
+    """Update of a node's network settings (links, rules, policies, names). Its pods need not be observed."""
 
     node: str
 
 
 @dataclass(frozen=True)
 class Health:
-    """Write down what probes say of a node's containers. The node itself is not asked."""
+    """Report of the health of a node's containers. The node itself is not asked."""
 
     node: str
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Look whether pods that wait at the gate may end."""
+    """Check of the termination gate: whether pods that it holds may end."""
 
 
 WorkItem = Look | Settings | Health | Gate
 
 
 class NodeEvents(Protocol):
-    """What the parts of the node plane report, from any thread. Nodes implements it."""
+    """Events of the node plane, sent from any thread by the node loops and their parts. `nodes.Nodes` implements it."""
 
     def node_changed(self, node: str, after: float = 0.0) -> None:
-        """The node has to be looked at, in so many seconds."""
+        """The node needs a Look, in so many seconds."""
 
     def health_changed(self, node: str, verdict: bool, act: bool) -> None:
-        """Probes have something to tell. `verdict`: one has changed; `act`: something is to be done on the node."""
+        """Probes have results to report. `verdict`: one has changed; `act`: the node has to act on it."""
 
     def addresses_held(self) -> None:
-        """Pods were given addresses that network policies of other nodes depend on."""
+        """Pods have addresses that network policies of other nodes depend on."""
 
     def rules_confirmed(self) -> None:
         """A node has confirmed the rules of another change of services."""
 
     def may_end(self, node: str) -> None:
-        """A pod of this node that is being deleted gets no new connections any more."""
+        """A terminating pod of this node gets no new connections any more."""
 
     def reach_all(self) -> None:
-        """Every real node has to have a connection, because it is waited for."""
+        """Every real node needs a connection, because the gate waits for its confirmation."""
 
     def confirmations(self) -> list[float]:
-        """For each real node that is reached, the number of the last change of services that it has for certain; inf
-        for one that cannot be told."""
+        """NodeLoop.confirmed of each real node that has a loop."""

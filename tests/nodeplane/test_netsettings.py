@@ -58,36 +58,36 @@ def settings(net: Net) -> NetSettings:
 
 def test_a_node_is_told_what_it_has_not_and_confirms_it():
     net, runtime = Net(), Runtime()
-    told = settings(net)
-    assert told.tell(runtime, NODE) is None and not runtime.told, "nobody has looked yet"
-    told.saw(NodeFacts(rules="aa"), time.monotonic())
-    told.tell(runtime, NODE)
-    assert not runtime.told and told.confirmed == 1
+    node = settings(net)
+    assert node.update(runtime, NODE) is None and not runtime.told, "nobody has looked yet"
+    node.observed(NodeFacts(rules="aa"), time.monotonic())
+    node.update(runtime, NODE)
+    assert not runtime.told and node.confirmed == 1
     net.change, net.wanted = 2, "bb"
-    told.tell(runtime, NODE)
-    assert runtime.told == ["bb"] and told.confirmed == 2 and told.told(NODE)
+    node.update(runtime, NODE)
+    assert runtime.told == ["bb"] and node.confirmed == 2 and node.up_to_date(NODE)
 
 
 def test_what_was_seen_before_the_node_was_told_is_not_believed():
     """An observation began, then the node was told of another pod; the observation ends. When that pod is to go the
     node has to be told so, although it should have just what the observation saw."""
     net, runtime = Net(), Runtime()
-    told = settings(net)
+    node = settings(net)
     began = time.monotonic()
-    told.saw(NodeFacts(rules="aa"), began)
+    node.observed(NodeFacts(rules="aa"), began)
     net.change, net.wanted = 2, "bb"
     for late in ("while it is told", "after it was told"):
         if late == "while it is told":
-            runtime.meanwhile = lambda: told.saw(NodeFacts(rules="aa"), began)
-        told.tell(runtime, NODE)
+            runtime.meanwhile = lambda: node.observed(NodeFacts(rules="aa"), began)
+        node.update(runtime, NODE)
         runtime.meanwhile = lambda: None
         if late == "after it was told":
-            told.saw(NodeFacts(rules="aa"), began)
+            node.observed(NodeFacts(rules="aa"), began)
         net.change, net.wanted = net.change + 1, "aa"
         confirmed: list[int] = []
-        runtime.meanwhile = lambda confirmed=confirmed: confirmed.append(told.confirmed)  # type: ignore[misc]
-        told.tell(runtime, NODE)
+        runtime.meanwhile = lambda confirmed=confirmed: confirmed.append(node.confirmed)  # type: ignore[misc]
+        node.update(runtime, NODE)
         runtime.meanwhile = lambda: None
         assert runtime.told[-2:] == ["bb", "aa"], late
-        assert confirmed == [net.change - 1] and told.confirmed == net.change, late
+        assert confirmed == [net.change - 1] and node.confirmed == net.change, late
         net.change, net.wanted = net.change + 1, "bb"

@@ -123,7 +123,7 @@ def test_policies_are_in_force_before_the_pod_is_made_and_known_to_other_nodes(p
     assert second.of(SetPolicies) == []
     plane.pod("friend", "n2", role="friend")
     plane.until(lambda: plane.address("friend") and plane.address("friend") in first.of(SetPolicies)[-1].text)
-    assert plane.nodes.told
+    assert plane.nodes.up_to_date
 
 
 def test_where_they_cannot_be_in_force_only_pods_they_isolate_have_to_wait(plane: Plane) -> None:
@@ -143,7 +143,7 @@ def test_where_they_cannot_be_in_force_only_pods_they_isolate_have_to_wait(plane
     assert len(first.of(CreatePod)) == 1
     first.refuses = False
     plane.until(lambda: plane.address("web"))
-    plane.until(lambda: plane.nodes.told)
+    plane.until(lambda: plane.nodes.up_to_date)
 
 
 def test_a_flushed_table_is_repaired_and_a_needless_one_removed(plane: Plane) -> None:

@@ -21,7 +21,7 @@ from ktool.present import output
 from ktool.present.table import Table
 
 if TYPE_CHECKING:
-    from ktool.nodeplane.drift import Look
+    from ktool.nodeplane.drift import NodeDrift
     from ktool.registry.client import Client
 
 app = verbs()
@@ -63,9 +63,9 @@ def drift(
     return ERROR if any(look.drift for look in looks) else DONE
 
 
-def _look(client: Client, wanted: Sequence[str]) -> list[Look]:
+def _look(client: Client, wanted: Sequence[str]) -> list[NodeDrift]:
     from ktool.app import connector
-    from ktool.nodeplane.drift import look
+    from ktool.nodeplane.drift import inspect
 
     objects = [obj for kind in client.kinds if kind.gk not in _NOT_LOOKED_AT for obj in client.list(kind.gk).items]
     known = {name(obj): obj for obj in objects if Ref.of(obj).gk == NODE}
@@ -78,7 +78,7 @@ def _look(client: Client, wanted: Sequence[str]) -> list[Look]:
     if not known:
         errors.say("No nodes yet; `ktool node add` or `ktool lab up` bring some")
     cluster = client.version()["cluster"]
-    return look(objects, real, cluster=cluster, connect=connector(cluster), clock=time.time)
+    return inspect(objects, real, cluster=cluster, connect=connector(cluster), clock=time.time)
 
 
 def _say_simulated(nodes: Sequence[Obj]) -> None:
@@ -87,7 +87,7 @@ def _say_simulated(nodes: Sequence[Obj]) -> None:
         errors.say(f"{which} simulated: in the memory of whatever runs the control plane, and not looked at")
 
 
-def _print(looks: Sequence[Look], headless: bool) -> None:
+def _print(looks: Sequence[NodeDrift], headless: bool) -> None:
     rows = []
     for one in looks:
         if one.error:
@@ -99,7 +99,7 @@ def _print(looks: Sequence[Look], headless: bool) -> None:
         errors.say("All is as desired.")
 
 
-def _as_data(looks: Sequence[Look]) -> Obj:
+def _as_data(looks: Sequence[NodeDrift]) -> Obj:
     return {
         "kind": "Drift",
         "nodes": [
